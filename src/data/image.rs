@@ -1,0 +1,167 @@
+//! One image file to normalised input: torchvision's `Resize(256)`, `CenterCrop(224)`, `ToTensor`,
+//! `Normalize`, for any size of the crop.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use image::{DynamicImage, ImageDecoder, ImageReader};
+
+use super::resize::resize;
+use crate::{Error, Result};
+
+/// Pixels that a file may declare: Pillow's bound against decompression bombs (1 GiB / 4 / 3).
+const MAX_PIXELS: u64 = 89_478_485;
+/// ImageNet's channel means and deviations, which torchvision's models expect.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// File name endings, in any case, that hold images.
+const ENDINGS: [&str; 10] = ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "gif", "tif", "tiff"];
+
+/// Whether `path` is named like an image.
+pub fn is_image(path: &Path) -> bool {
+    path.extension()
+        .and_then(|e| e.to_str())
+        .is_some_and(|e| ENDINGS.contains(&e.to_ascii_lowercase().as_str()))
+}
+
+/// An RGB image, 8 bits a sample, rows from the top.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Interleaved samples.
+    pub rgb: Vec<u8>,
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+/// Reads an image as Pillow's `convert("RGB")` does: grey repeated, palettes looked up, alpha dropped; of
+/// an animation the first frame. Samples of 16 bits are scaled to 8, with a warning. `exif` turns it the
+/// way its EXIF orientation says.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, truncated, or larger than 89
+/// million pixels (refused before it is decoded).
+pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
+    let bad = |problem: String| Error::data(path, format!("{problem}. Replace or remove it, or go on without it with --skip-bad"));
+    let mut file = File::open(path).map_err(Error::io(path, "open"))?;
+    let mut start = [0u8; 1];
+    if file.read(&mut start).map_err(Error::io(path, "read"))? == 0 {
+        return Err(bad("the file is empty".into()));
+    }
+    drop(file);
+    let file = File::open(path).map_err(Error::io(path, "open"))?;
+    let reader = ImageReader::new(BufReader::new(file))
+        .with_guessed_format()
+        .map_err(Error::io(path, "read"))?;
+    if reader.format().is_none() {
+        return Err(bad("not a PNG, JPEG, WebP, BMP, GIF or TIFF image".into()));
+    }
+    let mut decoder = reader.into_decoder().map_err(|e| bad(format!("not a readable image ({e})")))?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(bad(format!(
+            "{width} x {height} pixels are more than the {} million that are read",
+            MAX_PIXELS / 1_000_000
+        )));
+    }
+    let turn = if exif { decoder.orientation().ok() } else { None };
+    if decoder.color_type().bytes_per_pixel() / decoder.color_type().channel_count() > 1 {
+        tracing::warn!("{}: more than 8 bits a sample, scaled to 8", path.display());
+    }
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| bad(format!("the image is damaged ({e})")))?;
+    if let Some(turn) = turn {
+        image.apply_orientation(turn);
+    }
+    let rgb = image.into_rgb8();
+    let (width, height) = (rgb.width() as usize, rgb.height() as usize);
+    if width == 0 || height == 0 {
+        return Err(bad("the image has no pixels".into()));
+    }
+    Ok(Decoded {
+        rgb: rgb.into_raw(),
+        width,
+        height,
+    })
+}
+
+/// Resize, crop and normalise to a square of `size` pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transform {
+    /// Side of the crop; 224 is torchvision's.
+    pub size: usize,
+}
+
+impl Transform {
+    /// The side that the shorter side is resized to: 256 for a crop of 224.
+    pub fn resized(self) -> usize {
+        (self.size * 256 + 112) / 224
+    }
+
+    /// The crop, interleaved RGB: short side to [`Transform::resized`] (the long side truncated), then the
+    /// middle square, where `(length - size) / 2` is rounded with ties to even and missing pixels are black.
+    pub fn crop(self, image: &Decoded) -> Vec<u8> {
+        let short = self.resized();
+        let (width, height) = match (image.width, image.height) {
+            (w, h) if w <= h => (short, (short * h) / w),
+            (w, h) => ((short * w) / h, short),
+        };
+        let pixels = if short == image.width.min(image.height) {
+            image.rgb.clone()
+        } else {
+            resize(&image.rgb, [image.width, image.height], [width, height])
+        };
+        let margin = |length: usize| ((length as f64 - self.size as f64) / 2.0).round_ties_even() as isize;
+        let (left, top) = (margin(width), margin(height));
+        let mut out = vec![0; self.size * self.size * 3];
+        for (y, line) in out.chunks_exact_mut(self.size * 3).enumerate() {
+            for (x, pixel) in line.chunks_exact_mut(3).enumerate() {
+                let (sx, sy) = (x as isize + left, y as isize + top);
+                if (0..width as isize).contains(&sx) && (0..height as isize).contains(&sy) {
+                    let source = (sy as usize * width + sx as usize) * 3;
+                    pixel.copy_from_slice(&pixels[source..source + 3]);
+                }
+            }
+        }
+        out
+    }
+
+    /// `crop` as planes [3, size, size]: `(sample / 255 - mean) / deviation`, in f32 as PyTorch does it.
+    pub fn normalise(self, crop: &[u8], out: &mut [f32]) {
+        let plane = self.size * self.size;
+        for channel in 0..3 {
+            let table: Vec<f32> = (0..=255u8)
+                .map(|sample| (f32::from(sample) / 255.0 - MEAN[channel]) / DEVIATION[channel])
+                .collect();
+            for (out, pixel) in out[channel * plane..(channel + 1) * plane]
+                .iter_mut()
+                .zip(crop.chunks_exact(3))
+            {
+                *out = table[usize::from(pixel[channel])];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crop_of_224_is_cut_from_256() {
+        assert_eq!(Transform { size: 224 }.resized(), 256);
+        assert_eq!(Transform { size: 32 }.resized(), 37);
+    }
+
+    #[test]
+    fn endings_are_known_in_any_case() {
+        for name in ["a.PNG", "b.jpeg", "c.d.webp", "e.TIF"] {
+            assert!(is_image(Path::new(name)), "{name}");
+        }
+        for name in ["a", "b.txt", ".png", "c.png.bak"] {
+            assert!(!is_image(Path::new(name)), "{name}");
+        }
+    }
+}

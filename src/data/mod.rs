@@ -1,0 +1,12 @@
+//! From files to tensors: decode, resize and crop as torchvision does, normalise, batch and shuffle.
+
+pub mod categories;
+mod dataset;
+mod image;
+mod resize;
+mod store;
+
+pub use dataset::{Dataset, Item};
+pub use image::{Decoded, Transform, decode, is_image};
+pub use resize::resize;
+pub use store::{Batch, ImageStore, Skipped};

@@ -1,0 +1,171 @@
+//! The images of a run: checked once, kept in memory as far as allowed, handed out in batches that are
+//! made ready ahead of the device.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, OnceLock};
+
+use rayon::prelude::*;
+
+use super::image::{Transform, decode};
+use crate::{Error, Gpu, Result, Tensor};
+
+/// Batches made ready before they are asked for.
+const AHEAD: usize = 2;
+
+/// A file that was left out, and why.
+#[derive(Clone, Debug)]
+pub struct Skipped {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Normalised images of one step.
+pub struct Batch {
+    /// Positions in the store.
+    pub indices: Vec<usize>,
+    /// [N, 3, size, size], normalised.
+    pub pixels: Vec<f32>,
+}
+
+impl Batch {
+    /// The images on a device.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where there is no room.
+    pub fn to_tensor(&self, gpu: &Gpu, transform: Transform) -> Result<Tensor> {
+        Tensor::from_slice(gpu, [self.indices.len(), 3, transform.size, transform.size], &self.pixels)
+    }
+}
+
+/// Image files under one transform.
+pub struct ImageStore {
+    paths: Vec<PathBuf>,
+    crops: Vec<OnceLock<Vec<u8>>>,
+    transform: Transform,
+    exif: bool,
+    room: AtomicU64,
+}
+
+impl ImageStore {
+    /// Reads every file once, on all cores, and keeps the crops as u8 while they fit `memory` bytes.
+    /// `progress` hears of each file. With `skip_bad`, files that cannot be read are left out and
+    /// returned with the reason; without, the first one in order is the error.
+    ///
+    /// # Errors
+    /// As [`decode`], and [`Error::Data`] where no readable file remains.
+    pub fn open(
+        paths: &[PathBuf],
+        transform: Transform,
+        exif: bool,
+        memory: u64,
+        skip_bad: bool,
+        progress: impl Fn(usize) + Sync,
+    ) -> Result<(Arc<Self>, Vec<Skipped>)> {
+        let mut store = ImageStore {
+            paths: paths.to_vec(),
+            crops: paths.iter().map(|_| OnceLock::new()).collect(),
+            transform,
+            exif,
+            room: AtomicU64::new(memory),
+        };
+        let done = AtomicUsize::new(0);
+        let read: Vec<Result<()>> = (0..paths.len())
+            .into_par_iter()
+            .map(|index| {
+                let result = store.crop(index).map(drop);
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+                result
+            })
+            .collect();
+        let mut skipped = Vec::new();
+        let mut kept = Vec::new();
+        for (index, result) in read.into_iter().enumerate() {
+            match result {
+                Ok(()) => kept.push(index),
+                Err(error) if skip_bad => skipped.push(Skipped {
+                    path: paths[index].clone(),
+                    reason: error.to_string(),
+                }),
+                Err(error) => return Err(error),
+            }
+        }
+        if let ([], Some(first)) = (&*kept, skipped.first()) {
+            return Err(Error::data(&first.path, "this and every other image is unreadable: nothing is left to work on"));
+        }
+        store.crops = kept.iter().map(|&i| std::mem::take(&mut store.crops[i])).collect();
+        store.paths = kept.iter().map(|&i| paths[i].clone()).collect();
+        Ok((Arc::new(store), skipped))
+    }
+
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// The file behind image `index`.
+    pub fn path(&self, index: usize) -> &Path {
+        &self.paths[index]
+    }
+
+    /// The transform that all images go through.
+    pub fn transform(&self) -> Transform {
+        self.transform
+    }
+
+    fn crop(&self, index: usize) -> Result<std::borrow::Cow<'_, [u8]>> {
+        if let Some(crop) = self.crops[index].get() {
+            return Ok(crop.into());
+        }
+        let crop = self.transform.crop(&decode(&self.paths[index], self.exif)?);
+        let bytes = crop.len() as u64;
+        let reserve = |room: u64| room.checked_sub(bytes);
+        if self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).is_ok() {
+            return Ok(self.crops[index].get_or_init(|| crop).into());
+        }
+        Ok(crop.into())
+    }
+
+    /// One batch, decoded and normalised on all cores.
+    ///
+    /// # Errors
+    /// As [`decode`], where a file has changed since it was first read.
+    pub fn batch(&self, indices: &[usize]) -> Result<Batch> {
+        let length = 3 * self.transform.size * self.transform.size;
+        let mut pixels = vec![0.0; indices.len() * length];
+        pixels
+            .par_chunks_mut(length)
+            .zip(indices)
+            .try_for_each(|(out, &index)| {
+                self.transform.normalise(&self.crop(index)?, out);
+                Ok::<(), Error>(())
+            })?;
+        Ok(Batch {
+            indices: indices.to_vec(),
+            pixels,
+        })
+    }
+
+    /// The given batches in order, made ready on another thread a few ahead of the reader.
+    pub fn batches(self: &Arc<Self>, order: Vec<Vec<usize>>) -> Receiver<Result<Batch>> {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let store = self.clone();
+        std::thread::spawn(move || {
+            for indices in order {
+                // A reader that is gone wants no more.
+                if sender.send(store.batch(&indices)).is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+}

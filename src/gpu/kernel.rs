@@ -1,0 +1,236 @@
+//! A kernel: one entry point of one WGSL file, the bindings it declares, and how it is dispatched.
+//!
+//! `Params` is a uniform at binding 0 (a slice of one ring buffer, selected by a dynamic offset);
+//! storage bindings follow in the order of [`Kernel::bindings`]. Workgroups are counted in one number
+//! and folded into two dimensions, so no kernel meets the limit of 65,535 along one of them: a shader
+//! takes `workgroup_id.x + workgroup_id.y * num_workgroups.x` and returns where that is too large.
+
+use std::num::NonZeroU64;
+
+use bytemuck::Pod;
+use wgpu::{BindGroupEntry, BindGroupLayoutEntry, BindingResource, BindingType, ShaderStages};
+
+use super::pool::Buffer;
+use super::{Gpu, UNIFORM_STRIDE};
+use crate::{Error, Result};
+
+/// How a kernel uses a storage binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    Write,
+}
+
+/// The description of a kernel, a constant beside the op that dispatches it.
+#[derive(Debug)]
+pub struct Kernel {
+    /// `op.entry`, unique; the label of everything made from it.
+    pub name: &'static str,
+    /// WGSL source.
+    pub source: &'static str,
+    /// The entry point in `source`.
+    pub entry: &'static str,
+    /// Values of `override` declarations.
+    pub constants: &'static [(&'static str, f64)],
+    /// `size_of` the `Params` struct.
+    pub params: usize,
+    /// Storage bindings from binding 1 on.
+    pub bindings: &'static [Access],
+}
+
+impl Kernel {
+    /// The kernel `name` (`op.entry`, unique) with uniform `P` at binding 0 and `bindings` after it.
+    pub const fn new<P: Pod>(
+        name: &'static str,
+        source: &'static str,
+        entry: &'static str,
+        bindings: &'static [Access],
+    ) -> Self {
+        Kernel {
+            name,
+            source,
+            entry,
+            constants: &[],
+            params: size_of::<P>(),
+            bindings,
+        }
+    }
+
+    /// The same with values for its `override` declarations.
+    pub const fn with(mut self, constants: &'static [(&'static str, f64)]) -> Self {
+        self.constants = constants;
+        self
+    }
+}
+
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+impl Gpu {
+    /// Records `groups` workgroups of `kernel`; the work starts at the next submission.
+    pub(crate) fn run<P: Pod>(
+        &self,
+        kernel: &'static Kernel,
+        params: &P,
+        bindings: &[&Buffer],
+        groups: usize,
+    ) -> Result<()> {
+        assert_eq!(size_of::<P>(), kernel.params, "{}: Params", kernel.name);
+        assert_eq!(bindings.len(), kernel.bindings.len(), "{}: bindings", kernel.name);
+        let pipeline = self.pipeline(kernel)?;
+        let limits = self.limits();
+        let mut entries = vec![BindGroupEntry {
+            binding: 0,
+            resource: BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &self.0.uniforms,
+                offset: 0,
+                size: NonZeroU64::new(kernel.params as u64),
+            }),
+        }];
+        for (index, buffer) in bindings.iter().enumerate() {
+            if buffer.bound > limits.max_storage_buffer_binding_size {
+                return Err(Error::Memory(format!(
+                    "{}: a tensor of {} MiB does not fit this device's bindings of {} MiB: lower the batch or image size",
+                    kernel.name,
+                    buffer.bound >> 20,
+                    limits.max_storage_buffer_binding_size >> 20
+                )));
+            }
+            entries.push(BindGroupEntry {
+                binding: index as u32 + 1,
+                resource: BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &buffer.raw,
+                    offset: 0,
+                    size: NonZeroU64::new(buffer.bound),
+                }),
+            });
+        }
+        let bind_group = self.0.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(kernel.name),
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        let [x, y] = fold(groups, limits.max_compute_workgroups_per_dimension).ok_or_else(|| {
+            Error::Memory(format!("{}: {groups} workgroups are more than this device dispatches", kernel.name))
+        })?;
+        self.record(bytemuck::bytes_of(params), |pass, offset| {
+            pass.set_pipeline(&pipeline.pipeline);
+            pass.set_bind_group(0, &bind_group, &[offset]);
+            pass.dispatch_workgroups(x, y, 1);
+        })
+    }
+
+    fn pipeline(&self, kernel: &'static Kernel) -> Result<std::sync::Arc<Pipeline>> {
+        let mut pipelines = self.0.pipelines.lock().expect("no panic holds the pipelines");
+        if let Some(found) = pipelines.get(kernel.name) {
+            return Ok(found.clone());
+        }
+        let made = std::sync::Arc::new(self.build(kernel)?);
+        pipelines.insert(kernel.name, made.clone());
+        Ok(made)
+    }
+
+    fn build(&self, kernel: &'static Kernel) -> Result<Pipeline> {
+        let device = &self.0.device;
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let mut entries = vec![BindGroupLayoutEntry {
+            binding: 0,
+            visibility: ShaderStages::COMPUTE,
+            ty: BindingType::Buffer {
+                ty: wgpu::BufferBindingType::Uniform,
+                has_dynamic_offset: true,
+                min_binding_size: NonZeroU64::new(kernel.params as u64),
+            },
+            count: None,
+        }];
+        for (index, access) in kernel.bindings.iter().enumerate() {
+            entries.push(BindGroupLayoutEntry {
+                binding: index as u32 + 1,
+                visibility: ShaderStages::COMPUTE,
+                ty: BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Storage {
+                        read_only: *access == Access::Read,
+                    },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            });
+        }
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(kernel.name),
+            entries: &entries,
+        });
+        let source = wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.name),
+            source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+        };
+        let module = if self.0.checked {
+            device.create_shader_module(source)
+        } else {
+            // SAFETY: the shaders are this crate's own. Every op checks its shapes before it dispatches,
+            // every loop ends, and the tests run each kernel with checks on and guard words behind every
+            // buffer. Without the checks the convolutions are 1.5 times as fast on lavapipe.
+            #[allow(unsafe_code)]
+            unsafe {
+                device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
+            }
+        };
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(kernel.name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(kernel.name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(kernel.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: kernel.constants,
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
+        let errors = [internal.pop(), validation.pop()].map(pollster::block_on);
+        match errors.into_iter().flatten().next() {
+            None => Ok(Pipeline { pipeline, layout }),
+            Some(error) => Err(Error::Kernel {
+                kernel: kernel.name.into(),
+                message: format!("{error}; please report this with the output of `goldfish devices`"),
+            }),
+        }
+    }
+}
+
+/// `groups` workgroups as two dimensions, each within `limit`, with fewer than one row left over.
+fn fold(groups: usize, limit: u32) -> Option<[u32; 2]> {
+    let limit = limit as usize;
+    let rows = groups.div_ceil(limit).max(1);
+    let columns = groups.div_ceil(rows);
+    (rows <= limit).then_some([columns as u32, rows as u32])
+}
+
+const _: () = assert!(UNIFORM_STRIDE % 256 == 0);
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    #[test]
+    fn folding_covers_every_workgroup_within_the_limit() {
+        for groups in [1, 2, 65_535, 65_536, 65_537, 200_000, 4_000_000] {
+            let [x, y] = fold(groups, 65_535).expect("fits");
+            assert!(x <= 65_535 && y <= 65_535);
+            assert!(x as usize * y as usize >= groups);
+            assert!((x as usize * y as usize) < groups + y as usize);
+        }
+        assert_eq!(fold(65_536 * 65_535, 65_535), None);
+    }
+}

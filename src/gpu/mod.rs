@@ -1,0 +1,248 @@
+//! The device: adapter choice, limits, kernels, buffers, transfers. Everything below `ops` and nothing above.
+//!
+//! Work is recorded into one open command encoder and submitted when something is read back, when an
+//! upload must not overtake it, or when [`BATCH`] dispatches have gathered.
+
+mod kernel;
+mod pool;
+mod select;
+mod transfer;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+pub use kernel::{Access, Kernel};
+pub(crate) use pool::Buffer;
+pub use pool::PoolStats;
+pub use select::{DeviceInfo, devices};
+pub use transfer::Readback;
+
+use crate::{Error, Result};
+
+/// Dispatches recorded before they are handed to the device without being asked for.
+const BATCH: usize = 64;
+/// Bytes between the `Params` of two dispatches: the largest alignment that devices ask for.
+const UNIFORM_STRIDE: usize = 256;
+
+/// The most bytes that one binding may have on any device.
+const MAX_BINDING: u64 = 1 << 31;
+
+/// How to open a device.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// An index or part of a name; `None` takes the preferred one.
+    pub device: Option<String>,
+    /// A smaller limit on one binding's bytes than the adapter's own, to test sharding.
+    pub max_binding: Option<u64>,
+    /// Puts guard words behind every buffer; see [`Gpu::check_guards`].
+    pub guard: bool,
+    /// Has shaders check every index, which production kernels leave to the tests.
+    pub checked: bool,
+}
+
+/// A handle to an open device; clones share it.
+#[derive(Clone)]
+pub struct Gpu(Arc<Inner>);
+
+struct Inner {
+    info: DeviceInfo,
+    limits: wgpu::Limits,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    checked: bool,
+    pool: pool::Pool,
+    uniforms: wgpu::Buffer,
+    pipelines: Mutex<HashMap<&'static str, Arc<kernel::Pipeline>>>,
+    batch: Mutex<Batch>,
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+/// Recorded and not yet submitted work.
+#[derive(Default)]
+struct Batch {
+    encoder: Option<wgpu::CommandEncoder>,
+    pass: Option<wgpu::ComputePass<'static>>,
+    params: Vec<u8>,
+    dispatches: usize,
+}
+
+impl Gpu {
+    /// Opens the preferred device, or the one that `GOLDFISH_DEVICE` names.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where there is none, it is unknown, or it refuses to open.
+    pub fn new() -> Result<Self> {
+        Self::open(&GpuOptions {
+            device: std::env::var("GOLDFISH_DEVICE").ok(),
+            ..GpuOptions::default()
+        })
+    }
+
+    /// Opens a device with the adapter's own limits and the features that the engine uses.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`].
+    pub fn open(options: &GpuOptions) -> Result<Self> {
+        let (index, adapter) = select::select(options.device.as_deref())?;
+        let info = select::describe(index, &adapter);
+        let mut limits = adapter.limits();
+        // Shaders index in i32.
+        limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(MAX_BINDING);
+        if let Some(bytes) = options.max_binding {
+            limits.max_storage_buffer_binding_size = bytes;
+        }
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("goldfish"),
+            required_features: adapter.features() & select::WANTED,
+            required_limits: limits.clone(),
+            ..Default::default()
+        }))
+        .map_err(|e| Error::Device(format!("{}: cannot open the device: {e}. Try another with --device", info.name)))?;
+        let failure = Arc::new(Mutex::new(None));
+        watch(&device, &info.name, &failure);
+        let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            size: (BATCH * UNIFORM_STRIDE) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Ok(Gpu(Arc::new(Inner {
+            info,
+            limits,
+            device,
+            queue,
+            checked: options.checked,
+            pool: pool::Pool::new(options.guard),
+            uniforms,
+            pipelines: Mutex::default(),
+            batch: Mutex::default(),
+            failure,
+        })))
+    }
+
+    /// The adapter behind this device.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.0.info
+    }
+
+    /// Whether shaders run on the CPU (lavapipe, SwiftShader, WARP).
+    pub fn is_software(&self) -> bool {
+        self.0.info.kind == "software"
+    }
+
+    /// Bytes that one tensor part may have.
+    pub fn max_binding(&self) -> u64 {
+        let guard = if self.0.pool.guard { pool::GUARD_BYTES } else { 0 };
+        self.0.limits.max_storage_buffer_binding_size - guard
+    }
+
+    /// Counts of the buffers of this device.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.0.pool.stats()
+    }
+
+    /// Gives buffers that are kept for reuse back to the driver.
+    pub fn trim(&self) {
+        self.0.pool.trim();
+    }
+
+    pub(crate) fn limits(&self) -> &wgpu::Limits {
+        &self.0.limits
+    }
+
+    /// Appends one dispatch with its `Params` to the open batch.
+    fn record(&self, params: &[u8], dispatch: impl FnOnce(&mut wgpu::ComputePass<'static>, u32)) -> Result<()> {
+        let full = {
+            let mut batch = self.0.batch.lock().expect("no panic holds the batch");
+            let offset = batch.params.len() as u32;
+            batch.params.extend_from_slice(params);
+            let padded = batch.params.len().next_multiple_of(UNIFORM_STRIDE);
+            batch.params.resize(padded, 0);
+            let Batch { encoder, pass, .. } = &mut *batch;
+            let encoder = encoder.get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
+            let pass = pass.get_or_insert_with(|| encoder.begin_compute_pass(&Default::default()).forget_lifetime());
+            dispatch(pass, offset);
+            batch.dispatches += 1;
+            batch.dispatches == BATCH
+        };
+        if full { self.submit() } else { Ok(()) }
+    }
+
+    /// Appends a copy to the open batch, after everything recorded so far.
+    fn record_copy(&self, copy: impl FnOnce(&mut wgpu::CommandEncoder)) {
+        let mut batch = self.0.batch.lock().expect("no panic holds the batch");
+        batch.pass = None;
+        let encoder = batch
+            .encoder
+            .get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
+        copy(encoder);
+    }
+
+    /// Hands recorded work to the device without waiting for it.
+    ///
+    /// # Errors
+    /// What the device reported since the last call.
+    pub fn submit(&self) -> Result<()> {
+        let mut batch = self.0.batch.lock().expect("no panic holds the batch");
+        batch.pass = None;
+        if let Some(encoder) = batch.encoder.take() {
+            self.0.queue.write_buffer(&self.0.uniforms, 0, &batch.params);
+            self.0.queue.submit([encoder.finish()]);
+            batch.params.clear();
+            batch.dispatches = 0;
+        }
+        drop(batch);
+        self.failure()
+    }
+
+    /// Waits until the device has finished everything.
+    ///
+    /// # Errors
+    /// What the device reported since the last call.
+    pub fn wait(&self) -> Result<()> {
+        self.submit()?;
+        self.poll(wgpu::PollType::wait_indefinitely())
+    }
+
+    fn poll(&self, how: wgpu::PollType) -> Result<()> {
+        let polled = self.0.device.poll(how);
+        self.failure()?;
+        polled
+            .map(drop)
+            .map_err(|e| Error::Device(format!("{}: the device stopped answering: {e}", self.0.info.name)))
+    }
+
+    /// The first thing that went wrong on the device, once.
+    fn failure(&self) -> Result<()> {
+        match self.0.failure.lock().expect("no panic holds the failure").take() {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+/// Turns what the device reports outside any call into an error of the next call.
+fn watch(device: &wgpu::Device, name: &str, failure: &Arc<Mutex<Option<Error>>>) {
+    let (slot, label) = (failure.clone(), name.to_string());
+    device.on_uncaptured_error(Arc::new(move |error| {
+        let error = match error {
+            wgpu::Error::OutOfMemory { .. } => Error::Memory(format!(
+                "{label}: out of device memory. Lower --batch-size, close other programs that use the device, \
+                 or choose another one with --device"
+            )),
+            other => Error::Device(format!("{label}: {other}")),
+        };
+        slot.lock().expect("no panic holds the failure").get_or_insert(error);
+    }));
+    let (slot, label) = (failure.clone(), name.to_string());
+    device.set_device_lost_callback(move |reason, message| {
+        if reason != wgpu::DeviceLostReason::Destroyed {
+            slot.lock()
+                .expect("no panic holds the failure")
+                .get_or_insert(Error::Device(format!(
+                    "{label}: the device was lost ({message}). Start again; if it happens again, lower \
+                     --batch-size or choose another device with --device"
+                )));
+        }
+    });
+}

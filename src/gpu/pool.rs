@@ -1,0 +1,152 @@
+//! Device buffers that return to a free list when their last owner drops them.
+//!
+//! Reuse needs no waiting: the queue runs dispatches in order, so a buffer handed out again is
+//! written only after everything recorded earlier has read it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::{Error, Result};
+
+/// Bytes behind every buffer that hold [`GUARD`] words when guarding is on.
+pub(super) const GUARD_BYTES: u64 = 256;
+/// The pattern whose change betrays a write out of bounds.
+pub(super) const GUARD: u32 = 0x7fb5_a5a5;
+
+/// Counts of a device's buffers, in bytes and pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Buffers in use.
+    pub live: usize,
+    /// Bytes in use.
+    pub live_bytes: u64,
+    /// The most bytes ever in use together.
+    pub peak_bytes: u64,
+    /// Bytes kept for reuse.
+    pub free_bytes: u64,
+}
+
+#[derive(Default)]
+struct Lists {
+    free: HashMap<u64, Vec<wgpu::Buffer>>,
+    guarded: Vec<(wgpu::Buffer, u64)>,
+    stats: PoolStats,
+}
+
+pub(super) struct Pool {
+    lists: Arc<Mutex<Lists>>,
+    pub(super) guard: bool,
+}
+
+/// A storage buffer of a whole number of 4-byte words.
+pub(crate) struct Buffer {
+    pub(super) raw: wgpu::Buffer,
+    /// Bytes that hold data.
+    pub(crate) bytes: u64,
+    /// Bytes that a kernel sees: `bytes`, and the guard where there is one.
+    pub(super) bound: u64,
+    pool: Weak<Mutex<Lists>>,
+}
+
+impl Pool {
+    pub(super) fn new(guard: bool) -> Self {
+        Pool {
+            lists: Arc::default(),
+            guard,
+        }
+    }
+
+    /// A buffer of `bytes`, recycled where one of its size class is free; contents are undefined.
+    pub(super) fn take(&self, device: &wgpu::Device, bytes: u64) -> Result<Buffer> {
+        let bound = bytes + if self.guard { GUARD_BYTES } else { 0 };
+        let limit = device.limits().max_buffer_size;
+        if bound > limit {
+            return Err(Error::Memory(format!(
+                "a buffer of {} MiB was asked for and this device allows {} MiB: lower the batch or image size",
+                bound >> 20,
+                limit >> 20
+            )));
+        }
+        let class = size_class(bound).min(limit);
+        let mut lists = self.lists.lock().expect("no panic holds the pool");
+        let recycled = lists.free.get_mut(&class).and_then(Vec::pop);
+        if recycled.is_some() {
+            lists.stats.free_bytes -= class;
+        }
+        let raw = recycled.unwrap_or_else(|| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("tensor"),
+                size: class,
+                usage: wgpu::BufferUsages::STORAGE
+                    | wgpu::BufferUsages::COPY_SRC
+                    | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        });
+        if self.guard {
+            lists.guarded.push((raw.clone(), bytes));
+        }
+        lists.stats.live += 1;
+        lists.stats.live_bytes += class;
+        lists.stats.peak_bytes = lists.stats.peak_bytes.max(lists.stats.live_bytes);
+        Ok(Buffer {
+            raw,
+            bytes,
+            bound,
+            pool: Arc::downgrade(&self.lists),
+        })
+    }
+
+    /// Lets go of the buffers kept for reuse.
+    pub(super) fn trim(&self) {
+        let mut lists = self.lists.lock().expect("no panic holds the pool");
+        lists.free.clear();
+        lists.stats.free_bytes = 0;
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        self.lists.lock().expect("no panic holds the pool").stats
+    }
+
+    /// Every buffer handed out since the last call with the offset of its guard; empties the list.
+    pub(super) fn drain_guarded(&self) -> Vec<(wgpu::Buffer, u64)> {
+        std::mem::take(&mut self.lists.lock().expect("no panic holds the pool").guarded)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let Some(lists) = self.pool.upgrade() else {
+            return;
+        };
+        let Ok(mut lists) = lists.lock() else { return };
+        let class = self.raw.size();
+        lists.stats.live -= 1;
+        lists.stats.live_bytes -= class;
+        if self.bound == self.bytes {
+            lists.stats.free_bytes += class;
+            lists.free.entry(class).or_default().push(self.raw.clone());
+        }
+    }
+}
+
+/// Rounds up so that few sizes exist: at most an eighth is wasted.
+fn size_class(bytes: u64) -> u64 {
+    let step = (bytes.next_power_of_two() / 8).max(256);
+    bytes.div_ceil(step) * step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size_class;
+
+    #[test]
+    fn size_classes_hold_what_they_round_and_waste_at_most_an_eighth() {
+        for bytes in [1, 4, 255, 256, 257, 4096, 4097, 1_000_003, 411_041_792] {
+            let class = size_class(bytes);
+            assert!(class >= bytes && class % 4 == 0, "{bytes} -> {class}");
+            assert!(class <= bytes + (bytes / 4).max(256), "{bytes} -> {class}");
+            assert_eq!(size_class(class), class);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Which adapter to use: what the user named, else a real GPU before a software one.
+
+use wgpu::{Adapter, Backends, DeviceType};
+
+use crate::{Error, Result};
+
+/// What `goldfish devices` shows of an adapter.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct DeviceInfo {
+    /// Position in the order of preference: what `--device INDEX` takes.
+    pub index: usize,
+    /// The adapter's own name.
+    pub name: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// `vulkan`, `metal` or `dx12`.
+    pub backend: String,
+    /// Driver name and version.
+    pub driver: String,
+    /// Lanes of a subgroup, smallest and largest.
+    pub subgroup: [u32; 2],
+    /// Bytes one shader binding may span.
+    pub max_binding: u64,
+    /// Bytes one buffer may hold.
+    pub max_buffer: u64,
+    /// Storage buffers in one kernel.
+    pub max_storage_buffers: u32,
+    /// Workgroups along one dimension of a dispatch.
+    pub max_workgroups: u32,
+    /// Features that the engine can make use of.
+    pub features: Vec<String>,
+}
+
+/// Features worth requesting where the adapter has them.
+pub(super) const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
+    .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::TIMESTAMP_QUERY);
+
+/// Every adapter that can run compute, the preferred one first.
+pub(super) fn adapters() -> Vec<Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = Backends::VULKAN | Backends::METAL | Backends::DX12;
+    let instance = wgpu::Instance::new(descriptor);
+    let mut found = pollster::block_on(instance.enumerate_adapters(Backends::all()));
+    found.retain(|adapter| {
+        adapter
+            .get_downlevel_capabilities()
+            .flags
+            .contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+    });
+    found.sort_by_key(|adapter| match adapter.get_info().device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    });
+    found
+}
+
+/// The adapters of this machine in order of preference.
+pub fn devices() -> Vec<DeviceInfo> {
+    adapters()
+        .iter()
+        .enumerate()
+        .map(|(index, adapter)| describe(index, adapter))
+        .collect()
+}
+
+pub(super) fn describe(index: usize, adapter: &Adapter) -> DeviceInfo {
+    let (info, limits) = (adapter.get_info(), adapter.limits());
+    DeviceInfo {
+        index,
+        name: info.name,
+        kind: match info.device_type {
+            DeviceType::DiscreteGpu => "discrete",
+            DeviceType::IntegratedGpu => "integrated",
+            DeviceType::VirtualGpu => "virtual",
+            DeviceType::Cpu => "software",
+            DeviceType::Other => "other",
+        },
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info),
+        subgroup: [info.subgroup_min_size, info.subgroup_max_size],
+        max_binding: limits.max_storage_buffer_binding_size,
+        max_buffer: limits.max_buffer_size,
+        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        max_workgroups: limits.max_compute_workgroups_per_dimension,
+        features: (adapter.features() & WANTED)
+            .iter_names()
+            .map(|(name, _)| name.to_lowercase())
+            .collect(),
+    }
+}
+
+/// The adapter named by `wanted` (an index, or part of a name in any case), or the preferred one.
+pub(super) fn select(wanted: Option<&str>) -> Result<(usize, Adapter)> {
+    let found = adapters();
+    if found.is_empty() {
+        return Err(Error::Device(
+            "no Vulkan, Metal or DX12 device was found. On Linux without a GPU, install Mesa's software \
+             driver: apt-get install mesa-vulkan-drivers (or `make setup`)"
+                .into(),
+        ));
+    }
+    let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
+    let index = match wanted {
+        None => Some(0),
+        Some(text) => match text.trim().parse::<usize>() {
+            Ok(index) => (index < found.len()).then_some(index),
+            Err(_) => names
+                .iter()
+                .position(|n| n.to_lowercase().contains(&text.trim().to_lowercase())),
+        },
+    };
+    let Some(index) = index else {
+        let list: Vec<String> = names.iter().enumerate().map(|(i, n)| format!("{i} = {n}")).collect();
+        return Err(Error::Device(format!(
+            "there is no device {:?}; this machine has {}. Name one of them with --device or \
+             GOLDFISH_DEVICE",
+            wanted.unwrap_or_default(),
+            list.join(", ")
+        )));
+    };
+    let adapter = found.into_iter().nth(index).expect("the index was found in this list");
+    Ok((index, adapter))
+}

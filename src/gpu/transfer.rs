@@ -1,0 +1,120 @@
+//! Host to device and back: uploads in chunks, readbacks that wait only when asked.
+
+use std::sync::mpsc;
+
+use super::pool::{Buffer, GUARD, GUARD_BYTES};
+use super::Gpu;
+use crate::{Error, Result};
+
+/// Bytes staged by one upload before the queue is told to take them.
+pub(crate) const CHUNK: usize = 32 << 20;
+
+/// A copy of device data that is on its way to the host.
+pub struct Readback {
+    gpu: Gpu,
+    staging: wgpu::Buffer,
+    bytes: usize,
+    mapped: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Gpu {
+    pub(crate) fn alloc(&self, bytes: u64) -> Result<Buffer> {
+        let buffer = self.0.pool.take(&self.0.device, bytes)?;
+        if self.0.pool.guard {
+            let words = [GUARD; GUARD_BYTES as usize / 4];
+            self.submit()?;
+            self.0
+                .queue
+                .write_buffer(&buffer.raw, bytes, bytemuck::cast_slice(&words));
+        }
+        self.failure()?;
+        Ok(buffer)
+    }
+
+    /// Writes `data` at byte `offset`, after everything recorded so far.
+    pub(crate) fn write(&self, buffer: &Buffer, offset: u64, data: &[u8]) -> Result<()> {
+        // `write_buffer` runs before dispatches that are recorded and not submitted, and the
+        // buffer may be a recycled one that they still read.
+        self.submit()?;
+        for (index, chunk) in data.chunks(CHUNK).enumerate() {
+            self.0
+                .queue
+                .write_buffer(&buffer.raw, offset + (index * CHUNK) as u64, chunk);
+            if chunk.len() == CHUNK {
+                self.0.queue.submit([]);
+                self.poll(wgpu::PollType::wait_indefinitely())?;
+            }
+        }
+        self.failure()
+    }
+
+    /// Starts copying a buffer to the host; nothing waits until [`Readback::wait`].
+    pub(crate) fn read(&self, buffer: &Buffer) -> Result<Readback> {
+        self.read_range(&buffer.raw, 0, buffer.bytes)
+    }
+
+    fn read_range(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Readback> {
+        let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("readback"),
+            size: bytes,
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        self.record_copy(|encoder| encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes));
+        self.submit()?;
+        let (sender, mapped) = mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone only when nobody wants the data any more.
+            let _ = sender.send(result);
+        });
+        Ok(Readback {
+            gpu: self.clone(),
+            staging,
+            bytes: bytes as usize,
+            mapped,
+        })
+    }
+
+    /// Checks the guard words behind every buffer made since the last call (see `GpuOptions::guard`).
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] naming `kernel` where one was overwritten.
+    pub fn check_guards(&self, kernel: &str) -> Result<()> {
+        for (buffer, offset) in self.0.pool.drain_guarded() {
+            let words = self.read_range(&buffer, offset, GUARD_BYTES)?.wait_u32()?;
+            if words.iter().any(|&word| word != GUARD) {
+                return Err(Error::Kernel {
+                    kernel: kernel.into(),
+                    message: format!("wrote past the end of a buffer of {offset} bytes"),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Readback {
+    /// The data as `f32`, waiting for the device where it is not there yet.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn wait(self) -> Result<Vec<f32>> {
+        self.wait_bytes(|bytes| bytemuck::pod_collect_to_vec(bytes))
+    }
+
+    pub(crate) fn wait_u32(self) -> Result<Vec<u32>> {
+        self.wait_bytes(|bytes| bytemuck::pod_collect_to_vec(bytes))
+    }
+
+    fn wait_bytes<T>(self, take: impl FnOnce(&[u8]) -> Vec<T>) -> Result<Vec<T>> {
+        if self.mapped.try_recv().is_err() {
+            self.gpu.poll(wgpu::PollType::wait_indefinitely())?;
+        }
+        let name = &self.gpu.0.info.name;
+        let view = self
+            .staging
+            .get_mapped_range(..)
+            .map_err(|e| Error::Device(format!("{name}: reading {} bytes back failed: {e}", self.bytes)))?;
+        Ok(take(&view))
+    }
+}

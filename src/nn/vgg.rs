@@ -1,0 +1,265 @@
+//! VGG19 (Simonyan & Zisserman 2014, configuration E) as a table of layers under torchvision's names.
+//! torchvision is the oracle: ReLU after every layer but the last, no dropout (eval mode).
+
+use std::collections::BTreeMap;
+
+use crate::ops::{self, Conv2d};
+use crate::random::Stream;
+use crate::{Error, Gpu, Result, Shape, Tape, Tensor, Var};
+
+/// One layer with weights: its name, its weight's shape, and whether a 2x2 max-pool follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// torchvision's name: `features.N` or `classifier.N`.
+    pub name: String,
+    /// [out, in, 3, 3] of a convolution, [out, in] of a linear layer.
+    pub weight: Vec<usize>,
+    /// A 2x2 max-pool with stride 2 follows the ReLU.
+    pub pool: bool,
+}
+
+impl Layer {
+    /// Whether this is a convolution.
+    pub fn is_conv(&self) -> bool {
+        self.weight.len() == 4
+    }
+}
+
+/// The sizes of a network with VGG19's 19 layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arch {
+    /// What `--arch` takes.
+    pub name: &'static str,
+    /// Channels of the five blocks.
+    pub widths: [usize; 5],
+    /// Width of the two hidden linear layers.
+    pub hidden: usize,
+    /// Number of categories.
+    pub classes: usize,
+}
+
+/// torchvision's `vgg19`: 143,667,240 parameters.
+pub const VGG19: Arch = Arch {
+    name: "vgg19",
+    widths: [64, 128, 256, 512, 512],
+    hidden: 4096,
+    classes: 1000,
+};
+
+/// VGG19's layers, narrow: for tests and for trying things out.
+pub const VGG19_TINY: Arch = Arch {
+    name: "vgg19-tiny",
+    widths: [4, 8, 16, 24, 24],
+    hidden: 64,
+    classes: 1000,
+};
+
+/// Side of the plane that the classifier takes.
+const POOLED: usize = 7;
+
+impl Arch {
+    /// The architecture called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an unknown name.
+    pub fn named(name: &str) -> Result<Self> {
+        [VGG19, VGG19_TINY]
+            .into_iter()
+            .find(|arch| arch.name == name)
+            .ok_or_else(|| Error::Usage(format!("there is no architecture {name:?}: use vgg19 or vgg19-tiny")))
+    }
+
+    /// The layers from the image to the logits.
+    pub fn layers(&self) -> Vec<Layer> {
+        let mut layers = Vec::new();
+        let mut channels = 3;
+        let mut index = 0;
+        for (width, depth) in self.widths.into_iter().zip([2, 2, 4, 4, 4]) {
+            for i in 0..depth {
+                let pool = i == depth - 1;
+                layers.push(Layer {
+                    name: format!("features.{index}"),
+                    weight: vec![width, channels, 3, 3],
+                    pool,
+                });
+                channels = width;
+                // A convolution and its ReLU, and a pool after the block's last.
+                index += if pool { 3 } else { 2 };
+            }
+        }
+        let mut inputs = channels * POOLED * POOLED;
+        for (index, outputs) in [(0, self.hidden), (3, self.hidden), (6, self.classes)] {
+            layers.push(Layer {
+                name: format!("classifier.{index}"),
+                weight: vec![outputs, inputs],
+                pool: false,
+            });
+            inputs = outputs;
+        }
+        layers
+    }
+
+    /// Every parameter's name and shape: `<layer>.weight` and `<layer>.bias`.
+    pub fn parameters(&self) -> Vec<(String, Shape)> {
+        self.layers()
+            .into_iter()
+            .flat_map(|layer| {
+                [
+                    (format!("{}.bias", layer.name), [layer.weight[0]].into()),
+                    (format!("{}.weight", layer.name), layer.weight.into()),
+                ]
+            })
+            .collect()
+    }
+}
+
+/// A frozen network on a device.
+#[derive(Clone)]
+pub struct Vgg {
+    arch: Arch,
+    layers: Vec<Layer>,
+    parameters: BTreeMap<String, Tensor>,
+}
+
+impl Vgg {
+    /// A network with the given parameters.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where one is missing or has another shape.
+    pub fn new(arch: Arch, parameters: BTreeMap<String, Tensor>) -> Result<Self> {
+        for (name, shape) in arch.parameters() {
+            match parameters.get(&name) {
+                Some(tensor) if *tensor.shape() == shape => {}
+                Some(tensor) => return Err(Error::shape("vgg", format!("{name} {shape}"), tensor.shape().to_string())),
+                None => return Err(Error::Usage(format!("vgg: the parameter {name} is missing"))),
+            }
+        }
+        Ok(Vgg {
+            arch,
+            layers: arch.layers(),
+            parameters,
+        })
+    }
+
+    /// torchvision's initialisation from a seed: convolutions normal with deviation sqrt(2 / (9 out))
+    /// (`kaiming_normal_`, fan out), linear layers normal with deviation 0.01, biases zero. A parameter's
+    /// numbers are the [`Stream`] of its name. `progress` hears of each parameter with its bytes.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where the device has no room.
+    pub fn random(gpu: &Gpu, arch: Arch, seed: u64, mut progress: impl FnMut(u64)) -> Result<Self> {
+        let mut parameters = BTreeMap::new();
+        for (name, shape) in arch.parameters() {
+            let deviation = match shape.dims() {
+                [_] => 0.0,
+                [out, _, h, w] => (2.0 / (out * h * w) as f64).sqrt(),
+                _ => 0.01,
+            };
+            let stream = Stream::new(seed, &name);
+            let bytes = shape.len() as u64 * 4;
+            let tensor = Tensor::from_fn(gpu, shape, |first, out| {
+                fill_in_parallel(first, out, |first, out| {
+                    if deviation == 0.0 {
+                        out.fill(0.0);
+                    } else {
+                        stream.fill_normal(first, deviation, out);
+                    }
+                });
+            })?;
+            parameters.insert(name, tensor);
+            progress(bytes);
+        }
+        Self::new(arch, parameters)
+    }
+
+    /// The architecture.
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    /// The device that holds the parameters.
+    pub fn gpu(&self) -> &Gpu {
+        self.parameters.values().next().expect("a network has parameters").gpu()
+    }
+
+    /// The parameters by name.
+    pub fn parameters(&self) -> &BTreeMap<String, Tensor> {
+        &self.parameters
+    }
+
+    /// The logits of images: [N, 3, H, W], H and W from 32 -> [N, classes]. Records nothing on the tape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for other input, [`Error::Memory`] where an activation does not fit a binding.
+    pub fn forward(&self, tape: &mut Tape, images: &Var) -> Result<Var> {
+        self.forward_with(tape, images, |name| Var::frozen(&self.parameters[name]))
+    }
+
+    /// The same with parameters of the caller's choice, of which some may be tracked.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn forward_with(&self, tape: &mut Tape, images: &Var, parameter: impl Fn(&str) -> Var) -> Result<Var> {
+        let shape = images.tensor.shape();
+        if shape.rank() != 4 || shape[1] != 3 || shape[2] < 32 || shape[3] < 32 {
+            return Err(Error::shape("vgg", "images [N, 3, H, W], H and W from 32", shape.to_string()));
+        }
+        let mut x = images.clone();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let weight = parameter(&format!("{}.weight", layer.name));
+            let bias = parameter(&format!("{}.bias", layer.name));
+            x = if layer.is_conv() {
+                let how = Conv2d { stride: 1, padding: 1 };
+                ops::conv2d(tape, &x, &weight, how)?
+            } else {
+                if x.tensor.shape().rank() == 4 {
+                    let pooled = ops::adaptive_avg_pool2d(tape, &x, POOLED)?;
+                    x = ops::reshape(tape, &pooled, [shape[0], pooled.tensor.shape().row_len()])?;
+                }
+                ops::linear(tape, &x, &weight)?
+            };
+            x = ops::bias(tape, &x, &bias)?;
+            if index + 1 < self.layers.len() {
+                x = ops::relu(tape, &x)?;
+            }
+            if layer.pool {
+                x = ops::max_pool2d(tape, &x, 2, 2)?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// Images of `height` x `width` whose largest activation fits one binding of the device.
+    pub fn max_batch(&self, height: usize, width: usize) -> usize {
+        let widest = self.arch.widths[0].max(3) as u64 * (height * width) as u64 * 4;
+        (self.gpu().max_binding() / widest) as usize
+    }
+}
+
+/// Fills a long run on all cores.
+fn fill_in_parallel(first: usize, out: &mut [f32], fill: impl Fn(usize, &mut [f32]) + Sync) {
+    use rayon::prelude::*;
+    const RUN: usize = 1 << 16;
+    out.par_chunks_mut(RUN)
+        .enumerate()
+        .for_each(|(index, run)| fill(first + index * RUN, run));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::VGG19;
+
+    #[test]
+    fn the_table_is_torchvisions() {
+        let layers = VGG19.layers();
+        let names: Vec<&str> = layers.iter().map(|l| l.name.as_str()).collect();
+        let features = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34].map(|i| format!("features.{i}"));
+        let classifier = [0, 3, 6].map(|i| format!("classifier.{i}"));
+        assert!(names.iter().copied().eq(features.iter().chain(&classifier).map(String::as_str)));
+        let pooled: Vec<&str> = layers.iter().filter(|l| l.pool).map(|l| l.name.as_str()).collect();
+        assert_eq!(pooled, ["features.2", "features.7", "features.16", "features.25", "features.34"]);
+        let parameters: usize = VGG19.parameters().iter().map(|(_, shape)| shape.len()).sum();
+        assert_eq!(parameters, 143_667_240);
+        assert_eq!(layers[16].weight, [4096, 25088]);
+    }
+}

@@ -1,0 +1,95 @@
+//! `bias`: adds one number a channel.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::Access::{Read, Write};
+use crate::gpu::Kernel;
+use crate::ops::check_trips;
+use crate::selftest::{Case, Input};
+use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    n: u32,
+    c: u32,
+    inner: u32,
+}
+
+const SOURCE: &str = include_str!("../../shaders/bias.wgsl");
+static FORWARD: Kernel = Kernel::new::<Params>("bias.forward", SOURCE, "forward", &[Read, Write, Read]);
+static BACKWARD: Kernel = Kernel::new::<Params>("bias.backward", SOURCE, "backward", &[Read, Write]);
+
+pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+
+/// `x[n, c, ...] + b[c]`: [N, C, ...] and [C] -> [N, C, ...].
+///
+/// # Errors
+/// [`Error::Shape`] where `b` has not one element a channel.
+pub fn bias(tape: &mut Tape, x: &Var, b: &Var) -> Result<Var> {
+    let params = params(x.tensor.shape(), b.tensor.shape())?;
+    let y = Tensor::empty(x.tensor.gpu(), x.tensor.shape().clone())?;
+    let bindings = [x.tensor.buffer("bias")?, y.buffer("bias")?, b.tensor.buffer("bias")?];
+    let groups = y.shape().len().div_ceil(256);
+    x.tensor.gpu().run(&FORWARD, &params, &bindings, groups)?;
+    Ok(tape.record(y, &[x, b], || Rule { params }))
+}
+
+fn params(x: &Shape, b: &Shape) -> Result<Params> {
+    if x.rank() < 2 || b.dims() != [x[1]] {
+        return Err(Error::shapes("bias", "[N, C, ...] and [C]", x, b));
+    }
+    Ok(Params {
+        n: x[0] as u32,
+        c: x[1] as u32,
+        inner: x.dims()[2..].iter().product::<usize>() as u32,
+    })
+}
+
+struct Rule {
+    params: Params,
+}
+
+impl Backward for Rule {
+    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let Params { n, c, inner } = self.params;
+        let mut db = None;
+        if wanted[1] {
+            check_trips(dy.gpu(), "bias", (n * inner) as usize / 256 + 10)?;
+            let sum = Tensor::empty(dy.gpu(), [c as usize])?;
+            let bindings = [dy.buffer("bias")?, sum.buffer("bias")?];
+            dy.gpu().run(&BACKWARD, &self.params, &bindings, c as usize)?;
+            db = Some(sum);
+        }
+        Ok(vec![wanted[0].then(|| dy.clone()), db])
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    [vec![1, 1], vec![3, 10], vec![2, 5, 17, 19]]
+        .into_iter()
+        .map(|shape: Vec<usize>| {
+            let c = shape[1];
+            let inner: usize = shape[2..].iter().product();
+            Case::new(
+                "bias",
+                format!("{shape:?}"),
+                [Input::normal(shape), Input::normal([c])],
+                |tape, v| bias(tape, &v[0], &v[1]),
+                move |v| (0..v[0].len()).map(|i| v[0][i] + v[1][(i / inner) % c]).collect(),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_bias_needs_one_element_a_channel() {
+        assert!(super::params(&[2, 3, 4].into(), &[3].into()).is_ok());
+        for b in [vec![4], vec![1], vec![3, 1]] {
+            assert!(super::params(&[2, 3, 4].into(), &b.into()).is_err());
+        }
+        assert!(super::params(&[3].into(), &[3].into()).is_err());
+    }
+}

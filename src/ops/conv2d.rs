@@ -1,0 +1,244 @@
+//! `conv2d`: cross-correlation over two dimensions, as PyTorch names it, without bias, groups or dilation.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::Access::{Read, Write};
+use crate::gpu::Kernel;
+use crate::ops::{check_trips, sum};
+use crate::selftest::{Case, Input};
+use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    n: u32,
+    cin: u32,
+    h: u32,
+    w: u32,
+    cout: u32,
+    oh: u32,
+    ow: u32,
+    kernel_h: u32,
+    kernel_w: u32,
+    stride: u32,
+    padding: u32,
+    span: u32,
+}
+
+const SOURCE: &str = concat!(
+    include_str!("../../shaders/tile.wgsl"),
+    include_str!("../../shaders/conv2d.wgsl")
+);
+const FIXED: &[(&str, f64)] = &[("FIXED_3X3", 1.0)];
+/// Any kernel, then 3x3 with stride 1 and padding 1.
+static FORWARD: [Kernel; 2] = [
+    Kernel::new::<Params>("conv2d.forward", SOURCE, "forward", &[Read, Read, Write]),
+    Kernel::new::<Params>("conv2d.forward.3x3", SOURCE, "forward", &[Read, Read, Write]).with(FIXED),
+];
+static BACKWARD_X: [Kernel; 2] = [
+    Kernel::new::<Params>("conv2d.backward_x", SOURCE, "backward_x", &[Read, Read, Write]),
+    Kernel::new::<Params>("conv2d.backward_x.3x3", SOURCE, "backward_x", &[Read, Read, Write]).with(FIXED),
+];
+static BACKWARD_W: [Kernel; 2] = [
+    Kernel::new::<Params>("conv2d.backward_w", SOURCE, "backward_w", &[Read, Read, Write]),
+    Kernel::new::<Params>("conv2d.backward_w.3x3", SOURCE, "backward_w", &[Read, Read, Write]).with(FIXED),
+];
+
+pub(crate) const KERNELS: &[&Kernel] = &[
+    &FORWARD[0],
+    &FORWARD[1],
+    &BACKWARD_X[0],
+    &BACKWARD_X[1],
+    &BACKWARD_W[0],
+    &BACKWARD_W[1],
+];
+
+/// Output pixels that one workgroup of the weight gradient sums.
+const SPAN: usize = 4096;
+
+/// How a convolution's window moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2d {
+    /// Pixels from one window to the next.
+    pub stride: usize,
+    /// Zeros around the input.
+    pub padding: usize,
+}
+
+/// x [N, C, H, W] and weight [M, C, KH, KW] -> [N, M, (H + 2 padding - KH) / stride + 1, ...].
+///
+/// # Errors
+/// [`Error::Shape`] where they do not go together.
+pub fn conv2d(tape: &mut Tape, x: &Var, weight: &Var, how: Conv2d) -> Result<Var> {
+    let params = plan(x.tensor.shape(), weight.tensor.shape(), how)?;
+    let y = forward(&x.tensor, &weight.tensor, &params)?;
+    Ok(tape.record(y, &[x, weight], || Rule {
+        params,
+        x_shape: x.tensor.shape().clone(),
+        weight_shape: weight.tensor.shape().clone(),
+        x: weight.is_tracked().then(|| x.tensor.clone()),
+        weight: x.is_tracked().then(|| weight.tensor.clone()),
+    }))
+}
+
+fn plan(x: &Shape, weight: &Shape, how: Conv2d) -> Result<Params> {
+    let fits = x.rank() == 4
+        && weight.rank() == 4
+        && how.stride > 0
+        && x[1] == weight[1]
+        && x[2] + 2 * how.padding >= weight[2]
+        && x[3] + 2 * how.padding >= weight[3];
+    if !fits {
+        let expected = format!(
+            "[N, C, H, W] and [M, C, KH, KW] no larger than the input with its padding {}, stride {} at least 1",
+            how.padding, how.stride
+        );
+        return Err(Error::shapes("conv2d", expected, x, weight));
+    }
+    let out = |size: usize, kernel: usize| ((size + 2 * how.padding - kernel) / how.stride + 1) as u32;
+    Ok(Params {
+        n: x[0] as u32,
+        cin: x[1] as u32,
+        h: x[2] as u32,
+        w: x[3] as u32,
+        cout: weight[0] as u32,
+        oh: out(x[2], weight[2]),
+        ow: out(x[3], weight[3]),
+        kernel_h: weight[2] as u32,
+        kernel_w: weight[3] as u32,
+        stride: how.stride as u32,
+        padding: how.padding as u32,
+        span: SPAN as u32,
+    })
+}
+
+impl Params {
+    /// 1 where the kernel for 3x3 windows, stride 1 and padding 1 serves.
+    fn fixed(&self) -> usize {
+        usize::from([self.kernel_h, self.kernel_w, self.stride, self.padding] == [3, 3, 1, 1])
+    }
+
+    fn taps(&self) -> usize {
+        (self.kernel_h * self.kernel_w) as usize
+    }
+
+    /// Workgroups of 64 channels x 64 pixels.
+    fn tiles(channels: u32, pixels: usize) -> usize {
+        (channels as usize).div_ceil(64) * pixels.div_ceil(64)
+    }
+}
+
+/// Refuses a depth that a software driver would cut short: 16 deep tiles, their inner loops counted too,
+/// as if none were unrolled.
+fn check_depth(x: &Tensor, depth: usize) -> Result<()> {
+    check_trips(x.gpu(), "conv2d", depth.div_ceil(16) * 85)
+}
+
+fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
+    check_depth(x, p.cin as usize * p.taps())?;
+    let y = Tensor::empty(x.gpu(), [p.n, p.cout, p.oh, p.ow].map(|d| d as usize))?;
+    let groups = Params::tiles(p.cout, (p.n * p.oh * p.ow) as usize);
+    let bindings = [weight.buffer("conv2d")?, x.buffer("conv2d")?, y.buffer("conv2d")?];
+    x.gpu().run(&FORWARD[p.fixed()], p, &bindings, groups)?;
+    Ok(y)
+}
+
+fn backward_x(dy: &Tensor, weight: &Tensor, shape: &Shape, p: &Params) -> Result<Tensor> {
+    check_depth(dy, p.cout as usize * p.taps())?;
+    let dx = Tensor::empty(dy.gpu(), shape.clone())?;
+    let groups = Params::tiles(p.cin, (p.n * p.h * p.w) as usize);
+    let bindings = [weight.buffer("conv2d")?, dy.buffer("conv2d")?, dx.buffer("conv2d")?];
+    dy.gpu().run(&BACKWARD_X[p.fixed()], p, &bindings, groups)?;
+    Ok(dx)
+}
+
+fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tensor> {
+    check_depth(dy, SPAN)?;
+    let columns = p.cin as usize * p.taps();
+    let splits = ((p.n * p.oh * p.ow) as usize).div_ceil(SPAN);
+    let parts = Tensor::empty(dy.gpu(), [splits, p.cout as usize, columns])?;
+    let groups = Params::tiles(p.cout, columns) * splits;
+    let bindings = [dy.buffer("conv2d")?, x.buffer("conv2d")?, parts.buffer("conv2d")?];
+    dy.gpu().run(&BACKWARD_W[p.fixed()], p, &bindings, groups)?;
+    if splits == 1 {
+        return Ok(parts.reshaped(shape.clone()));
+    }
+    Ok(sum::forward(&parts, 1.0)?.reshaped(shape.clone()))
+}
+
+struct Rule {
+    params: Params,
+    x_shape: Shape,
+    weight_shape: Shape,
+    x: Option<Tensor>,
+    weight: Option<Tensor>,
+}
+
+impl Backward for Rule {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let dx = self.weight.map(|weight| backward_x(dy, &weight, &self.x_shape, &self.params));
+        let dw = self.x.map(|x| backward_w(dy, &x, &self.weight_shape, &self.params));
+        Ok(vec![dx.transpose()?, dw.transpose()?])
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |x: [usize; 4], weight: [usize; 4], stride: usize, padding: usize| {
+        let how = Conv2d { stride, padding };
+        Case::new(
+            "conv2d",
+            format!("{x:?} by {weight:?} stride {stride} padding {padding}"),
+            [Input::normal(x), Input::normal(weight)],
+            move |tape, v| conv2d(tape, &v[0], &v[1], how),
+            move |v| {
+                let p = plan(&x.into(), &weight.into(), how).expect("the shapes of this case fit");
+                reference(&v[0], &v[1], &p)
+            },
+        )
+    };
+    vec![
+        case([1, 1, 1, 1], [1, 1, 3, 3], 1, 1),
+        case([2, 3, 17, 19], [5, 3, 3, 3], 1, 1),
+        case([1, 17, 8, 9], [66, 17, 3, 3], 1, 1),
+        case([2, 4, 11, 7], [3, 4, 5, 2], 2, 2),
+        case([1, 7, 6, 5], [65, 7, 1, 1], 1, 0),
+        case([1, 2, 70, 61], [2, 2, 3, 3], 1, 1),
+    ]
+}
+
+/// The definition, in f64.
+fn reference(x: &[f64], weight: &[f64], p: &Params) -> Vec<f64> {
+    let [n, cin, h, w] = [p.n, p.cin, p.h, p.w].map(|d| d as usize);
+    let [cout, oh, ow] = [p.cout, p.oh, p.ow].map(|d| d as usize);
+    let [kernel_h, kernel_w] = [p.kernel_h, p.kernel_w].map(|d| d as usize);
+    let [stride, padding] = [p.stride, p.padding].map(|d| d as usize);
+    let mut y = vec![0.0; n * cout * oh * ow];
+    for (i, y) in y.iter_mut().enumerate() {
+        let (image, m, oy, ox) = (i / (cout * oh * ow), (i / (oh * ow)) % cout, (i / ow) % oh, i % ow);
+        for j in 0..cin * kernel_h * kernel_w {
+            let (c, r, s) = (j / (kernel_h * kernel_w), (j / kernel_w) % kernel_h, j % kernel_w);
+            let (iy, ix) = (oy * stride + r, ox * stride + s);
+            if (padding..h + padding).contains(&iy) && (padding..w + padding).contains(&ix) {
+                let source = ((image * cin + c) * h + iy - padding) * w + ix - padding;
+                *y += x[source] * weight[m * cin * kernel_h * kernel_w + j];
+            }
+        }
+    }
+    y
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Conv2d, plan};
+
+    #[test]
+    fn channels_must_agree_and_windows_must_fit() {
+        let how = Conv2d { stride: 1, padding: 1 };
+        let x = [1, 3, 5, 5].into();
+        assert!(plan(&x, &[4, 3, 3, 3].into(), how).is_ok());
+        assert!(plan(&x, &[4, 2, 3, 3].into(), how).is_err());
+        assert!(plan(&x, &[4, 3, 8, 3].into(), how).is_err());
+        assert!(plan(&x, &[4, 3, 3].into(), how).is_err());
+        assert!(plan(&x, &[4, 3, 3, 3].into(), Conv2d { stride: 0, padding: 1 }).is_err());
+    }
+}

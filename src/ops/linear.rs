@@ -1,0 +1,215 @@
+//! `linear`: x w^T for few rows x and a weight of any size, which may be in parts (see [`Tensor`]).
+//!
+//! The sum behind an element of the result depends on its row and the weight alone, never on how many
+//! other rows there are: a cached logit and one computed in another batch have the same bits.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::Access::{Read, Write};
+use crate::gpu::Kernel;
+use crate::ops::{check_trips, sum};
+use crate::selftest::{Case, Input};
+use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    n: u32,
+    k: u32,
+    out: u32,
+    out_start: u32,
+    out_total: u32,
+    span: u32,
+    first: u32,
+    accumulate: u32,
+    alpha: f32,
+}
+
+const SOURCE: &str = include_str!("../../shaders/linear.wgsl");
+/// The same kernels for 1, 2, 4 or 8 rows at a time.
+static FORWARD: [Kernel; 4] = [
+    Kernel::new::<Params>("linear.forward.1", SOURCE, "forward", &[Read, Read, Write]).with(&[("ROWS", 1.0)]),
+    Kernel::new::<Params>("linear.forward.2", SOURCE, "forward", &[Read, Read, Write]).with(&[("ROWS", 2.0)]),
+    Kernel::new::<Params>("linear.forward.4", SOURCE, "forward", &[Read, Read, Write]).with(&[("ROWS", 4.0)]),
+    Kernel::new::<Params>("linear.forward.8", SOURCE, "forward", &[Read, Read, Write]).with(&[("ROWS", 8.0)]),
+];
+static BACKWARD_X: [Kernel; 4] = [
+    Kernel::new::<Params>("linear.backward_x.1", SOURCE, "backward_x", &[Read, Read, Write]).with(&[("ROWS", 1.0)]),
+    Kernel::new::<Params>("linear.backward_x.2", SOURCE, "backward_x", &[Read, Read, Write]).with(&[("ROWS", 2.0)]),
+    Kernel::new::<Params>("linear.backward_x.4", SOURCE, "backward_x", &[Read, Read, Write]).with(&[("ROWS", 4.0)]),
+    Kernel::new::<Params>("linear.backward_x.8", SOURCE, "backward_x", &[Read, Read, Write]).with(&[("ROWS", 8.0)]),
+];
+static BACKWARD_W: Kernel = Kernel::new::<Params>("linear.backward_w", SOURCE, "backward_w", &[Read, Read, Write]);
+
+pub(crate) const KERNELS: &[&Kernel] = &[
+    &FORWARD[0],
+    &FORWARD[1],
+    &FORWARD[2],
+    &FORWARD[3],
+    &BACKWARD_X[0],
+    &BACKWARD_X[1],
+    &BACKWARD_X[2],
+    &BACKWARD_X[3],
+    &BACKWARD_W,
+];
+
+/// Columns that one workgroup of `forward` sums.
+const SPAN: usize = 2048;
+/// Rows of the weight that one dispatch of `backward_x` sums.
+const ROWS_PER_PASS: usize = 4096;
+
+/// `x w^T`: [N, K] and [M, K] -> [N, M].
+///
+/// # Errors
+/// [`Error::Shape`] where the columns differ.
+pub fn linear(tape: &mut Tape, x: &Var, w: &Var) -> Result<Var> {
+    let y = forward(&x.tensor, &w.tensor, 1.0)?;
+    Ok(tape.record(y, &[x, w], || Rule {
+        x: w.is_tracked().then(|| x.tensor.clone()),
+        w: x.is_tracked().then(|| w.tensor.clone()),
+        w_shape: w.tensor.shape().clone(),
+    }))
+}
+
+/// Rows at a time, as a power of two, for `n` rows.
+fn rows(n: usize) -> (usize, usize) {
+    let log = n.next_power_of_two().trailing_zeros().min(3) as usize;
+    (log, 1 << log)
+}
+
+fn params(n: usize, w: &Shape, alpha: f32) -> Params {
+    Params {
+        n: n as u32,
+        k: w[1] as u32,
+        out: w[0] as u32,
+        out_start: 0,
+        out_total: w[0] as u32,
+        span: SPAN as u32,
+        first: 0,
+        accumulate: 0,
+        alpha,
+    }
+}
+
+fn check(x: &Shape, w: &Shape) -> Result<()> {
+    if x.rank() != 2 || w.rank() != 2 || x[1] != w[1] {
+        return Err(Error::shapes("linear", "[N, K] and [M, K]", x, w));
+    }
+    Ok(())
+}
+
+/// `alpha x w^T` off the tape.
+pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
+    check(x.shape(), w.shape())?;
+    let (n, k, out) = (x.shape()[0], x.shape()[1], w.shape()[0]);
+    let (kernel, rows) = rows(n);
+    let splits = k.div_ceil(SPAN);
+    let y = Tensor::empty(x.gpu(), [splits, n, out])?;
+    for (range, part) in w.parts() {
+        let params = Params {
+            out: range.len() as u32,
+            out_start: range.start as u32,
+            ..params(n, w.shape(), alpha)
+        };
+        let groups = n.div_ceil(rows) * range.len().div_ceil(4) * splits;
+        let bindings = [x.buffer("linear")?, part, y.buffer("linear")?];
+        x.gpu().run(&FORWARD[kernel], &params, &bindings, groups)?;
+    }
+    if splits == 1 {
+        return Ok(y.reshaped([n, out]));
+    }
+    sum::forward(&y, 1.0)
+}
+
+/// `alpha dy w`: the gradient of x.
+pub(crate) fn backward_x(dy: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
+    let (n, k) = (dy.shape()[0], w.shape()[1]);
+    let (kernel, rows) = rows(n);
+    let dx = Tensor::empty(dy.gpu(), [n, k])?;
+    for (range, part) in w.parts() {
+        for first in (0..range.len()).step_by(ROWS_PER_PASS) {
+            let params = Params {
+                out: (range.len() - first).min(ROWS_PER_PASS) as u32,
+                out_start: (range.start + first) as u32,
+                first: first as u32,
+                accumulate: u32::from(range.start + first > 0),
+                ..params(n, w.shape(), alpha)
+            };
+            let bindings = [dy.buffer("linear")?, part, dx.buffer("linear")?];
+            let groups = k.div_ceil(64) * n.div_ceil(rows);
+            dy.gpu().run(&BACKWARD_X[kernel], &params, &bindings, groups)?;
+        }
+    }
+    Ok(dx)
+}
+
+/// `alpha dy^T x`: the gradient of w.
+pub(crate) fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, alpha: f32) -> Result<Tensor> {
+    let (n, k) = (x.shape()[0], x.shape()[1]);
+    check_trips(x.gpu(), "linear", n * 9)?;
+    let dw = Tensor::empty(x.gpu(), shape.clone())?;
+    for (range, part) in dw.parts() {
+        let params = Params {
+            out: range.len() as u32,
+            out_start: range.start as u32,
+            ..params(n, shape, alpha)
+        };
+        let groups = range.len().div_ceil(8) * k.div_ceil(64);
+        let bindings = [dy.buffer("linear")?, x.buffer("linear")?, part];
+        x.gpu().run(&BACKWARD_W, &params, &bindings, groups)?;
+    }
+    Ok(dw)
+}
+
+struct Rule {
+    x: Option<Tensor>,
+    w: Option<Tensor>,
+    w_shape: Shape,
+}
+
+impl Backward for Rule {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let dx = self.w.map(|w| backward_x(dy, &w, 1.0)).transpose()?;
+        let dw = self.x.map(|x| backward_w(dy, &x, &self.w_shape, 1.0)).transpose()?;
+        Ok(vec![dx, dw])
+    }
+}
+
+/// x w^T in f64, for the cases of this op and of `low_rank`.
+pub(super) fn reference(x: &[f64], w: &[f64], k: usize) -> Vec<f64> {
+    x.chunks(k)
+        .flat_map(|x| w.chunks(k).map(|w| x.iter().zip(w).map(|(x, w)| x * w).sum()))
+        .collect()
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    [(1, 1, 1), (1, 130, 7), (2, 64, 65), (3, 100, 10), (5, 2 * SPAN + 1, 3), (11, 63, 9)]
+        .map(|(n, k, m)| {
+            Case::new(
+                "linear",
+                format!("[{n}, {k}] by [{m}, {k}]"),
+                [Input::normal([n, k]), Input::normal([m, k])],
+                |tape, v| linear(tape, &v[0], &v[1]),
+                move |v| reference(&v[0], &v[1], k),
+            )
+        })
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, rows};
+
+    #[test]
+    fn columns_must_agree() {
+        assert!(check(&[2, 3].into(), &[5, 3].into()).is_ok());
+        assert!(check(&[2, 3].into(), &[3, 5].into()).is_err());
+        assert!(check(&[2, 3, 1].into(), &[5, 1].into()).is_err());
+    }
+
+    #[test]
+    fn rows_are_taken_one_two_four_or_eight_at_a_time() {
+        let taken: Vec<usize> = [1, 2, 3, 4, 5, 8, 9, 1000].map(|n| rows(n).1).into();
+        assert_eq!(taken, [1, 2, 4, 4, 8, 8, 8, 8]);
+    }
+}

@@ -1,0 +1,63 @@
+//! `relu`: max(x, 0); the gradient at 0 is 0, as in PyTorch.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::Access::{Read, Write};
+use crate::gpu::Kernel;
+use crate::selftest::{Case, Input};
+use crate::{Backward, Result, Tape, Tensor, Var};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    n: u32,
+}
+
+const SOURCE: &str = include_str!("../../shaders/relu.wgsl");
+static FORWARD: Kernel = Kernel::new::<Params>("relu.forward", SOURCE, "forward", &[Read, Write]);
+static BACKWARD: Kernel = Kernel::new::<Params>("relu.backward", SOURCE, "backward", &[Read, Write, Read]);
+
+pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+
+/// `max(x, 0)`, element by element.
+///
+/// # Errors
+/// [`crate::Error::Memory`] where `x` does not fit one binding.
+pub fn relu(tape: &mut Tape, x: &Var) -> Result<Var> {
+    let gpu = x.tensor.gpu();
+    let n = x.tensor.shape().len();
+    let y = Tensor::empty(gpu, x.tensor.shape().clone())?;
+    let bindings = [x.tensor.buffer("relu")?, y.buffer("relu")?];
+    gpu.run(&FORWARD, &Params { n: n as u32 }, &bindings, n.div_ceil(256))?;
+    Ok(tape.record(y.clone(), &[x], || Rule { y }))
+}
+
+struct Rule {
+    y: Tensor,
+}
+
+impl Backward for Rule {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let n = dy.shape().len();
+        let dx = Tensor::empty(dy.gpu(), dy.shape().clone())?;
+        let bindings = [self.y.buffer("relu")?, dx.buffer("relu")?, dy.buffer("relu")?];
+        dy.gpu().run(&BACKWARD, &Params { n: n as u32 }, &bindings, n.div_ceil(256))?;
+        Ok(vec![Some(dx)])
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    [vec![1], vec![3, 5, 7, 11], vec![257]]
+        .into_iter()
+        .map(|shape: Vec<usize>| {
+            Case::new(
+                "relu",
+                format!("{shape:?}"),
+                // Finite differences need every element on one side of the kink.
+                [Input::normal(shape).away_from_zero()],
+                |tape, v| relu(tape, &v[0]),
+                |v| v[0].iter().map(|x| x.max(0.0)).collect(),
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,59 @@
+//! `scale`: alpha * x.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::Access::{Read, Write};
+use crate::gpu::Kernel;
+use crate::selftest::{Case, Input};
+use crate::{Backward, Result, Tape, Tensor, Var};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    n: u32,
+    alpha: f32,
+}
+
+const SOURCE: &str = include_str!("../../shaders/scale.wgsl");
+static FORWARD: Kernel = Kernel::new::<Params>("scale.forward", SOURCE, "forward", &[Read, Write]);
+
+pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD];
+
+/// `alpha * x`.
+///
+/// # Errors
+/// What the device reported.
+pub fn scale(tape: &mut Tape, alpha: f32, x: &Var) -> Result<Var> {
+    let y = forward(&x.tensor, alpha)?;
+    Ok(tape.record(y, &[x], || Rule { alpha }))
+}
+
+pub(crate) fn forward(x: &Tensor, alpha: f32) -> Result<Tensor> {
+    let y = Tensor::empty(x.gpu(), x.shape().clone())?;
+    for ((rows, x_part), (_, y_part)) in x.parts().zip(y.parts()) {
+        let n = rows.len() * x.shape().row_len();
+        let params = Params { n: n as u32, alpha };
+        x.gpu().run(&FORWARD, &params, &[x_part, y_part], n.div_ceil(256))?;
+    }
+    Ok(y)
+}
+
+struct Rule {
+    alpha: f32,
+}
+
+impl Backward for Rule {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(forward(dy, self.alpha)?)])
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![Case::new(
+        "scale",
+        "[7, 37] by -2.5",
+        [Input::normal([7, 37])],
+        |tape, v| scale(tape, -2.5, &v[0]),
+        |v| v[0].iter().map(|x| -2.5 * x).collect(),
+    )]
+}
