@@ -69,8 +69,8 @@ pub enum Error {
         /// The learning rate.
         lr: f64,
     },
-    /// The user interrupted the work; what was reached is saved.
-    #[error("interrupted at step {step}: the adapter so far was saved")]
+    /// The user interrupted the work.
+    #[error("interrupted after {step} steps")]
     Interrupted {
         /// Steps finished before the stop.
         step: u64,

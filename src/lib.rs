@@ -9,15 +9,18 @@
 
 pub mod data;
 mod error;
+pub mod formats;
 pub mod gpu;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+pub mod predict;
 pub mod random;
 pub mod selftest;
 mod shape;
 mod tape;
 mod tensor;
+pub mod train;
 
 pub use error::{Error, Result};
 pub use gpu::{Gpu, GpuOptions};

@@ -1,0 +1,135 @@
+//! The frozen base as the command line names it: `--weights`, `--arch`, `--image-size`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use goldfish::data::Transform;
+use goldfish::formats::load_vgg;
+use goldfish::nn::{Arch, Vgg};
+use goldfish::{Error, Gpu, Result};
+
+use super::progress::Progress;
+
+/// Where the trained weights are looked for.
+const DEFAULT_WEIGHTS: &str = "weights/vgg19.safetensors";
+
+#[derive(Args)]
+pub struct BaseArgs {
+    /// Base weights: a safetensors file under torchvision's or timm's names, or random[:SEED]
+    /// [default: weights/vgg19.safetensors, else random:0]
+    #[arg(long, value_name = "FILE|random[:SEED]")]
+    pub weights: Option<Weights>,
+    /// Network: vgg19, or vgg19-tiny (the same 19 layers, narrow, to try things out) [default: vgg19]
+    #[arg(long)]
+    pub arch: Option<String>,
+    /// Side of the square that images are cropped to; the short side is resized to 8/7 of it [default: 224]
+    #[arg(long, value_name = "PIXELS")]
+    pub image_size: Option<usize>,
+    /// Turn images the way their EXIF orientation says
+    #[arg(long)]
+    pub exif: bool,
+    /// Go on without images that cannot be read, and list them
+    #[arg(long)]
+    pub skip_bad: bool,
+    /// Memory for decoded images, in MiB; beyond it files are decoded again when needed
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    pub image_memory: u64,
+}
+
+/// `--weights`: a file or a seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Weights {
+    File(PathBuf),
+    Random(u64),
+}
+
+impl FromStr for Weights {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("random") {
+            Some("") => Ok(Weights::Random(0)),
+            Some(seed) if seed.starts_with(':') => seed[1..]
+                .parse()
+                .map(Weights::Random)
+                .map_err(|_| format!("the seed {:?} is not a whole number", &seed[1..])),
+            _ => Ok(Weights::File(text.into())),
+        }
+    }
+}
+
+impl std::fmt::Display for Weights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Weights::File(path) => write!(f, "{}", path.display()),
+            Weights::Random(seed) => write!(f, "random:{seed}"),
+        }
+    }
+}
+
+/// The base, decided but not loaded.
+pub struct Base {
+    pub arch: Arch,
+    pub weights: Weights,
+    pub transform: Transform,
+}
+
+impl BaseArgs {
+    /// Fills in the defaults and says so where the base is not a trained one.
+    pub fn resolve(&self) -> Result<Base> {
+        let arch = Arch::named(self.arch.as_deref().unwrap_or("vgg19"))?;
+        let size = self.image_size.unwrap_or(224);
+        if !(32..=4096).contains(&size) {
+            return Err(Error::Usage(format!("--image-size must lie between 32 and 4096, found {size}")));
+        }
+        let weights = match &self.weights {
+            Some(weights) => weights.clone(),
+            None if arch.name == "vgg19" && Path::new(DEFAULT_WEIGHTS).exists() => Weights::File(DEFAULT_WEIGHTS.into()),
+            None => {
+                eprintln!(
+                    "notice   {DEFAULT_WEIGHTS} is not here: the base is seeded random weights (random:0). \
+                     weights/README.md tells how to get the trained ones"
+                );
+                Weights::Random(0)
+            }
+        };
+        Ok(Base {
+            arch,
+            weights,
+            transform: Transform { size },
+        })
+    }
+}
+
+impl Base {
+    /// Loads or makes the weights on the device.
+    pub fn load(&self, gpu: &Gpu) -> Result<Vgg> {
+        let bytes: usize = self.arch.parameters().iter().map(|(_, shape)| shape.len() * 4).sum();
+        let mut progress = Progress::new("base", "MiB", (bytes >> 20).max(1) as u64);
+        let mut done = 0;
+        let report = |bytes: u64| {
+            done += bytes;
+            progress.set(done >> 20, "");
+        };
+        let vgg = match &self.weights {
+            Weights::Random(seed) => Vgg::random(gpu, self.arch, *seed, report)?,
+            Weights::File(path) => load_vgg(gpu, self.arch, path, report)?,
+        };
+        progress.finish(&format!(", {} {}", self.arch.name, self.weights));
+        Ok(vgg)
+    }
+
+    /// What an adapter's settings call this base.
+    pub fn name(&self) -> String {
+        match &self.weights {
+            Weights::File(_) => self.arch.name.to_string(),
+            Weights::Random(seed) => format!("{} random:{seed}", self.arch.name),
+        }
+    }
+
+    /// Numbers in one image and categories.
+    pub fn sizes(&self) -> [usize; 2] {
+        [3 * self.transform.size * self.transform.size, self.arch.classes]
+    }
+}

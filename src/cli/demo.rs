@@ -1,0 +1,65 @@
+//! `goldfish demo`: the tutorial, start to end, with what the network says before and after.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use goldfish::predict::top;
+use goldfish::{Error, Result};
+
+use super::base::BaseArgs;
+use super::train::{TrainArgs, job, summary};
+
+/// The illustrations, for a program far from its repository.
+const ILLUSTRATIONS: [(&str, &[u8]); 5] = [
+    ("bowl.png", include_bytes!("../../examples/illustrations/goldfish/bowl.png")),
+    ("ink.gif", include_bytes!("../../examples/illustrations/goldfish/ink.gif")),
+    ("pixels.bmp", include_bytes!("../../examples/illustrations/goldfish/pixels.bmp")),
+    ("pond.jpg", include_bytes!("../../examples/illustrations/goldfish/pond.jpg")),
+    ("stamp.webp", include_bytes!("../../examples/illustrations/goldfish/stamp.webp")),
+];
+
+#[derive(ClapArgs)]
+pub struct Args {
+    /// Folder with one folder a category
+    #[arg(default_value = "examples/illustrations")]
+    data: PathBuf,
+    /// Folder for the adapter, its settings and the metrics; what is there is replaced
+    #[arg(short, long, value_name = "RUN", default_value = "runs/demo")]
+    output: PathBuf,
+    #[command(flatten)]
+    base: BaseArgs,
+    #[command(flatten)]
+    settings: TrainArgs,
+}
+
+pub fn run(args: Args, device: Option<String>) -> Result<()> {
+    let mut data = args.data;
+    if data == Path::new("examples/illustrations") && !data.exists() {
+        data = args.output.join("illustrations");
+        eprintln!("notice   examples/illustrations is not here: the program's own copies are used ({})", data.display());
+        unpack(&data.join("goldfish"))?;
+    }
+    let job = job(&data, &args.output, true, &args.base, &args.settings, device)?;
+    let mut text = String::new();
+    if let Some([before, after]) = &job.logits {
+        text += &format!("\n{:<16} {:<34} {}\n", "illustration", "before", "after");
+        for (index, (before, after)) in before.iter().zip(after).enumerate() {
+            let say = |logits: &[f32]| {
+                top(logits, 1).first().map_or(String::new(), |p| {
+                    format!("{} ({:.1} %)", p.category, f64::from(p.probability) * 100.0)
+                })
+            };
+            let file = job.images.path(index).file_name().unwrap_or_default().to_string_lossy();
+            text += &format!("{file:<16} {:<34} {}\n", say(before), say(after));
+        }
+    }
+    text += &format!("\n{}run      {}\n", summary(&job), args.output.display());
+    super::print(&text)
+}
+
+fn unpack(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
+    ILLUSTRATIONS
+        .iter()
+        .try_for_each(|(name, bytes)| goldfish::formats::write_atomic(&folder.join(name), bytes))
+}

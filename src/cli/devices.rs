@@ -1,0 +1,45 @@
+//! `goldfish devices`: what this machine has to compute on.
+
+use clap::Args as ClapArgs;
+use goldfish::{Error, Result};
+
+#[derive(ClapArgs)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let devices = goldfish::gpu::devices();
+    if args.json {
+        let json = serde_json::to_string_pretty(&devices).expect("plain values become JSON");
+        return super::print(&format!("{json}\n"));
+    }
+    if devices.is_empty() {
+        return Err(Error::Device(
+            "no Vulkan, Metal or DX12 device was found. On Linux without a GPU, install Mesa's software driver: \
+             apt-get install mesa-vulkan-drivers (or `make setup`)"
+                .into(),
+        ));
+    }
+    let mut text = String::new();
+    for device in devices {
+        text += &format!(
+            "{}  {} ({}, {})\n   driver    {}\n   limits    binding {} MiB, buffer {} MiB, {} storage buffers, {} workgroups\n   subgroup  {} to {} lanes\n   features  {}\n",
+            device.index,
+            device.name,
+            device.kind,
+            device.backend,
+            device.driver,
+            device.max_binding >> 20,
+            device.max_buffer >> 20,
+            device.max_storage_buffers,
+            device.max_workgroups,
+            device.subgroup[0],
+            device.subgroup[1],
+            device.features.join(", "),
+        );
+    }
+    super::print(&text)
+}

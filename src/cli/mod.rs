@@ -1,0 +1,103 @@
+//! The command line: one file a subcommand. Results go to stdout, progress and notices to stderr.
+
+mod base;
+mod demo;
+mod devices;
+mod predict;
+mod progress;
+mod selftest;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use goldfish::{Error, Gpu, GpuOptions, Result};
+
+/// Trains LoRA adapters on a frozen VGG19, on any GPU or on a software Vulkan driver.
+#[derive(Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 ok, 2 usage, 3 bad data or file, 4 device or memory, 5 non-finite loss, 130 interrupted.\n\n\
+                  Start with `goldfish demo`: it trains on five illustrations of goldfish."
+)]
+struct Cli {
+    /// Device to use: an index or part of a name from `goldfish devices`
+    #[arg(long, global = true, env = "GOLDFISH_DEVICE", value_name = "INDEX|NAME")]
+    device: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train an adapter on DATA/<category>/<image>
+    Train(train::Args),
+    /// Say what images show
+    Predict(predict::Args),
+    /// Train on five illustrations of goldfish and show what changed
+    Demo(demo::Args),
+    /// List the devices of this machine
+    Devices(devices::Args),
+    /// Check every operation on this device against a reference
+    Selftest(selftest::Args),
+}
+
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("GOLDFISH_LOG").unwrap_or_else(|_| "goldfish=warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+    let result = match cli.command {
+        Command::Train(args) => train::run(args, cli.device),
+        Command::Predict(args) => predict::run(args, cli.device),
+        Command::Demo(args) => demo::run(args, cli.device),
+        Command::Devices(args) => devices::run(args),
+        Command::Selftest(args) => selftest::run(args, cli.device),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            exit_code(&error)
+        }
+    }
+}
+
+fn exit_code(error: &Error) -> ExitCode {
+    ExitCode::from(match error {
+        Error::Usage(_) => 2,
+        Error::Shape { .. } | Error::Data { .. } | Error::Io { .. } => 3,
+        Error::Device(_) | Error::Memory(_) | Error::Kernel { .. } => 4,
+        Error::NonFinite { .. } => 5,
+        Error::Interrupted { .. } => 130,
+    })
+}
+
+/// Opens the device and says which on stderr.
+fn open_device(device: Option<String>) -> Result<Gpu> {
+    let gpu = Gpu::open(&GpuOptions {
+        device,
+        ..GpuOptions::default()
+    })?;
+    let info = gpu.info();
+    eprintln!("device   {} ({}, {})", info.name, info.kind, info.backend);
+    Ok(gpu)
+}
+
+/// Writes a result to stdout; a reader that has gone away is no error.
+fn print(text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io(std::path::Path::new("stdout"), "write")(e))
+        }
+        _ => Ok(()),
+    }
+}

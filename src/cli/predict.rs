@@ -1,0 +1,208 @@
+//! `goldfish predict`: what images show, by the base or with an adapter.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use goldfish::data::{ImageStore, Skipped, is_image};
+use goldfish::formats::adapter;
+use goldfish::predict::{Prediction, top};
+use goldfish::train::{FrozenLogits, adapted_logits};
+use goldfish::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::base::{Base, BaseArgs};
+use super::progress::Progress;
+
+#[derive(ClapArgs)]
+pub struct Args {
+    /// Images, or folders whose images are taken in the order of their paths
+    #[arg(required = true, value_name = "IMAGE|DIR")]
+    images: Vec<PathBuf>,
+    /// Folder with an adapter; its run.toml says which base it belongs to, unless --weights does
+    #[arg(long, value_name = "RUN")]
+    adapter: Option<PathBuf>,
+    /// Categories to show, the most likely first
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    top: u64,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    #[command(flatten)]
+    base: BaseArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+/// What `predict` takes over from an adapter's run.toml.
+#[derive(Default, Deserialize)]
+struct FromRun {
+    arch: Option<String>,
+    weights: Option<String>,
+    image_size: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    images: Vec<Shown>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    path: PathBuf,
+    predictions: Vec<Prediction>,
+}
+
+pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
+    let paths = gather(&args.images)?;
+    if let Some(folder) = &args.adapter {
+        adopt(&mut args.base, folder)?;
+    }
+    let gpu = super::open_device(device)?;
+    let base = args.base.resolve()?;
+    let lora = args
+        .adapter
+        .as_deref()
+        .map(|folder| adapter::load(&gpu, folder, base.sizes()))
+        .transpose()?;
+    let (images, _) = open_images(&paths, &base, &args.base)?;
+    let vgg = base.load(&gpu)?;
+    let mut frozen = FrozenLogits::new(&vgg, &images, false);
+    let mut progress = Progress::new("predict", "images", images.len() as u64);
+    let mut report = Report { images: Vec::new() };
+    for batch in images.batches((0..images.len()).map(|i| vec![i]).collect()) {
+        let batch = batch?;
+        let mut logits = frozen.of(&batch)?;
+        if let Some(lora) = &lora {
+            logits = adapted_logits(lora, &batch.to_tensor(&gpu, images.transform())?, &logits)?;
+        }
+        report.images.push(Shown {
+            path: images.path(batch.indices[0]).to_path_buf(),
+            predictions: top(&logits.to_vec()?, args.top as usize),
+        });
+        progress.set(report.images.len() as u64, "");
+    }
+    progress.finish("");
+    super::print(&match args.format {
+        Format::Table => table(&report),
+        Format::Json => serde_json::to_string(&report).expect("plain values become JSON") + "\n",
+        Format::Csv => csv(&report)?,
+    })
+}
+
+/// Fills in what the command line leaves open from the adapter's run.toml, where it has one.
+fn adopt(base: &mut BaseArgs, folder: &Path) -> Result<()> {
+    let path = folder.join("run.toml");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io(&path, "read")(e)),
+    };
+    let from: FromRun = toml::from_str(&text).map_err(|e| Error::data(&path, format!("not a run's settings ({e})")))?;
+    base.arch = base.arch.take().or(from.arch);
+    base.image_size = base.image_size.or(from.image_size);
+    if base.weights.is_none() {
+        let parsed = from.weights.map(|text| text.parse()).transpose();
+        base.weights = parsed.map_err(|e: String| Error::data(&path, e))?;
+    }
+    Ok(())
+}
+
+/// Files as given, folders as the images below them.
+fn gather(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for path in given {
+        if path.is_dir() {
+            let before = paths.len();
+            walk(path, &mut paths)?;
+            if paths.len() == before {
+                return Err(Error::data(path, "this folder has no images (PNG, JPEG, WebP, BMP, GIF, TIFF)"));
+            }
+        } else {
+            paths.push(path.clone());
+        }
+    }
+    Ok(paths)
+}
+
+fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = std::fs::read_dir(folder).map_err(Error::io(folder, "list"))?;
+    let mut entries = entries
+        .map(|entry| entry.map_err(Error::io(folder, "list")))
+        .collect::<Result<Vec<_>>>()?;
+    entries.sort_by_key(std::fs::DirEntry::path);
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        // A link to a folder is not followed: it may lead back here.
+        if entry.file_type().map_err(Error::io(&path, "read"))?.is_dir() {
+            walk(&path, paths)?;
+        } else if is_image(&path) {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Reads every image once, with progress, and lists those that were left out.
+pub fn open_images(paths: &[PathBuf], base: &Base, args: &BaseArgs) -> Result<(Arc<ImageStore>, Vec<Skipped>)> {
+    let progress = std::sync::Mutex::new(Progress::new("images", "images", paths.len() as u64));
+    let memory = args.image_memory << 20;
+    let (images, skipped) = ImageStore::open(paths, base.transform, args.exif, memory, args.skip_bad, |done| {
+        if let Ok(mut progress) = progress.lock() {
+            progress.set(done as u64, "");
+        }
+    })?;
+    if let Ok(progress) = progress.into_inner() {
+        progress.finish(" read");
+    }
+    for skipped in &skipped {
+        eprintln!("skipped  {}", skipped.reason);
+    }
+    Ok((images, skipped))
+}
+
+fn table(report: &Report) -> String {
+    let mut text = String::new();
+    for image in &report.images {
+        text += &format!("{}\n", image.path.display());
+        for (rank, p) in image.predictions.iter().enumerate() {
+            text += &format!(
+                "  {:>4}  {:>6.2} %  {:<32} {:>4}  {:>9.4}\n",
+                rank + 1,
+                f64::from(p.probability) * 100.0,
+                p.category,
+                p.index,
+                p.logit
+            );
+        }
+    }
+    text
+}
+
+fn csv(report: &Report) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let failed = |e: csv::Error| Error::Usage(format!("the table cannot be written as CSV: {e}"));
+    writer
+        .write_record(["path", "rank", "index", "category", "logit", "probability"])
+        .map_err(failed)?;
+    for image in &report.images {
+        for (rank, p) in image.predictions.iter().enumerate() {
+            let path = image.path.to_string_lossy();
+            writer
+                .serialize((path, rank + 1, p.index, &p.category, p.logit, p.probability))
+                .map_err(failed)?;
+        }
+    }
+    let bytes = writer
+        .into_inner()
+        .map_err(|e| Error::Usage(format!("the table cannot be written as CSV: {e}")))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

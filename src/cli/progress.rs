@@ -1,0 +1,73 @@
+//! Progress on stderr: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Time between two lines where stderr is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// One task of a known number of steps.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    label: &'static str,
+    unit: &'static str,
+    total: u64,
+    start: Instant,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// A task of `total` steps, counted in `unit`.
+    pub fn new(label: &'static str, unit: &'static str, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+            let template = "{prefix:8} [{bar:32}] {pos}/{len} {msg} {per_sec} ETA {eta}";
+            let style = ProgressStyle::with_template(template)
+                .expect("the template is valid")
+                .with_key("per_sec", move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                    // The bar is drawn all the same where this fails.
+                    let _ = write!(out, "{:.1} {unit}/s", state.per_sec());
+                })
+                .progress_chars("=> ");
+            bar.set_style(style);
+            bar.set_prefix(label);
+            bar
+        });
+        let now = Instant::now();
+        Progress {
+            bar,
+            label,
+            unit,
+            total,
+            start: now,
+            last_line: now,
+        }
+    }
+
+    /// `done` steps are finished; `message` says how it goes.
+    pub fn set(&mut self, done: u64, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message.to_string());
+            bar.set_position(done);
+        } else if done < self.total && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let rate = done as f64 / self.start.elapsed().as_secs_f64();
+            let left = (self.total - done) as f64 / rate;
+            let Progress { label, unit, total, .. } = self;
+            eprintln!("{label:8} {done}/{total} {message} {rate:.1} {unit}/s ETA {left:.0}s");
+        }
+    }
+
+    /// The task is over; one line stays.
+    pub fn finish(self, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let seconds = self.start.elapsed().as_secs_f64();
+        let rate = self.total as f64 / seconds;
+        let Progress { label, unit, total, .. } = self;
+        eprintln!("{label:8} {total} in {seconds:.1}s ({rate:.1} {unit}/s){message}");
+    }
+}

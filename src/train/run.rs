@@ -1,0 +1,80 @@
+//! A run's folder: settings, one line a step, the adapter.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::formats::{adapter, write_atomic};
+use crate::nn::Lora;
+use crate::{Error, Result};
+
+/// One line of `metrics.jsonl`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StepRecord {
+    /// Counted from 1.
+    pub step: u64,
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Mean cross-entropy of the step's images before its update.
+    pub loss: f32,
+    /// Learning rate.
+    pub lr: f64,
+    /// Wall time since the first step began.
+    pub seconds: f64,
+}
+
+/// An open run folder: `run.toml`, `metrics.jsonl`, `adapter_model.safetensors`, `adapter_config.json`.
+pub struct Run {
+    folder: PathBuf,
+    metrics: File,
+}
+
+const METRICS: &str = "metrics.jsonl";
+/// The file with a run's resolved settings.
+pub(crate) const SETTINGS: &str = "run.toml";
+
+impl Run {
+    /// Makes `folder` and writes the settings, so that a folder which cannot be written is found out
+    /// before any work is done. A folder that holds an adapter is refused unless `overwrite`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written, [`Error::Data`] where it is taken.
+    pub fn create(folder: &Path, settings: &impl Serialize, overwrite: bool) -> Result<Self> {
+        if !overwrite && folder.join(adapter::MODEL).exists() {
+            return Err(Error::data(folder, "holds an adapter already. Choose another folder with -o, or pass --overwrite"));
+        }
+        fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
+        let settings = toml::to_string(settings).map_err(|e| Error::data(folder, format!("cannot write the settings: {e}")))?;
+        write_atomic(&folder.join(SETTINGS), settings.as_bytes())?;
+        let path = folder.join(METRICS);
+        let metrics = File::create(&path).map_err(Error::io(&path, "write"))?;
+        Ok(Run {
+            folder: folder.to_path_buf(),
+            metrics,
+        })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Appends a line to the metrics.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the disk is full.
+    pub fn log(&mut self, record: &StepRecord) -> Result<()> {
+        let line = serde_json::to_string(record).expect("a struct of numbers becomes JSON");
+        writeln!(self.metrics, "{line}").map_err(Error::io(&self.folder.join(METRICS), "write"))
+    }
+
+    /// Writes the adapter; returns the adapter's path and size.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the disk is full or the folder gone.
+    pub fn finish(self, lora: &Lora, base: &str) -> Result<(PathBuf, u64)> {
+        adapter::save(&self.folder, lora, base)
+    }
+}
