@@ -4,6 +4,27 @@
 //! the frozen network and the adapter of [`nn`], and [`ops::cross_entropy`] makes a loss; [`Tape`] walks
 //! back, [`optim`] steps, [`formats`] writes the adapter. [`train`] is that in one loop. Below [`ops`]
 //! stands [`Gpu`]: one device, its kernels and its memory.
+//!
+//! ```no_run
+//! use goldfish::{Gpu, Result, Tape, Tensor, Var, ops, optim::Adam};
+//!
+//! # fn main() -> Result<()> {
+//! let gpu = Gpu::new()?;
+//! let x = Var::frozen(&Tensor::from_slice(&gpu, [1, 3], &[1.0, 2.0, 3.0])?);
+//! let target = Var::frozen(&Tensor::from_slice(&gpu, [1, 2], &[1.0, -1.0])?);
+//! let mut weight = [Tensor::from_slice(&gpu, [2, 3], &[0.1; 6])?];
+//! let mut adam = Adam::new(1e-2);
+//! for _ in 0..100 {
+//!     let mut tape = Tape::new();
+//!     let w = tape.leaf(&weight[0]);
+//!     let y = ops::linear(&mut tape, &x, &w)?;
+//!     let loss = ops::mse_loss(&mut tape, &y, &target)?;
+//!     let gradients = tape.backward(&loss)?;
+//!     adam.step(&mut weight, &[gradients.of(&w)?.clone()])?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 #![warn(missing_docs)]
 

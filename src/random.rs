@@ -16,9 +16,9 @@ pub struct Stream {
 impl Stream {
     /// The stream called `name` under `seed`.
     pub fn new(seed: u64, name: &str) -> Self {
-        let stream = name
-            .bytes()
-            .fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let stream = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
         Stream { seed, stream }
     }
 
@@ -173,7 +173,10 @@ mod tests {
     fn philox_gives_the_published_answers() {
         // Random123's known-answer vectors for philox4x32-10: counter and key all zeros.
         let stream = Stream { seed: 0, stream: 0 };
-        assert_eq!(stream.block(0), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(
+            stream.block(0),
+            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
+        );
     }
 
     #[test]
@@ -197,7 +200,11 @@ mod tests {
             (1e-20, -9.262_340_089_798_408),
             (0.975, 1.959_963_984_540_054),
         ] {
-            assert!((normal(p) - z).abs() <= 1e-14 * z.abs().max(1.0), "{p}: {}", normal(p));
+            assert!(
+                (normal(p) - z).abs() <= 1e-14 * z.abs().max(1.0),
+                "{p}: {}",
+                normal(p)
+            );
         }
     }
 

@@ -119,7 +119,9 @@ impl Outcome {
     pub fn is_ok(&self) -> bool {
         self.problem.is_none()
             && self.forward_error <= self.tolerance
-            && self.gradient_error.is_none_or(|error| error <= self.tolerance)
+            && self
+                .gradient_error
+                .is_none_or(|error| error <= self.tolerance)
     }
 }
 
@@ -224,7 +226,8 @@ impl Case {
         if !self.differentiable {
             return Ok((result, Vec::new()));
         }
-        let upstream = Tensor::from_slice(gpu, y.tensor.shape().clone(), &self.upstream(result.len()))?;
+        let upstream =
+            Tensor::from_slice(gpu, y.tensor.shape().clone(), &self.upstream(result.len()))?;
         let gradients = tape.backward_from(&y, upstream)?;
         let gradients = leaves
             .iter()
@@ -234,14 +237,22 @@ impl Case {
     }
 
     /// Sampled elements of the gradient of input `index`, and central differences for the same.
-    fn differences(&self, exact: &mut [Vec<f64>], index: usize, gradient: &[f32]) -> (Vec<f32>, Vec<f64>) {
+    fn differences(
+        &self,
+        exact: &mut [Vec<f64>],
+        index: usize,
+        gradient: &[f32],
+    ) -> (Vec<f32>, Vec<f64>) {
         let n = exact[index].len();
         let mut chosen = self.stream("samples").permutation(n);
         chosen.truncate(GRADIENT_SAMPLES);
         let weighted = |exact: &[Vec<f64>]| -> f64 {
             let y = (self.reference)(exact);
             let upstream = self.upstream(y.len());
-            y.iter().zip(&upstream).map(|(y, &u)| y * f64::from(u)).sum()
+            y.iter()
+                .zip(&upstream)
+                .map(|(y, &u)| y * f64::from(u))
+                .sum()
         };
         let expected = chosen
             .iter()
@@ -264,11 +275,20 @@ pub fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
     if found.len() != expected.len() {
         return f64::INFINITY;
     }
-    let largest = expected.iter().fold(f64::MIN_POSITIVE, |m, x| m.max(x.abs()));
-    let worst = found.iter().zip(expected).fold(0f64, |worst, (&found, expected)| {
-        let error = (f64::from(found) - expected).abs();
-        if error.is_nan() { f64::INFINITY } else { worst.max(error) }
-    });
+    let largest = expected
+        .iter()
+        .fold(f64::MIN_POSITIVE, |m, x| m.max(x.abs()));
+    let worst = found
+        .iter()
+        .zip(expected)
+        .fold(0f64, |worst, (&found, expected)| {
+            let error = (f64::from(found) - expected).abs();
+            if error.is_nan() {
+                f64::INFINITY
+            } else {
+                worst.max(error)
+            }
+        });
     worst / largest
 }
 
@@ -279,11 +299,21 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
+/// Every kernel of every op and optimiser.
+pub fn kernels() -> Vec<&'static crate::gpu::Kernel> {
+    let mut kernels = crate::ops::kernels();
+    kernels.extend(crate::optim::kernels());
+    kernels
+}
+
 /// Runs every case on the named device, telling `progress` each outcome.
 ///
 /// # Errors
 /// [`Error::Device`] where the device cannot be opened; a failing case is an outcome, not an error.
-pub fn run(device: Option<String>, mut progress: impl FnMut(usize, &Outcome)) -> Result<Vec<Outcome>> {
+pub fn run(
+    device: Option<String>,
+    mut progress: impl FnMut(usize, &Outcome),
+) -> Result<Vec<Outcome>> {
     let gpu = Gpu::open(&GpuOptions {
         device,
         guard: true,

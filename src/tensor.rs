@@ -92,7 +92,11 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::from_slice`].
-    pub fn from_fn(gpu: &Gpu, shape: impl Into<Shape>, fill: impl Fn(usize, &mut [f32])) -> Result<Self> {
+    pub fn from_fn(
+        gpu: &Gpu,
+        shape: impl Into<Shape>,
+        fill: impl Fn(usize, &mut [f32]),
+    ) -> Result<Self> {
         let tensor = Self::empty(gpu, shape)?;
         let mut host = vec![0f32; tensor.shape.len().min(FILL)];
         let mut first = 0;
@@ -121,7 +125,11 @@ impl Tensor {
     /// The same data under another shape of as many elements.
     pub(crate) fn reshaped(&self, shape: impl Into<Shape>) -> Self {
         let shape = shape.into();
-        assert_eq!(shape.len(), self.shape.len(), "reshape keeps the number of elements");
+        assert_eq!(
+            shape.len(),
+            self.shape.len(),
+            "reshape keeps the number of elements"
+        );
         assert_eq!(self.parts.len(), 1, "a tensor in parts keeps its shape");
         Tensor {
             gpu: self.gpu.clone(),

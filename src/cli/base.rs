@@ -81,11 +81,15 @@ impl BaseArgs {
         let arch = Arch::named(self.arch.as_deref().unwrap_or("vgg19"))?;
         let size = self.image_size.unwrap_or(224);
         if !(32..=4096).contains(&size) {
-            return Err(Error::Usage(format!("--image-size must lie between 32 and 4096, found {size}")));
+            return Err(Error::Usage(format!(
+                "--image-size must lie between 32 and 4096, found {size}"
+            )));
         }
         let weights = match &self.weights {
             Some(weights) => weights.clone(),
-            None if arch.name == "vgg19" && Path::new(DEFAULT_WEIGHTS).exists() => Weights::File(DEFAULT_WEIGHTS.into()),
+            None if arch.name == "vgg19" && Path::new(DEFAULT_WEIGHTS).exists() => {
+                Weights::File(DEFAULT_WEIGHTS.into())
+            }
             None => {
                 eprintln!(
                     "notice   {DEFAULT_WEIGHTS} is not here: the base is seeded random weights (random:0). \
@@ -105,7 +109,12 @@ impl BaseArgs {
 impl Base {
     /// Loads or makes the weights on the device.
     pub fn load(&self, gpu: &Gpu) -> Result<Vgg> {
-        let bytes: usize = self.arch.parameters().iter().map(|(_, shape)| shape.len() * 4).sum();
+        let bytes: usize = self
+            .arch
+            .parameters()
+            .iter()
+            .map(|(_, shape)| shape.len() * 4)
+            .sum();
         let mut progress = Progress::new("base", "MiB", (bytes >> 20).max(1) as u64);
         let mut done = 0;
         let report = |bytes: u64| {
@@ -130,6 +139,9 @@ impl Base {
 
     /// Numbers in one image and categories.
     pub fn sizes(&self) -> [usize; 2] {
-        [3 * self.transform.size * self.transform.size, self.arch.classes]
+        [
+            3 * self.transform.size * self.transform.size,
+            self.arch.classes,
+        ]
     }
 }

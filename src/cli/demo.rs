@@ -11,11 +11,26 @@ use super::train::{TrainArgs, job, summary};
 
 /// The illustrations, for a program far from its repository.
 const ILLUSTRATIONS: [(&str, &[u8]); 5] = [
-    ("bowl.png", include_bytes!("../../examples/illustrations/goldfish/bowl.png")),
-    ("ink.gif", include_bytes!("../../examples/illustrations/goldfish/ink.gif")),
-    ("pixels.bmp", include_bytes!("../../examples/illustrations/goldfish/pixels.bmp")),
-    ("pond.jpg", include_bytes!("../../examples/illustrations/goldfish/pond.jpg")),
-    ("stamp.webp", include_bytes!("../../examples/illustrations/goldfish/stamp.webp")),
+    (
+        "bowl.png",
+        include_bytes!("../../examples/illustrations/goldfish/bowl.png"),
+    ),
+    (
+        "ink.gif",
+        include_bytes!("../../examples/illustrations/goldfish/ink.gif"),
+    ),
+    (
+        "pixels.bmp",
+        include_bytes!("../../examples/illustrations/goldfish/pixels.bmp"),
+    ),
+    (
+        "pond.jpg",
+        include_bytes!("../../examples/illustrations/goldfish/pond.jpg"),
+    ),
+    (
+        "stamp.webp",
+        include_bytes!("../../examples/illustrations/goldfish/stamp.webp"),
+    ),
 ];
 
 #[derive(ClapArgs)]
@@ -36,10 +51,20 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
     let mut data = args.data;
     if data == Path::new("examples/illustrations") && !data.exists() {
         data = args.output.join("illustrations");
-        eprintln!("notice   examples/illustrations is not here: the program's own copies are used ({})", data.display());
+        eprintln!(
+            "notice   examples/illustrations is not here: the program's own copies are used ({})",
+            data.display()
+        );
         unpack(&data.join("goldfish"))?;
     }
-    let job = job(&data, &args.output, true, &args.base, &args.settings, device)?;
+    let job = job(
+        &data,
+        &args.output,
+        true,
+        &args.base,
+        &args.settings,
+        device,
+    )?;
     let mut text = String::new();
     if let Some([before, after]) = &job.logits {
         text += &format!("\n{:<16} {:<34} {}\n", "illustration", "before", "after");
@@ -49,7 +74,12 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
                     format!("{} ({:.1} %)", p.category, f64::from(p.probability) * 100.0)
                 })
             };
-            let file = job.images.path(index).file_name().unwrap_or_default().to_string_lossy();
+            let file = job
+                .images
+                .path(index)
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy();
             text += &format!("{file:<16} {:<34} {}\n", say(before), say(after));
         }
     }

@@ -23,7 +23,12 @@ use goldfish::{Error, Gpu, GpuOptions, Result};
 )]
 struct Cli {
     /// Device to use: an index or part of a name from `goldfish devices`
-    #[arg(long, global = true, env = "GOLDFISH_DEVICE", value_name = "INDEX|NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "GOLDFISH_DEVICE",
+        value_name = "INDEX|NAME"
+    )]
     device: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -44,10 +49,12 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
+    quiet_mesa();
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("GOLDFISH_LOG").unwrap_or_else(|_| "goldfish=warn".into()),
+            tracing_subscriber::EnvFilter::try_from_env("GOLDFISH_LOG")
+                .unwrap_or_else(|_| "goldfish=warn".into()),
         )
         .with_writer(std::io::stderr)
         .without_time()
@@ -65,6 +72,18 @@ pub fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {error}");
             exit_code(&error)
+        }
+    }
+}
+
+/// Mesa's device-select layer complains on stderr where there is no desktop session. It only orders
+/// devices, which `goldfish devices` does itself.
+fn quiet_mesa() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: called first thing in `main`, before any other thread exists.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::set_var("NODEVICE_SELECT", "1");
         }
     }
 }
@@ -94,7 +113,10 @@ fn open_device(device: Option<String>) -> Result<Gpu> {
 fn print(text: &str) -> Result<()> {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::io(std::path::Path::new("stdout"), "write")(e))
         }

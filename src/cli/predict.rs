@@ -103,7 +103,8 @@ fn adopt(base: &mut BaseArgs, folder: &Path) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(Error::io(&path, "read")(e)),
     };
-    let from: FromRun = toml::from_str(&text).map_err(|e| Error::data(&path, format!("not a run's settings ({e})")))?;
+    let from: FromRun = toml::from_str(&text)
+        .map_err(|e| Error::data(&path, format!("not a run's settings ({e})")))?;
     base.arch = base.arch.take().or(from.arch);
     base.image_size = base.image_size.or(from.image_size);
     if base.weights.is_none() {
@@ -121,7 +122,10 @@ fn gather(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
             let before = paths.len();
             walk(path, &mut paths)?;
             if paths.len() == before {
-                return Err(Error::data(path, "this folder has no images (PNG, JPEG, WebP, BMP, GIF, TIFF)"));
+                return Err(Error::data(
+                    path,
+                    "this folder has no images (PNG, JPEG, WebP, BMP, GIF, TIFF)",
+                ));
             }
         } else {
             paths.push(path.clone());
@@ -142,7 +146,11 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
             continue;
         }
         // A link to a folder is not followed: it may lead back here.
-        if entry.file_type().map_err(Error::io(&path, "read"))?.is_dir() {
+        if entry
+            .file_type()
+            .map_err(Error::io(&path, "read"))?
+            .is_dir()
+        {
             walk(&path, paths)?;
         } else if is_image(&path) {
             paths.push(path);
@@ -152,14 +160,25 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 /// Reads every image once, with progress, and lists those that were left out.
-pub fn open_images(paths: &[PathBuf], base: &Base, args: &BaseArgs) -> Result<(Arc<ImageStore>, Vec<Skipped>)> {
+pub fn open_images(
+    paths: &[PathBuf],
+    base: &Base,
+    args: &BaseArgs,
+) -> Result<(Arc<ImageStore>, Vec<Skipped>)> {
     let progress = std::sync::Mutex::new(Progress::new("images", "images", paths.len() as u64));
     let memory = args.image_memory << 20;
-    let (images, skipped) = ImageStore::open(paths, base.transform, args.exif, memory, args.skip_bad, |done| {
-        if let Ok(mut progress) = progress.lock() {
-            progress.set(done as u64, "");
-        }
-    })?;
+    let (images, skipped) = ImageStore::open(
+        paths,
+        base.transform,
+        args.exif,
+        memory,
+        args.skip_bad,
+        |done| {
+            if let Ok(mut progress) = progress.lock() {
+                progress.set(done as u64, "");
+            }
+        },
+    )?;
     if let Ok(progress) = progress.into_inner() {
         progress.finish(" read");
     }

@@ -22,14 +22,18 @@ impl Progress {
     /// A task of `total` steps, counted in `unit`.
     pub fn new(label: &'static str, unit: &'static str, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+            let bar =
+                ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
             let template = "{prefix:8} [{bar:32}] {pos}/{len} {msg} {per_sec} ETA {eta}";
             let style = ProgressStyle::with_template(template)
                 .expect("the template is valid")
-                .with_key("per_sec", move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                    // The bar is drawn all the same where this fails.
-                    let _ = write!(out, "{:.1} {unit}/s", state.per_sec());
-                })
+                .with_key(
+                    "per_sec",
+                    move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                        // The bar is drawn all the same where this fails.
+                        let _ = write!(out, "{:.1} {unit}/s", state.per_sec());
+                    },
+                )
                 .progress_chars("=> ");
             bar.set_style(style);
             bar.set_prefix(label);
@@ -55,7 +59,9 @@ impl Progress {
             self.last_line = Instant::now();
             let rate = done as f64 / self.start.elapsed().as_secs_f64();
             let left = (self.total - done) as f64 / rate;
-            let Progress { label, unit, total, .. } = self;
+            let Progress {
+                label, unit, total, ..
+            } = self;
             eprintln!("{label:8} {done}/{total} {message} {rate:.1} {unit}/s ETA {left:.0}s");
         }
     }
@@ -67,7 +73,9 @@ impl Progress {
         }
         let seconds = self.start.elapsed().as_secs_f64();
         let rate = self.total as f64 / seconds;
-        let Progress { label, unit, total, .. } = self;
+        let Progress {
+            label, unit, total, ..
+        } = self;
         eprintln!("{label:8} {total} in {seconds:.1}s ({rate:.1} {unit}/s){message}");
     }
 }

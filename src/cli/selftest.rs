@@ -15,15 +15,22 @@ pub struct Args {
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
     let mut progress = Progress::new("selftest", "cases", selftest::cases().len() as u64);
-    let outcomes = selftest::run(device, |index, outcome| progress.set(index as u64 + 1, outcome.op))?;
+    let outcomes = selftest::run(device, |index, outcome| {
+        progress.set(index as u64 + 1, outcome.op)
+    })?;
     progress.finish("");
     if args.json {
         let json = serde_json::to_string_pretty(&outcomes).expect("plain values become JSON");
         super::print(&format!("{json}\n"))?;
     } else {
-        let mut text = format!("{:<20} {:<58} {:>8} {:>8}\n", "op", "case", "forward", "gradient");
+        let mut text = format!(
+            "{:<20} {:<58} {:>8} {:>8}\n",
+            "op", "case", "forward", "gradient"
+        );
         for outcome in &outcomes {
-            let gradient = outcome.gradient_error.map_or("-".into(), |e| format!("{e:.0e}"));
+            let gradient = outcome
+                .gradient_error
+                .map_or("-".into(), |e| format!("{e:.0e}"));
             let verdict = match (&outcome.problem, outcome.is_ok()) {
                 (Some(problem), _) => format!("FAIL {problem}"),
                 (None, false) => format!("FAIL (at most {:.0e})", outcome.tolerance),

@@ -41,7 +41,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 10)]
     rank: usize,
     /// Scale of the adapter times its rank [default: the rank, a scale of 1]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     alpha: Option<f64>,
     /// How A starts: tutorial (standard normal), kaiming (PEFT's default) or gaussian (deviation 1/rank)
     #[arg(long, value_enum, default_value = "tutorial")]
@@ -53,7 +53,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 5)]
     batch_size: usize,
     /// Adam's learning rate
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true)]
     lr: f64,
     /// Seed of the adapter's start and of the order of the images
     #[arg(long, default_value_t = 0)]
@@ -123,7 +123,14 @@ pub struct Job {
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
-    let job = job(&args.data, &args.output, args.overwrite, &args.base, &args.settings, device)?;
+    let job = job(
+        &args.data,
+        &args.output,
+        args.overwrite,
+        &args.base,
+        &args.settings,
+        device,
+    )?;
     let mut text = format!("steps    {}\n", job.losses.len());
     if let [first, .., last] = &*job.losses {
         text += &format!("loss     {first:.4} -> {last:.4}\n");
@@ -202,7 +209,10 @@ pub fn job(
     let steps = plan.steps_per_epoch(images.len()) * plan.epochs;
     let mut progress = Progress::new("train", "it", steps as u64);
     let trained = train(&mut frozen, &images, &labels, lora, plan, stop, |record| {
-        progress.set(record.step, &format!("epoch {} loss {:.4}", record.epoch, record.loss));
+        progress.set(
+            record.step,
+            &format!("epoch {} loss {:.4}", record.epoch, record.loss),
+        );
         run.log(&record)
     })?;
     let (adapter, bytes) = run.finish(&trained.lora, &base.name())?;
@@ -210,7 +220,12 @@ pub fn job(
         eprintln!("saved    {}", adapter.display());
         return Err(error);
     }
-    progress.finish(&trained.losses.last().map_or(String::new(), |l| format!(", last loss {l:.4}")));
+    progress.finish(
+        &trained
+            .losses
+            .last()
+            .map_or(String::new(), |l| format!(", last loss {l:.4}")),
+    );
     let logits = match args.cache {
         Cache::Auto => Some(before_and_after(&mut frozen, &images, &trained.lora)?),
         Cache::Off => None,
@@ -239,10 +254,17 @@ fn starting_point(gpu: &Gpu, base: &Base, args: &TrainArgs) -> Result<Lora> {
 }
 
 /// Reads every image, says what was left out, and pairs the rest with their labels.
-fn read_images(dataset: &Dataset, base: &Base, args: &BaseArgs) -> Result<(Arc<ImageStore>, Vec<u32>)> {
+fn read_images(
+    dataset: &Dataset,
+    base: &Base,
+    args: &BaseArgs,
+) -> Result<(Arc<ImageStore>, Vec<u32>)> {
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let (images, skipped) = super::predict::open_images(&paths, base, args)?;
-    let mut kept = dataset.items.iter().filter(|item| skipped.iter().all(|s| s.path != item.path));
+    let mut kept = dataset
+        .items
+        .iter()
+        .filter(|item| skipped.iter().all(|s| s.path != item.path));
     let labels: Vec<u32> = kept.by_ref().map(|item| item.label).collect();
     let mut categories = labels.clone();
     categories.sort_unstable();
@@ -251,14 +273,22 @@ fn read_images(dataset: &Dataset, base: &Base, args: &BaseArgs) -> Result<(Arc<I
         "data     {} images in {} {}, {} other files ignored, {} unreadable",
         images.len(),
         categories.len(),
-        if categories.len() == 1 { "category" } else { "categories" },
+        if categories.len() == 1 {
+            "category"
+        } else {
+            "categories"
+        },
         dataset.ignored,
         skipped.len()
     );
     Ok((images, labels))
 }
 
-fn before_and_after(frozen: &mut FrozenLogits, images: &Arc<ImageStore>, lora: &Lora) -> Result<[Vec<Vec<f32>>; 2]> {
+fn before_and_after(
+    frozen: &mut FrozenLogits,
+    images: &Arc<ImageStore>,
+    lora: &Lora,
+) -> Result<[Vec<Vec<f32>>; 2]> {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for batch in images.batches((0..images.len()).map(|i| vec![i]).collect()) {
         let batch = batch?;

@@ -18,7 +18,11 @@ static CATEGORIES: LazyLock<Vec<Category>> = LazyLock::new(|| {
     lines
         .filter_map(|(index, line)| {
             let (wordnet, name) = line.split_once('\t')?;
-            Some(Category { index, wordnet, name })
+            Some(Category {
+                index,
+                wordnet,
+                name,
+            })
         })
         .collect()
 });
@@ -42,7 +46,11 @@ pub fn find(text: &str) -> Option<&'static Category> {
         .parse::<usize>()
         .ok()
         .and_then(|index| CATEGORIES.get(index));
-    by_index.or_else(|| CATEGORIES.iter().find(|c| c.name == text || c.wordnet == text))
+    by_index.or_else(|| {
+        CATEGORIES
+            .iter()
+            .find(|c| c.name == text || c.wordnet == text)
+    })
 }
 
 /// The names most like `text`, nearest first.
@@ -50,10 +58,19 @@ pub fn nearest(text: &str, count: usize) -> Vec<&'static str> {
     let wanted = text.to_lowercase().replace(['_', '-'], " ");
     let mut scored: Vec<(f64, &str)> = CATEGORIES
         .iter()
-        .map(|c| (strsim::jaro_winkler(&wanted, &c.name.to_lowercase()), c.name))
+        .map(|c| {
+            (
+                strsim::jaro_winkler(&wanted, &c.name.to_lowercase()),
+                c.name,
+            )
+        })
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    scored.into_iter().take(count).map(|(_, name)| name).collect()
+    scored
+        .into_iter()
+        .take(count)
+        .map(|(_, name)| name)
+        .collect()
 }
 
 #[cfg(test)]

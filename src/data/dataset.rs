@@ -64,9 +64,14 @@ impl Dataset {
         if dataset.items.is_empty() {
             let hint = match loose {
                 0 => "no category folder was found".into(),
-                _ => format!("{loose} images lie here and not in category folders; pass the folder above this one, or move them"),
+                _ => format!(
+                    "{loose} images lie here and not in category folders; pass the folder above this one, or move them"
+                ),
             };
-            return Err(Error::data(folder, format!("{hint}. Expected {}/<category>/<image>", folder.display())));
+            return Err(Error::data(
+                folder,
+                format!("{hint}. Expected {}/<category>/<image>", folder.display()),
+            ));
         }
         Ok(dataset)
     }

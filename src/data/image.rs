@@ -17,7 +17,9 @@ const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// File name endings, in any case, that hold images.
-const ENDINGS: [&str; 10] = ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "gif", "tif", "tiff"];
+const ENDINGS: [&str; 10] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "gif", "tif", "tiff",
+];
 
 /// Whether `path` is named like an image.
 pub fn is_image(path: &Path) -> bool {
@@ -45,7 +47,12 @@ pub struct Decoded {
 /// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, truncated, or larger than 89
 /// million pixels (refused before it is decoded).
 pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
-    let bad = |problem: String| Error::data(path, format!("{problem}. Replace or remove it, or go on without it with --skip-bad"));
+    let bad = |problem: String| {
+        Error::data(
+            path,
+            format!("{problem}. Replace or remove it, or go on without it with --skip-bad"),
+        )
+    };
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
     let mut start = [0u8; 1];
     if file.read(&mut start).map_err(Error::io(path, "read"))? == 0 {
@@ -59,7 +66,9 @@ pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
     if reader.format().is_none() {
         return Err(bad("not a PNG, JPEG, WebP, BMP, GIF or TIFF image".into()));
     }
-    let mut decoder = reader.into_decoder().map_err(|e| bad(format!("not a readable image ({e})")))?;
+    let mut decoder = reader
+        .into_decoder()
+        .map_err(|e| bad(format!("not a readable image ({e})")))?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(bad(format!(
@@ -67,11 +76,16 @@ pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
             MAX_PIXELS / 1_000_000
         )));
     }
-    let turn = if exif { decoder.orientation().ok() } else { None };
+    let turn = if exif {
+        decoder.orientation().ok()
+    } else {
+        None
+    };
     if decoder.color_type().bytes_per_pixel() / decoder.color_type().channel_count() > 1 {
         tracing::warn!("{}: more than 8 bits a sample, scaled to 8", path.display());
     }
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| bad(format!("the image is damaged ({e})")))?;
+    let mut image = DynamicImage::from_decoder(decoder)
+        .map_err(|e| bad(format!("the image is damaged ({e})")))?;
     if let Some(turn) = turn {
         image.apply_orientation(turn);
     }
@@ -113,7 +127,8 @@ impl Transform {
         } else {
             resize(&image.rgb, [image.width, image.height], [width, height])
         };
-        let margin = |length: usize| ((length as f64 - self.size as f64) / 2.0).round_ties_even() as isize;
+        let margin =
+            |length: usize| ((length as f64 - self.size as f64) / 2.0).round_ties_even() as isize;
         let (left, top) = (margin(width), margin(height));
         let mut out = vec![0; self.size * self.size * 3];
         for (y, line) in out.chunks_exact_mut(self.size * 3).enumerate() {

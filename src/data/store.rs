@@ -37,7 +37,11 @@ impl Batch {
     /// # Errors
     /// [`Error::Memory`] where there is no room.
     pub fn to_tensor(&self, gpu: &Gpu, transform: Transform) -> Result<Tensor> {
-        Tensor::from_slice(gpu, [self.indices.len(), 3, transform.size, transform.size], &self.pixels)
+        Tensor::from_slice(
+            gpu,
+            [self.indices.len(), 3, transform.size, transform.size],
+            &self.pixels,
+        )
     }
 }
 
@@ -94,9 +98,15 @@ impl ImageStore {
             }
         }
         if let ([], Some(first)) = (&*kept, skipped.first()) {
-            return Err(Error::data(&first.path, "this and every other image is unreadable: nothing is left to work on"));
+            return Err(Error::data(
+                &first.path,
+                "this and every other image is unreadable: nothing is left to work on",
+            ));
         }
-        store.crops = kept.iter().map(|&i| std::mem::take(&mut store.crops[i])).collect();
+        store.crops = kept
+            .iter()
+            .map(|&i| std::mem::take(&mut store.crops[i]))
+            .collect();
         store.paths = kept.iter().map(|&i| paths[i].clone()).collect();
         Ok((Arc::new(store), skipped))
     }
@@ -128,7 +138,11 @@ impl ImageStore {
         let crop = self.transform.crop(&decode(&self.paths[index], self.exif)?);
         let bytes = crop.len() as u64;
         let reserve = |room: u64| room.checked_sub(bytes);
-        if self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).is_ok() {
+        if self
+            .room
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve)
+            .is_ok()
+        {
             return Ok(self.crops[index].get_or_init(|| crop).into());
         }
         Ok(crop.into())

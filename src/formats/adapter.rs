@@ -57,13 +57,18 @@ pub fn save(folder: &Path, lora: &Lora, base: &str) -> Result<(PathBuf, u64)> {
     for (name, tensor) in factors {
         let values = tensor.to_vec()?;
         if values.iter().any(|v| !v.is_finite()) {
-            return Err(Error::Usage(format!("{name} is not finite and was not written")));
+            return Err(Error::Usage(format!(
+                "{name} is not finite and was not written"
+            )));
         }
         data.push((name, tensor.shape().dims().to_vec(), values));
     }
     let views = data.iter().map(|(name, shape, values)| {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
-        (name.as_str(), view.expect("a tensor has as many elements as its shape says"))
+        (
+            name.as_str(),
+            view.expect("a tensor has as many elements as its shape says"),
+        )
     });
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     let bytes = safetensors::serialize(views.collect::<Vec<_>>(), Some(metadata))
@@ -86,7 +91,8 @@ pub fn save(folder: &Path, lora: &Lora, base: &str) -> Result<(PathBuf, u64)> {
         modules_to_save: None,
         task_type: None,
     };
-    let json = serde_json::to_string_pretty(&config).expect("a struct of plain values becomes JSON");
+    let json =
+        serde_json::to_string_pretty(&config).expect("a struct of plain values becomes JSON");
     let path = folder.join(MODEL);
     write_atomic(&path, &bytes)?;
     write_atomic(&folder.join(CONFIG), format!("{json}\n").as_bytes())?;
@@ -110,25 +116,38 @@ fn number(value: f64) -> Value {
 pub fn load(gpu: &Gpu, folder: &Path, [inputs, outputs]: [usize; 2]) -> Result<Lora> {
     let (rank, alpha) = read_config(&folder.join(CONFIG))?;
     if rank > inputs.min(outputs) {
-        let problem = format!("r = {rank} does not fit a module of {inputs} inputs and {outputs} outputs");
+        let problem =
+            format!("r = {rank} does not fit a module of {inputs} inputs and {outputs} outputs");
         return Err(Error::data(&folder.join(CONFIG), problem));
     }
-    let wanted: [(String, Shape); 2] = [(key('A'), [rank, inputs].into()), (key('B'), [outputs, rank].into())];
+    let wanted: [(String, Shape); 2] = [
+        (key('A'), [rank, inputs].into()),
+        (key('B'), [outputs, rank].into()),
+    ];
     let file = Tensors::open(&folder.join(MODEL))?;
     let found = file.take(&wanted, str::to_string)?;
     let [a, b] = wanted.map(|(name, shape)| Tensor::from_bytes(gpu, shape, found[&name]));
-    Ok(Lora { a: a?, b: b?, alpha })
+    Ok(Lora {
+        a: a?,
+        b: b?,
+        alpha,
+    })
 }
 
 /// Rank and alpha from `adapter_config.json`, refusing what would be computed differently.
 fn read_config(path: &Path) -> Result<(usize, f64)> {
-    let size = std::fs::metadata(path).map_err(Error::io(path, "open"))?.len();
+    let size = std::fs::metadata(path)
+        .map_err(Error::io(path, "open"))?
+        .len();
     if size > MAX_CONFIG {
-        return Err(Error::data(path, format!("{size} bytes are too many for an adapter's settings")));
+        return Err(Error::data(
+            path,
+            format!("{size} bytes are too many for an adapter's settings"),
+        ));
     }
     let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-    let config: Map<String, Value> =
-        serde_json::from_str(&text).map_err(|e| Error::data(path, format!("not a JSON object ({e})")))?;
+    let config: Map<String, Value> = serde_json::from_str(&text)
+        .map_err(|e| Error::data(path, format!("not a JSON object ({e})")))?;
     let refuse = |problem: String| Error::data(path, problem);
     let absent = |value: &Value| match value {
         Value::Null | Value::Bool(false) => true,
@@ -137,7 +156,9 @@ fn read_config(path: &Path) -> Result<(usize, f64)> {
         _ => false,
     };
     if config.get("peft_type").and_then(Value::as_str) != Some("LORA") {
-        return Err(refuse("peft_type is not \"LORA\"; only LoRA adapters are read".into()));
+        return Err(refuse(
+            "peft_type is not \"LORA\"; only LoRA adapters are read".into(),
+        ));
     }
     let targets = match config.get("target_modules") {
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
@@ -145,10 +166,14 @@ fn read_config(path: &Path) -> Result<(usize, f64)> {
         _ => Vec::new(),
     };
     if targets != [PIXELS] {
-        return Err(refuse(format!("target_modules is {targets:?}; only [\"{PIXELS}\"] is supported")));
+        return Err(refuse(format!(
+            "target_modules is {targets:?}; only [\"{PIXELS}\"] is supported"
+        )));
     }
     if config.get("bias").is_some_and(|bias| bias != "none") {
-        return Err(refuse("bias is not \"none\"; biases are not adapted here".into()));
+        return Err(refuse(
+            "bias is not \"none\"; biases are not adapted here".into(),
+        ));
     }
     let unsupported = [
         "use_rslora",
@@ -161,13 +186,21 @@ fn read_config(path: &Path) -> Result<(usize, f64)> {
         "lora_bias",
         "trainable_token_indices",
     ];
-    if let Some(key) = unsupported.iter().find(|key| config.get(**key).is_some_and(|v| !absent(v))) {
+    if let Some(key) = unsupported
+        .iter()
+        .find(|key| config.get(**key).is_some_and(|v| !absent(v)))
+    {
         return Err(refuse(format!("{key} is set, and is not supported")));
     }
     let rank = config.get("r").and_then(Value::as_u64).filter(|&r| r > 0);
-    let alpha = config.get("lora_alpha").and_then(Value::as_f64).filter(|a| a.is_finite() && *a > 0.0);
+    let alpha = config
+        .get("lora_alpha")
+        .and_then(Value::as_f64)
+        .filter(|a| a.is_finite() && *a > 0.0);
     match (rank, alpha) {
         (Some(rank), Some(alpha)) => Ok((rank as usize, alpha)),
-        _ => Err(refuse("r must be a whole number from 1 and lora_alpha a positive number".into())),
+        _ => Err(refuse(
+            "r must be a whole number from 1 and lora_alpha a positive number".into(),
+        )),
     }
 }

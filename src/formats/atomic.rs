@@ -10,16 +10,22 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] where the folder is read-only, full or gone; `path` is then as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".goldfish-")
         .suffix(".tmp")
         .tempfile_in(folder)
         .map_err(Error::io(path, "write"))?;
     file.write_all(bytes).map_err(Error::io(path, "write"))?;
-    file.as_file().sync_all().map_err(Error::io(path, "write"))?;
+    file.as_file()
+        .sync_all()
+        .map_err(Error::io(path, "write"))?;
     share_as_umask_allows(file.as_file()).map_err(Error::io(path, "write"))?;
-    file.persist(path).map_err(|e| Error::io(path, "write")(e.error))?;
+    file.persist(path)
+        .map_err(|e| Error::io(path, "write")(e.error))?;
     Ok(())
 }
 

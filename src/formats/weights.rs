@@ -28,7 +28,10 @@ impl Tensors {
         if !bytes.is_file() || bytes.len() < 8 {
             return Err(Error::data(
                 path,
-                format!("not a safetensors file ({} bytes). Fetch or convert it again", bytes.len()),
+                format!(
+                    "not a safetensors file ({} bytes). Fetch or convert it again",
+                    bytes.len()
+                ),
             ));
         }
         // SAFETY: the map is read-only. Another process that cuts the file while it is read would end
@@ -54,7 +57,11 @@ impl Tensors {
     ///
     /// # Errors
     /// [`Error::Data`] that names every tensor which is missing, extra, of another shape or dtype, or not finite.
-    pub fn take(&self, wanted: &[(String, Shape)], rename: impl Fn(&str) -> String) -> Result<BTreeMap<String, &[u8]>> {
+    pub fn take(
+        &self,
+        wanted: &[(String, Shape)],
+        rename: impl Fn(&str) -> String,
+    ) -> Result<BTreeMap<String, &[u8]>> {
         let file = self.parse()?;
         let mut problems = Vec::new();
         let mut found = BTreeMap::new();
@@ -70,7 +77,10 @@ impl Tensors {
             let squeezed: usize = view.shape().iter().product();
             let same = view.shape() == shape.dims() || (stored != *name && squeezed == shape.len());
             if !same {
-                problems.push(format!("{stored} has shape {:?} and should have {shape}", view.shape()));
+                problems.push(format!(
+                    "{stored} has shape {:?} and should have {shape}",
+                    view.shape()
+                ));
             } else if view.dtype() != Dtype::F32 {
                 problems.push(format!("{stored} is {:?} and should be F32", view.dtype()));
             } else {
@@ -87,9 +97,12 @@ impl Tensors {
             .into_iter()
             .map(|(name, range)| (name, &self.map[range]))
             .collect();
-        problems.extend(found.iter().filter(|(_, bytes)| !all_finite(bytes)).map(|(name, _)| {
-            format!("{name} holds values that are not finite")
-        }));
+        problems.extend(
+            found
+                .iter()
+                .filter(|(_, bytes)| !all_finite(bytes))
+                .map(|(name, _)| format!("{name} holds values that are not finite")),
+        );
         if problems.is_empty() {
             return Ok(found);
         }
@@ -131,13 +144,25 @@ fn timm_name(name: &str) -> String {
 /// As [`Tensors::open`] and [`Tensors::take`], and [`Error::Memory`] where the device has no room.
 pub fn load_vgg(gpu: &Gpu, arch: Arch, path: &Path, mut progress: impl FnMut(u64)) -> Result<Vgg> {
     let file = Tensors::open(path)?;
-    let timm = file.parse()?.names().iter().any(|name| name.starts_with("pre_logits."));
-    let rename = |name: &str| if timm { timm_name(name) } else { name.to_string() };
+    let timm = file
+        .parse()?
+        .names()
+        .iter()
+        .any(|name| name.starts_with("pre_logits."));
+    let rename = |name: &str| {
+        if timm {
+            timm_name(name)
+        } else {
+            name.to_string()
+        }
+    };
     let wanted = arch.parameters();
     let mut found = file.take(&wanted, rename)?;
     let mut parameters = BTreeMap::new();
     for (name, shape) in wanted {
-        let bytes = found.remove(&name).expect("take returns every wanted tensor");
+        let bytes = found
+            .remove(&name)
+            .expect("take returns every wanted tensor");
         parameters.insert(name, Tensor::from_bytes(gpu, shape, bytes)?);
         progress(bytes.len() as u64);
     }

@@ -80,7 +80,12 @@ impl Gpu {
         groups: usize,
     ) -> Result<()> {
         assert_eq!(size_of::<P>(), kernel.params, "{}: Params", kernel.name);
-        assert_eq!(bindings.len(), kernel.bindings.len(), "{}: bindings", kernel.name);
+        assert_eq!(
+            bindings.len(),
+            kernel.bindings.len(),
+            "{}: bindings",
+            kernel.name
+        );
         let pipeline = self.pipeline(kernel)?;
         let limits = self.limits();
         let mut entries = vec![BindGroupEntry {
@@ -114,9 +119,13 @@ impl Gpu {
             layout: &pipeline.layout,
             entries: &entries,
         });
-        let [x, y] = fold(groups, limits.max_compute_workgroups_per_dimension).ok_or_else(|| {
-            Error::Memory(format!("{}: {groups} workgroups are more than this device dispatches", kernel.name))
-        })?;
+        let [x, y] =
+            fold(groups, limits.max_compute_workgroups_per_dimension).ok_or_else(|| {
+                Error::Memory(format!(
+                    "{}: {groups} workgroups are more than this device dispatches",
+                    kernel.name
+                ))
+            })?;
         self.record(bytemuck::bytes_of(params), |pass, offset| {
             pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &bind_group, &[offset]);
@@ -125,7 +134,11 @@ impl Gpu {
     }
 
     fn pipeline(&self, kernel: &'static Kernel) -> Result<std::sync::Arc<Pipeline>> {
-        let mut pipelines = self.0.pipelines.lock().expect("no panic holds the pipelines");
+        let mut pipelines = self
+            .0
+            .pipelines
+            .lock()
+            .expect("no panic holds the pipelines");
         if let Some(found) = pipelines.get(kernel.name) {
             return Ok(found.clone());
         }
@@ -203,7 +216,9 @@ impl Gpu {
             None => Ok(Pipeline { pipeline, layout }),
             Some(error) => Err(Error::Kernel {
                 kernel: kernel.name.into(),
-                message: format!("{error}; please report this with the output of `goldfish devices`"),
+                message: format!(
+                    "{error}; please report this with the output of `goldfish devices`"
+                ),
             }),
         }
     }
@@ -217,7 +232,7 @@ fn fold(groups: usize, limit: u32) -> Option<[u32; 2]> {
     (rows <= limit).then_some([columns as u32, rows as u32])
 }
 
-const _: () = assert!(UNIFORM_STRIDE % 256 == 0);
+const _: () = assert!(UNIFORM_STRIDE.is_multiple_of(256));
 
 #[cfg(test)]
 mod tests {

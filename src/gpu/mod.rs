@@ -87,7 +87,8 @@ impl Gpu {
         let info = select::describe(index, &adapter);
         let mut limits = adapter.limits();
         // Shaders index in i32.
-        limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(MAX_BINDING);
+        limits.max_storage_buffer_binding_size =
+            limits.max_storage_buffer_binding_size.min(MAX_BINDING);
         if let Some(bytes) = options.max_binding {
             limits.max_storage_buffer_binding_size = bytes;
         }
@@ -97,7 +98,12 @@ impl Gpu {
             required_limits: limits.clone(),
             ..Default::default()
         }))
-        .map_err(|e| Error::Device(format!("{}: cannot open the device: {e}. Try another with --device", info.name)))?;
+        .map_err(|e| {
+            Error::Device(format!(
+                "{}: cannot open the device: {e}. Try another with --device",
+                info.name
+            ))
+        })?;
         let failure = Arc::new(Mutex::new(None));
         watch(&device, &info.name, &failure);
         let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
@@ -132,7 +138,11 @@ impl Gpu {
 
     /// Bytes that one tensor part may have.
     pub fn max_binding(&self) -> u64 {
-        let guard = if self.0.pool.guard { pool::GUARD_BYTES } else { 0 };
+        let guard = if self.0.pool.guard {
+            pool::GUARD_BYTES
+        } else {
+            0
+        };
         self.0.limits.max_storage_buffer_binding_size - guard
     }
 
@@ -151,7 +161,11 @@ impl Gpu {
     }
 
     /// Appends one dispatch with its `Params` to the open batch.
-    fn record(&self, params: &[u8], dispatch: impl FnOnce(&mut wgpu::ComputePass<'static>, u32)) -> Result<()> {
+    fn record(
+        &self,
+        params: &[u8],
+        dispatch: impl FnOnce(&mut wgpu::ComputePass<'static>, u32),
+    ) -> Result<()> {
         let full = {
             let mut batch = self.0.batch.lock().expect("no panic holds the batch");
             let offset = batch.params.len() as u32;
@@ -159,8 +173,13 @@ impl Gpu {
             let padded = batch.params.len().next_multiple_of(UNIFORM_STRIDE);
             batch.params.resize(padded, 0);
             let Batch { encoder, pass, .. } = &mut *batch;
-            let encoder = encoder.get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
-            let pass = pass.get_or_insert_with(|| encoder.begin_compute_pass(&Default::default()).forget_lifetime());
+            let encoder = encoder
+                .get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
+            let pass = pass.get_or_insert_with(|| {
+                encoder
+                    .begin_compute_pass(&Default::default())
+                    .forget_lifetime()
+            });
             dispatch(pass, offset);
             batch.dispatches += 1;
             batch.dispatches == BATCH
@@ -186,7 +205,9 @@ impl Gpu {
         let mut batch = self.0.batch.lock().expect("no panic holds the batch");
         batch.pass = None;
         if let Some(encoder) = batch.encoder.take() {
-            self.0.queue.write_buffer(&self.0.uniforms, 0, &batch.params);
+            self.0
+                .queue
+                .write_buffer(&self.0.uniforms, 0, &batch.params);
             self.0.queue.submit([encoder.finish()]);
             batch.params.clear();
             batch.dispatches = 0;
@@ -207,14 +228,23 @@ impl Gpu {
     fn poll(&self, how: wgpu::PollType) -> Result<()> {
         let polled = self.0.device.poll(how);
         self.failure()?;
-        polled
-            .map(drop)
-            .map_err(|e| Error::Device(format!("{}: the device stopped answering: {e}", self.0.info.name)))
+        polled.map(drop).map_err(|e| {
+            Error::Device(format!(
+                "{}: the device stopped answering: {e}",
+                self.0.info.name
+            ))
+        })
     }
 
     /// The first thing that went wrong on the device, once.
     fn failure(&self) -> Result<()> {
-        match self.0.failure.lock().expect("no panic holds the failure").take() {
+        match self
+            .0
+            .failure
+            .lock()
+            .expect("no panic holds the failure")
+            .take()
+        {
             None => Ok(()),
             Some(error) => Err(error),
         }

@@ -114,7 +114,11 @@ pub(super) fn select(wanted: Option<&str>) -> Result<(usize, Adapter)> {
         },
     };
     let Some(index) = index else {
-        let list: Vec<String> = names.iter().enumerate().map(|(i, n)| format!("{i} = {n}")).collect();
+        let list: Vec<String> = names
+            .iter()
+            .enumerate()
+            .map(|(i, n)| format!("{i} = {n}"))
+            .collect();
         return Err(Error::Device(format!(
             "there is no device {:?}; this machine has {}. Name one of them with --device or \
              GOLDFISH_DEVICE",
@@ -122,6 +126,9 @@ pub(super) fn select(wanted: Option<&str>) -> Result<(usize, Adapter)> {
             list.join(", ")
         )));
     };
-    let adapter = found.into_iter().nth(index).expect("the index was found in this list");
+    let adapter = found
+        .into_iter()
+        .nth(index)
+        .expect("the index was found in this list");
     Ok((index, adapter))
 }

@@ -2,8 +2,8 @@
 
 use std::sync::mpsc;
 
-use super::pool::{Buffer, GUARD, GUARD_BYTES};
 use super::Gpu;
+use super::pool::{Buffer, GUARD, GUARD_BYTES};
 use crate::{Error, Result};
 
 /// Bytes staged by one upload before the queue is told to take them.
@@ -60,7 +60,9 @@ impl Gpu {
             usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
             mapped_at_creation: false,
         });
-        self.record_copy(|encoder| encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes));
+        self.record_copy(|encoder| {
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes)
+        });
         self.submit()?;
         let (sender, mapped) = mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
@@ -99,11 +101,11 @@ impl Readback {
     /// # Errors
     /// What the device reported.
     pub fn wait(self) -> Result<Vec<f32>> {
-        self.wait_bytes(|bytes| bytemuck::pod_collect_to_vec(bytes))
+        self.wait_bytes(bytemuck::pod_collect_to_vec)
     }
 
     pub(crate) fn wait_u32(self) -> Result<Vec<u32>> {
-        self.wait_bytes(|bytes| bytemuck::pod_collect_to_vec(bytes))
+        self.wait_bytes(bytemuck::pod_collect_to_vec)
     }
 
     fn wait_bytes<T>(self, take: impl FnOnce(&[u8]) -> Vec<T>) -> Result<Vec<T>> {
@@ -111,10 +113,12 @@ impl Readback {
             self.gpu.poll(wgpu::PollType::wait_indefinitely())?;
         }
         let name = &self.gpu.0.info.name;
-        let view = self
-            .staging
-            .get_mapped_range(..)
-            .map_err(|e| Error::Device(format!("{name}: reading {} bytes back failed: {e}", self.bytes)))?;
+        let view = self.staging.get_mapped_range(..).map_err(|e| {
+            Error::Device(format!(
+                "{name}: reading {} bytes back failed: {e}",
+                self.bytes
+            ))
+        })?;
         Ok(take(&view))
     }
 }

@@ -49,7 +49,9 @@ impl Lora {
             )));
         }
         if !alpha.is_finite() || alpha <= 0.0 {
-            return Err(Error::Usage(format!("--alpha must be a positive number, found {alpha}")));
+            return Err(Error::Usage(format!(
+                "--alpha must be a positive number, found {alpha}"
+            )));
         }
         let stream = Stream::new(seed, &format!("{PIXELS}.lora_A"));
         let a = Tensor::from_fn(gpu, [rank, inputs], |first, out| match init {

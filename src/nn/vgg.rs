@@ -66,7 +66,11 @@ impl Arch {
         [VGG19, VGG19_TINY]
             .into_iter()
             .find(|arch| arch.name == name)
-            .ok_or_else(|| Error::Usage(format!("there is no architecture {name:?}: use vgg19 or vgg19-tiny")))
+            .ok_or_else(|| {
+                Error::Usage(format!(
+                    "there is no architecture {name:?}: use vgg19 or vgg19-tiny"
+                ))
+            })
     }
 
     /// The layers from the image to the logits.
@@ -130,8 +134,18 @@ impl Vgg {
         for (name, shape) in arch.parameters() {
             match parameters.get(&name) {
                 Some(tensor) if *tensor.shape() == shape => {}
-                Some(tensor) => return Err(Error::shape("vgg", format!("{name} {shape}"), tensor.shape().to_string())),
-                None => return Err(Error::Usage(format!("vgg: the parameter {name} is missing"))),
+                Some(tensor) => {
+                    return Err(Error::shape(
+                        "vgg",
+                        format!("{name} {shape}"),
+                        tensor.shape().to_string(),
+                    ));
+                }
+                None => {
+                    return Err(Error::Usage(format!(
+                        "vgg: the parameter {name} is missing"
+                    )));
+                }
             }
         }
         Ok(Vgg {
@@ -179,7 +193,11 @@ impl Vgg {
 
     /// The device that holds the parameters.
     pub fn gpu(&self) -> &Gpu {
-        self.parameters.values().next().expect("a network has parameters").gpu()
+        self.parameters
+            .values()
+            .next()
+            .expect("a network has parameters")
+            .gpu()
     }
 
     /// The parameters by name.
@@ -199,17 +217,29 @@ impl Vgg {
     ///
     /// # Errors
     /// As [`Vgg::forward`].
-    pub fn forward_with(&self, tape: &mut Tape, images: &Var, parameter: impl Fn(&str) -> Var) -> Result<Var> {
+    pub fn forward_with(
+        &self,
+        tape: &mut Tape,
+        images: &Var,
+        parameter: impl Fn(&str) -> Var,
+    ) -> Result<Var> {
         let shape = images.tensor.shape();
         if shape.rank() != 4 || shape[1] != 3 || shape[2] < 32 || shape[3] < 32 {
-            return Err(Error::shape("vgg", "images [N, 3, H, W], H and W from 32", shape.to_string()));
+            return Err(Error::shape(
+                "vgg",
+                "images [N, 3, H, W], H and W from 32",
+                shape.to_string(),
+            ));
         }
         let mut x = images.clone();
         for (index, layer) in self.layers.iter().enumerate() {
             let weight = parameter(&format!("{}.weight", layer.name));
             let bias = parameter(&format!("{}.bias", layer.name));
             x = if layer.is_conv() {
-                let how = Conv2d { stride: 1, padding: 1 };
+                let how = Conv2d {
+                    stride: 1,
+                    padding: 1,
+                };
                 ops::conv2d(tape, &x, &weight, how)?
             } else {
                 if x.tensor.shape().rank() == 4 {
@@ -253,12 +283,35 @@ mod tests {
     fn the_table_is_torchvisions() {
         let layers = VGG19.layers();
         let names: Vec<&str> = layers.iter().map(|l| l.name.as_str()).collect();
-        let features = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34].map(|i| format!("features.{i}"));
+        let features = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]
+            .map(|i| format!("features.{i}"));
         let classifier = [0, 3, 6].map(|i| format!("classifier.{i}"));
-        assert!(names.iter().copied().eq(features.iter().chain(&classifier).map(String::as_str)));
-        let pooled: Vec<&str> = layers.iter().filter(|l| l.pool).map(|l| l.name.as_str()).collect();
-        assert_eq!(pooled, ["features.2", "features.7", "features.16", "features.25", "features.34"]);
-        let parameters: usize = VGG19.parameters().iter().map(|(_, shape)| shape.len()).sum();
+        assert!(
+            names
+                .iter()
+                .copied()
+                .eq(features.iter().chain(&classifier).map(String::as_str))
+        );
+        let pooled: Vec<&str> = layers
+            .iter()
+            .filter(|l| l.pool)
+            .map(|l| l.name.as_str())
+            .collect();
+        assert_eq!(
+            pooled,
+            [
+                "features.2",
+                "features.7",
+                "features.16",
+                "features.25",
+                "features.34"
+            ]
+        );
+        let parameters: usize = VGG19
+            .parameters()
+            .iter()
+            .map(|(_, shape)| shape.len())
+            .sum();
         assert_eq!(parameters, 143_667_240);
         assert_eq!(layers[16].weight, [4096, 25088]);
     }

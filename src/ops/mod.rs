@@ -12,12 +12,12 @@ macro_rules! ops {
         $(pub mod $op;)*
 
         /// Every kernel of every op.
-        pub fn kernels() -> Vec<&'static Kernel> {
+        pub(crate) fn kernels() -> Vec<&'static Kernel> {
             [$($op::KERNELS),*].concat()
         }
 
         /// Every op's cases for the self-test.
-        pub fn cases() -> Vec<Case> {
+        pub(crate) fn cases() -> Vec<Case> {
             [$($op::cases()),*].into_iter().flatten().collect()
         }
     };

@@ -76,7 +76,8 @@ impl Adam {
             }
         }
         if self.moments.is_empty() {
-            let zeros = |p: &Tensor| Tensor::from_fn(p.gpu(), p.shape().clone(), |_, out| out.fill(0.0));
+            let zeros =
+                |p: &Tensor| Tensor::from_fn(p.gpu(), p.shape().clone(), |_, out| out.fill(0.0));
             self.moments = parameters
                 .iter()
                 .map(|p| Ok([zeros(p)?, zeros(p)?]))

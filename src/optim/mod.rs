@@ -17,5 +17,8 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 
 /// Every optimiser's cases for the self-test.
 pub(crate) fn cases() -> Vec<Case> {
-    [adam::cases(), sgd::cases()].into_iter().flatten().collect()
+    [adam::cases(), sgd::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -34,7 +34,11 @@ impl<'a> FrozenLogits<'a> {
     ///
     /// # Errors
     /// What the device or an image file reported.
-    pub fn fill(&mut self, images: &std::sync::Arc<ImageStore>, mut progress: impl FnMut(usize) -> Result<()>) -> Result<()> {
+    pub fn fill(
+        &mut self,
+        images: &std::sync::Arc<ImageStore>,
+        mut progress: impl FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
         let at_once = base_batch(self.vgg, self.transform.size);
         let order: Vec<usize> = (0..images.len()).collect();
         let mut done = 0;
@@ -54,13 +58,21 @@ impl<'a> FrozenLogits<'a> {
     /// What the device reported.
     pub fn of(&mut self, batch: &Batch) -> Result<Tensor> {
         let rows = self.rows(batch)?;
-        Tensor::from_slice(self.vgg.gpu(), [batch.indices.len(), self.vgg.arch().classes], &rows)
+        Tensor::from_slice(
+            self.vgg.gpu(),
+            [batch.indices.len(), self.vgg.arch().classes],
+            &rows,
+        )
     }
 
     fn rows(&mut self, batch: &Batch) -> Result<Vec<f32>> {
         let image = 3 * self.transform.size * self.transform.size;
         let missing: Vec<usize> = (0..batch.indices.len())
-            .filter(|&i| self.rows.as_ref().is_none_or(|rows| rows[batch.indices[i]].is_none()))
+            .filter(|&i| {
+                self.rows
+                    .as_ref()
+                    .is_none_or(|rows| rows[batch.indices[i]].is_none())
+            })
             .collect();
         let mut fresh = Vec::new();
         for group in missing.chunks(base_batch(self.vgg, self.transform.size)) {
@@ -79,7 +91,13 @@ impl<'a> FrozenLogits<'a> {
         for (&i, row) in missing.iter().zip(fresh.chunks(classes)) {
             rows[batch.indices[i]] = Some(row.to_vec());
         }
-        Ok(batch.indices.iter().filter_map(|&i| rows[i].as_deref()).flatten().copied().collect())
+        Ok(batch
+            .indices
+            .iter()
+            .filter_map(|&i| rows[i].as_deref())
+            .flatten()
+            .copied()
+            .collect())
     }
 }
 

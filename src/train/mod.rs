@@ -47,7 +47,10 @@ impl Plan {
             }
         }
         if !self.lr.is_finite() || self.lr <= 0.0 {
-            return Err(Error::Usage(format!("--lr must be a positive number, found {}", self.lr)));
+            return Err(Error::Usage(format!(
+                "--lr must be a positive number, found {}",
+                self.lr
+            )));
         }
         Ok(())
     }
@@ -115,7 +118,14 @@ pub fn train(
         losses.push(loss);
         let epoch = (losses.len() - 1) / steps_per_epoch + 1;
         let seconds = start.elapsed().as_secs_f64();
-        Ok(report(StepRecord { step, epoch, loss, lr, seconds }).err())
+        Ok(report(StepRecord {
+            step,
+            epoch,
+            loss,
+            lr,
+            seconds,
+        })
+        .err())
     };
     // The adapter of the last finite loss: an update after it may have gone to NaN.
     let mut good = lora.clone();
@@ -138,7 +148,10 @@ pub fn train(
         let gradients = tape.backward(&loss)?;
         let used = lora.clone();
         let mut parameters = [lora.a, lora.b];
-        adam.step(&mut parameters, &[gradients.of(&a)?.clone(), gradients.of(&b)?.clone()])?;
+        adam.step(
+            &mut parameters,
+            &[gradients.of(&a)?.clone(), gradients.of(&b)?.clone()],
+        )?;
         [lora.a, lora.b] = parameters;
 
         pending.push_back((reading, used));
@@ -165,7 +178,11 @@ pub fn train(
     if !matches!(end, Err(Error::NonFinite { .. })) && finite(&lora.a)? && finite(&lora.b)? {
         good = lora;
     }
-    Ok(Trained { lora: good, losses, end })
+    Ok(Trained {
+        lora: good,
+        losses,
+        end,
+    })
 }
 
 fn finite(tensor: &Tensor) -> Result<bool> {

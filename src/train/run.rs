@@ -43,10 +43,14 @@ impl Run {
     /// [`Error::Io`] where it cannot be written, [`Error::Data`] where it is taken.
     pub fn create(folder: &Path, settings: &impl Serialize, overwrite: bool) -> Result<Self> {
         if !overwrite && folder.join(adapter::MODEL).exists() {
-            return Err(Error::data(folder, "holds an adapter already. Choose another folder with -o, or pass --overwrite"));
+            return Err(Error::data(
+                folder,
+                "holds an adapter already. Choose another folder with -o, or pass --overwrite",
+            ));
         }
         fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
-        let settings = toml::to_string(settings).map_err(|e| Error::data(folder, format!("cannot write the settings: {e}")))?;
+        let settings = toml::to_string(settings)
+            .map_err(|e| Error::data(folder, format!("cannot write the settings: {e}")))?;
         write_atomic(&folder.join(SETTINGS), settings.as_bytes())?;
         let path = folder.join(METRICS);
         let metrics = File::create(&path).map_err(Error::io(&path, "write"))?;

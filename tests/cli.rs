@@ -1,0 +1,421 @@
+//! The program as a user meets it.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use assert_cmd::assert::Assert;
+use libtest_mimic::Trial;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use serde_json::Value;
+
+use crate::support::{gpu_trial, pictures, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("cli::help_teaches_and_unknown_flags_exit_2", help),
+        trial("cli::settings_that_cannot_train_exit_2", bad_settings),
+        trial(
+            "cli::an_unknown_device_exits_4_and_lists_the_devices",
+            unknown_device,
+        ),
+        gpu_trial("cli::devices_lists_what_there_is", devices),
+        gpu_trial(
+            "cli::train_writes_a_run_and_predict_uses_it",
+            train_and_predict,
+        ),
+        gpu_trial("cli::a_run_is_not_overwritten_unless_asked", overwrite),
+        gpu_trial("cli::training_goes_on_from_an_adapter", init_adapter),
+        gpu_trial("cli::predict_prints_json_csv_and_tables", formats),
+        gpu_trial(
+            "cli::bad_data_exits_3_with_the_file_and_the_remedy",
+            bad_data,
+        ),
+        gpu_trial("cli::skip_bad_goes_on_and_lists_what_it_left_out", skip_bad),
+        gpu_trial(
+            "cli::a_diverging_run_exits_5_and_keeps_an_adapter",
+            diverging,
+        ),
+        gpu_trial(
+            "cli::an_output_folder_that_cannot_be_written_exits_3_before_any_work",
+            unwritable,
+        ),
+        gpu_trial("cli::the_demo_says_goldfish_five_times", demo),
+        gpu_trial("cli::ctrl_c_exits_130_with_the_adapter_so_far", interrupted),
+    ]
+}
+
+fn goldfish(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goldfish"));
+    command.current_dir(folder);
+    command
+}
+
+/// A small base, so that a run takes a second.
+const TINY: [&str; 6] = [
+    "--arch",
+    "vgg19-tiny",
+    "--weights",
+    "random:3",
+    "--image-size",
+    "32",
+];
+
+/// A folder with `data/<category>/`: three goldfish and two tenches.
+fn dataset() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    pictures(
+        &folder.path().join("data"),
+        "goldfish",
+        &[(40, 50), (60, 40), (33, 90)],
+    );
+    pictures(&folder.path().join("data"), "tench", &[(64, 64), (48, 37)]);
+    folder
+}
+
+fn train(folder: &Path, more: &[&str]) -> Assert {
+    goldfish(folder)
+        .args(["train", "data"])
+        .args(TINY)
+        .args(more)
+        .assert()
+}
+
+fn stdout(assert: &Assert) -> String {
+    String::from_utf8(assert.get_output().stdout.clone()).expect("text")
+}
+
+fn help() {
+    let here = Path::new(".");
+    for command in ["train", "predict", "demo", "devices", "selftest"] {
+        goldfish(here)
+            .args([command, "--help"])
+            .assert()
+            .success()
+            .stdout(contains("--device"));
+    }
+    goldfish(here)
+        .arg("--help")
+        .assert()
+        .success()
+        .stdout(contains("Exit codes").and(contains("goldfish demo")));
+    goldfish(here)
+        .args(["train", "data", "--rnak", "3"])
+        .assert()
+        .code(2)
+        .stderr(contains("--rank"));
+    goldfish(here).args(["predict"]).assert().code(2);
+}
+
+fn bad_settings() {
+    let folder = dataset();
+    for (flags, says) in [
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--epochs", "0"], "--epochs must be at least 1"),
+        (["--lr", "NaN"], "--lr must be a positive number"),
+        (["--lr", "-1"], "--lr"),
+        (["--rank", "ten"], "--rank"),
+        (["--weights", "random:x"], "not a whole number"),
+    ] {
+        let mut command = goldfish(folder.path());
+        command
+            .args(["train", "data"])
+            .args(flags)
+            .assert()
+            .code(2)
+            .stderr(contains(says));
+    }
+    assert!(!folder.path().join("runs").exists(), "nothing was begun");
+}
+
+fn unknown_device() {
+    let folder = dataset();
+    let mut command = goldfish(folder.path());
+    command
+        .args(["train", "data", "--device", "nonesuch"])
+        .assert()
+        .code(4)
+        .stderr(contains("device"));
+}
+
+fn devices() {
+    let here = Path::new(".");
+    goldfish(here)
+        .arg("devices")
+        .assert()
+        .success()
+        .stdout(contains("binding").and(contains("driver")));
+    let assert = goldfish(here)
+        .args(["devices", "--json"])
+        .assert()
+        .success();
+    let devices: Value = serde_json::from_str(&stdout(&assert)).expect("JSON");
+    assert_eq!(devices[0]["index"], 0);
+}
+
+fn train_and_predict() {
+    let folder = dataset();
+    train(folder.path(), &["-o", "run", "--epochs", "30"])
+        .success()
+        .stdout(contains("adapter").and(contains("loss")));
+    let run = folder.path().join("run");
+    let lines = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    let steps: Vec<Value> = lines
+        .lines()
+        .map(|l| serde_json::from_str(l).expect("JSON"))
+        .collect();
+    assert_eq!(steps.len(), 30);
+    for (index, step) in steps.iter().enumerate() {
+        assert_eq!(
+            (&step["step"], &step["epoch"]),
+            (&(index + 1).into(), &(index + 1).into())
+        );
+        assert!(step["loss"].is_f64() && step["lr"] == 1e-3 && step["seconds"].is_f64());
+    }
+    let settings = fs::read_to_string(run.join("run.toml")).expect("settings");
+    for line in [
+        "arch = \"vgg19-tiny\"",
+        "weights = \"random:3\"",
+        "rank = 10",
+        "seed = 0",
+    ] {
+        assert!(settings.contains(line), "{settings}");
+    }
+    // run.toml tells predict which base the adapter belongs to.
+    let mut predict = goldfish(folder.path());
+    let assert = predict
+        .args([
+            "predict",
+            "data",
+            "--adapter",
+            "run",
+            "--top",
+            "1",
+            "--format",
+            "csv",
+        ])
+        .assert()
+        .success();
+    let table = stdout(&assert);
+    let said: Vec<&str> = table
+        .lines()
+        .skip(1)
+        .filter_map(|l| l.split(',').nth(3))
+        .collect();
+    assert_eq!(said, ["goldfish", "goldfish", "goldfish", "tench", "tench"]);
+}
+
+fn overwrite() {
+    let folder = dataset();
+    let short = ["-o", "run", "--epochs", "1"];
+    train(folder.path(), &short).success();
+    let adapter = folder.path().join("run/adapter_model.safetensors");
+    let first = fs::read(&adapter).expect("an adapter");
+    train(folder.path(), &[&short[..], &["--seed", "1"]].concat())
+        .code(3)
+        .stderr(contains("--overwrite"));
+    assert_eq!(fs::read(&adapter).expect("an adapter"), first);
+    train(
+        folder.path(),
+        &[&short[..], &["--overwrite", "--cache", "off"]].concat(),
+    )
+    .success();
+    assert_eq!(
+        fs::read(&adapter).expect("an adapter"),
+        first,
+        "one seed, one adapter, cached or not"
+    );
+}
+
+fn init_adapter() {
+    let folder = dataset();
+    train(
+        folder.path(),
+        &["-o", "one", "--epochs", "20", "--rank", "3", "--alpha", "6"],
+    )
+    .success();
+    train(
+        folder.path(),
+        &["-o", "two", "--epochs", "1", "--init-adapter", "one"],
+    )
+    .success();
+    let losses = |run: &str| -> Vec<f64> {
+        let lines =
+            fs::read_to_string(folder.path().join(run).join("metrics.jsonl")).expect("metrics");
+        let values = lines
+            .lines()
+            .map(|l| serde_json::from_str::<Value>(l).expect("JSON")["loss"].as_f64());
+        values.map(|l| l.expect("a loss")).collect()
+    };
+    // The second's first loss is that of the first's last update.
+    let (one, two) = (losses("one"), losses("two"));
+    assert!(one[19] < one[0] && two[0] < one[19], "{one:?} then {two:?}");
+    let config =
+        fs::read_to_string(folder.path().join("two/adapter_config.json")).expect("settings");
+    assert!(
+        config.contains("\"r\": 3") && config.contains("\"lora_alpha\": 6"),
+        "{config}"
+    );
+}
+
+fn formats() {
+    let folder = dataset();
+    let predict = |format: &str, top: &str| {
+        let mut command = goldfish(folder.path());
+        command
+            .args(["predict", "data/tench/1.png", "data/goldfish"])
+            .args(TINY);
+        stdout(
+            &command
+                .args(["--format", format, "--top", top])
+                .assert()
+                .success(),
+        )
+    };
+    let report: Value = serde_json::from_str(&predict("json", "1000")).expect("JSON");
+    let images = report["images"].as_array().expect("images");
+    let paths: Vec<&str> = images.iter().filter_map(|i| i["path"].as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "data/tench/1.png",
+            "data/goldfish/0.png",
+            "data/goldfish/1.png",
+            "data/goldfish/2.png"
+        ]
+    );
+    for image in images {
+        let predictions = image["predictions"].as_array().expect("predictions");
+        assert_eq!(predictions.len(), 1000);
+        let sum: f64 = predictions
+            .iter()
+            .filter_map(|p| p["probability"].as_f64())
+            .sum();
+        assert!((sum - 1.0).abs() < 1e-4, "{sum}");
+        let logits: Vec<f64> = predictions
+            .iter()
+            .filter_map(|p| p["logit"].as_f64())
+            .collect();
+        assert!(logits.is_sorted_by(|a, b| a >= b));
+        assert!(predictions[0]["index"].is_u64() && predictions[0]["category"].is_string());
+    }
+    let csv = predict("csv", "2");
+    let rows: Vec<&str> = csv.lines().collect();
+    assert_eq!(rows.len(), 1 + 4 * 2);
+    assert_eq!(rows[0], "path,rank,index,category,logit,probability");
+    assert!(predict("table", "3").contains("data/goldfish/0.png\n"));
+}
+
+fn bad_data() {
+    let folder = dataset();
+    let at = |path: &str| folder.path().join(path);
+    fs::write(at("data/goldfish/bad.png"), b"\x89PNG\r\n\x1a\n").expect("a file");
+    train(folder.path(), &[])
+        .code(3)
+        .stderr(contains("bad.png").and(contains("--skip-bad")));
+    fs::remove_file(at("data/goldfish/bad.png")).expect("it was there");
+    fs::write(at("weights.safetensors"), [7; 64]).expect("a file");
+    let mut command = goldfish(folder.path());
+    command.args(["train", "data", "--weights", "weights.safetensors"]);
+    command
+        .assert()
+        .code(3)
+        .stderr(contains("weights.safetensors"));
+    fs::rename(at("data/tench"), at("data/tensh")).expect("a new name");
+    train(folder.path(), &[])
+        .code(3)
+        .stderr(contains("\"tensh\" (nearest: tench"));
+    let mut command = goldfish(folder.path());
+    command
+        .args(["predict", "missing.png"])
+        .args(TINY)
+        .assert()
+        .code(3)
+        .stderr(contains("missing.png"));
+    assert!(!at("runs/train/adapter_model.safetensors").exists());
+}
+
+fn skip_bad() {
+    let folder = dataset();
+    fs::write(folder.path().join("data/goldfish/bad.png"), b"").expect("a file");
+    train(folder.path(), &["--skip-bad", "--epochs", "1"])
+        .success()
+        .stderr(
+            contains("skipped")
+                .and(contains("bad.png"))
+                .and(contains("5 images in 2 categories")),
+        );
+}
+
+fn diverging() {
+    let folder = dataset();
+    train(folder.path(), &["-o", "run", "--lr", "1e38"])
+        .code(5)
+        .stderr(contains("--lr"));
+    let mut predict = goldfish(folder.path());
+    predict
+        .args(["predict", "data", "--adapter", "run"])
+        .assert()
+        .success();
+}
+
+fn unwritable() {
+    let folder = dataset();
+    fs::write(folder.path().join("file"), b"").expect("a file");
+    train(folder.path(), &["-o", "file/run"])
+        .code(3)
+        .stderr(contains("file/run: cannot make the folder"));
+}
+
+fn demo() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let assert = goldfish(folder.path())
+        .args(["demo", "--arch", "vgg19-tiny", "--weights", "random:3"])
+        .assert()
+        .success();
+    let said = stdout(&assert);
+    assert_eq!(said.matches("goldfish (").count(), 5, "{said}");
+    assert!(
+        said.contains("6.06 MB") && said.contains("runs/demo"),
+        "{said}"
+    );
+}
+
+#[cfg(unix)]
+fn interrupted() {
+    use std::io::BufRead;
+    let folder = dataset();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_goldfish"))
+        .current_dir(folder.path())
+        .args(["train", "data", "-o", "run", "--epochs", "1000000"])
+        .args(TINY)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // Training has begun once the metrics have lines.
+    let metrics = folder.path().join("run/metrics.jsonl");
+    while fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+        assert!(
+            child.try_wait().expect("a state").is_none(),
+            "it ended by itself"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.expect("kill runs").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let lines: Vec<String> = std::io::BufReader::new(child.stderr.take().expect("stderr"))
+        .lines()
+        .map(|l| l.expect("text"))
+        .collect();
+    assert!(lines.iter().any(|l| l.starts_with("saved")), "{lines:?}");
+    assert!(folder.path().join("run/adapter_model.safetensors").exists());
+}
+
+#[cfg(not(unix))]
+fn interrupted() {
+    // Signals to another process need a console here; the flag behind Ctrl-C is tested in `training`.
+}

@@ -1,0 +1,324 @@
+//! From files to numbers: the transform is torchvision's to the bit, and bad files are refused by name.
+
+use std::fs;
+use std::path::Path;
+
+use goldfish::data::{Dataset, Decoded, ImageStore, Transform, decode, resize};
+use image::{DynamicImage, ImageBuffer, Luma, LumaA, Rgb, Rgba};
+use libtest_mimic::Trial;
+
+use crate::support::{illustrations, pictures, root, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("data::resizing_gives_pillows_bits", resizing),
+        trial(
+            "data::cropping_and_normalising_give_torchvisions_bits",
+            cropping,
+        ),
+        trial("data::every_colour_model_becomes_rgb", colours),
+        trial("data::every_format_of_the_illustrations_is_read", formats),
+        trial("data::sixteen_bits_are_scaled_to_eight", sixteen_bits),
+        trial("data::a_cmyk_jpeg_is_read", cmyk),
+        trial("data::bad_images_are_refused_by_name", bad_images),
+        trial(
+            "data::an_image_too_large_is_refused_before_it_is_decoded",
+            too_large,
+        ),
+        trial("data::exif_turns_an_image_only_when_asked", exif),
+        trial("data::bad_images_are_skipped_when_asked", skipping),
+        trial(
+            "data::folders_are_categories_by_name_wordnet_id_or_index",
+            categories,
+        ),
+        trial(
+            "data::unknown_categories_are_refused_with_the_nearest_names",
+            unknown_categories,
+        ),
+        trial("data::empty_folders_are_refused", empty),
+        trial(
+            "data::batches_come_in_the_asked_order_whatever_is_in_memory",
+            batches,
+        ),
+    ]
+}
+
+/// The formula image of `tests/fixtures/resize.py`.
+fn picture(width: usize, height: usize) -> Decoded {
+    let sample = |i: usize| {
+        let (x, y, c) = (
+            (i / 3 % width) as u64,
+            (i / 3 / width) as u64,
+            (i % 3) as u64,
+        );
+        let mixed = (x * 7919 + y * 104_729 + c * 1_299_709).wrapping_mul(2_654_435_761);
+        (mixed >> 13) as u8
+    };
+    Decoded {
+        rgb: (0..width * height * 3).map(sample).collect(),
+        width,
+        height,
+    }
+}
+
+fn recorded(kind: &str) -> Vec<Vec<usize>> {
+    let text =
+        fs::read_to_string(root().join("tests/fixtures/resize.tsv")).expect("the fixture is there");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(kind));
+    let numbers = |line: &str| {
+        line.split_whitespace()
+            .map(|n| n.parse().expect("a number"))
+            .collect()
+    };
+    let lines: Vec<Vec<usize>> = lines.map(numbers).collect();
+    assert!(lines.len() >= 16, "{kind}");
+    lines
+}
+
+fn resizing() {
+    for line in recorded("resize") {
+        let [w, h, new_w, new_h, crc] = line[..] else {
+            panic!("{line:?}")
+        };
+        let resized = resize(&picture(w, h).rgb, [w, h], [new_w, new_h]);
+        assert_eq!(
+            crc32fast::hash(&resized) as usize,
+            crc,
+            "{w}x{h} to {new_w}x{new_h}"
+        );
+    }
+}
+
+fn cropping() {
+    for line in recorded("crop") {
+        let [w, h, size, crop_crc, normal_crc] = line[..] else {
+            panic!("{line:?}")
+        };
+        let transform = Transform { size };
+        let crop = transform.crop(&picture(w, h));
+        assert_eq!(
+            crc32fast::hash(&crop) as usize,
+            crop_crc,
+            "{w}x{h} to {size}"
+        );
+        let mut normal = vec![0f32; crop.len()];
+        transform.normalise(&crop, &mut normal);
+        assert_eq!(
+            crc32fast::hash(bytemuck::cast_slice(&normal)) as usize,
+            normal_crc,
+            "{w}x{h} to {size}"
+        );
+    }
+}
+
+fn colours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let saved = |name: &str, image: DynamicImage| {
+        let path = folder.path().join(name);
+        image.save(&path).expect("an image");
+        decode(&path, false).expect("it is read").rgb
+    };
+    let grey = ImageBuffer::from_pixel(2, 1, Luma([7u8]));
+    assert_eq!(saved("grey.png", grey.into()), [7; 6]);
+    let grey_alpha = ImageBuffer::from_pixel(1, 1, LumaA([9u8, 30]));
+    assert_eq!(saved("grey_alpha.png", grey_alpha.into()), [9; 3]);
+    let alpha = ImageBuffer::from_pixel(1, 1, Rgba([1u8, 2, 3, 0]));
+    assert_eq!(saved("alpha.png", alpha.clone().into()), [1, 2, 3]);
+    assert_eq!(saved("alpha.webp", alpha.into()), [1, 2, 3]);
+    let rgb = ImageBuffer::from_pixel(1, 1, Rgb([10u8, 20, 30]));
+    for name in ["rgb.bmp", "rgb.tiff", "rgb.png", "rgb.webp"] {
+        assert_eq!(saved(name, rgb.clone().into()), [10, 20, 30], "{name}");
+    }
+    let palette = saved("palette.gif", rgb.into());
+    assert_eq!(palette, [10, 20, 30]);
+}
+
+fn formats() {
+    for (file, size) in [
+        ("bowl.png", (640, 480)),
+        ("ink.gif", (420, 560)),
+        ("pixels.bmp", (312, 240)),
+        ("pond.jpg", (900, 600)),
+        ("stamp.webp", (360, 360)),
+    ] {
+        let image = decode(&illustrations().join("goldfish").join(file), false).expect(file);
+        assert_eq!((image.width, image.height), size, "{file}");
+        let distinct: std::collections::BTreeSet<&[u8]> = image.rgb.chunks(3).collect();
+        assert!(distinct.len() > 8, "{file} has {} colours", distinct.len());
+    }
+}
+
+fn sixteen_bits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("deep.png");
+    let image = ImageBuffer::from_fn(3, 1, |x, _| {
+        Rgb([x as u16 * 0x8000u16.wrapping_sub(1), 257, 65535])
+    });
+    DynamicImage::ImageRgb16(image)
+        .save(&path)
+        .expect("an image");
+    assert_eq!(
+        decode(&path, false).expect("it is read").rgb,
+        [0, 1, 255, 127, 1, 255, 255, 1, 255]
+    );
+}
+
+fn cmyk() {
+    let image = decode(&root().join("tests/fixtures/cmyk.jpg"), false).expect("it is read");
+    assert_eq!((image.width, image.height), (8, 8));
+    // Pillow's convert("RGB") gives 230, 115, 25; JPEG decoders differ by a few levels.
+    for pixel in image.rgb.chunks(3) {
+        let close = pixel
+            .iter()
+            .zip([230u8, 115, 25])
+            .all(|(&a, b)| a.abs_diff(b) <= 4);
+        assert!(close, "{pixel:?}");
+    }
+}
+
+fn bad_images() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = fs::read(illustrations().join("goldfish/bowl.png")).expect("an image");
+    for (name, bytes, reason) in [
+        ("empty.png", &[][..], "empty"),
+        ("text.png", b"these are words, not pixels", "not a PNG"),
+        ("short.png", &whole[..whole.len() / 2], "damaged"),
+        ("header.png", &whole[..20], "not a readable image"),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).expect("a file");
+        let error = decode(&path, false).expect_err(name).to_string();
+        assert!(error.contains(name) && error.contains(reason), "{error}");
+    }
+    let error = decode(&folder.path().join("gone.png"), false)
+        .expect_err("there is none")
+        .to_string();
+    assert!(error.contains("gone.png: cannot open"), "{error}");
+}
+
+fn too_large() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("huge.png");
+    // A PNG that declares 60,000 x 60,000 pixels and holds none.
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8], data: &[u8]| {
+        bytes.extend((data.len() as u32).to_be_bytes());
+        let body = [kind, data].concat();
+        bytes.extend(&body);
+        bytes.extend(crc32fast::hash(&body).to_be_bytes());
+    };
+    let mut header = Vec::new();
+    header.extend(60_000u32.to_be_bytes());
+    header.extend(60_000u32.to_be_bytes());
+    header.extend([8, 2, 0, 0, 0]);
+    chunk(b"IHDR", &header);
+    chunk(b"IDAT", b"x\x9c");
+    chunk(b"IEND", b"");
+    fs::write(&path, bytes).expect("a file");
+    let error = decode(&path, false)
+        .expect_err("too many pixels")
+        .to_string();
+    assert!(
+        error.contains("60000 x 60000") && error.contains("huge.png"),
+        "{error}"
+    );
+}
+
+fn exif() {
+    let path = root().join("tests/fixtures/turned.jpg");
+    let plain = decode(&path, false).expect("it is read");
+    assert_eq!((plain.width, plain.height), (16, 8));
+    let turned = decode(&path, true).expect("it is read");
+    assert_eq!((turned.width, turned.height), (8, 16));
+}
+
+fn skipping() {
+    let folder = tempfile::tempdir().expect("a folder");
+    pictures(folder.path(), "goldfish", &[(40, 50), (60, 40)]);
+    fs::write(folder.path().join("goldfish/0b.png"), b"").expect("a file");
+    let dataset = Dataset::open(folder.path()).expect("a dataset");
+    let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
+    let open =
+        |paths: &[_], skip| ImageStore::open(paths, Transform { size: 32 }, false, 0, skip, |_| {});
+    let error = open(&paths, false)
+        .map(|_| ())
+        .expect_err("one is empty")
+        .to_string();
+    assert!(
+        error.contains("0b.png") && error.contains("--skip-bad"),
+        "{error}"
+    );
+    let (images, skipped) = open(&paths, true).expect("two are left");
+    assert_eq!(images.len(), 2);
+    assert!(
+        skipped.len() == 1 && skipped[0].path.ends_with("0b.png"),
+        "{skipped:?}"
+    );
+    assert!(open(&paths[1..2], true).is_err(), "nothing is left");
+}
+
+fn categories() {
+    let folder = tempfile::tempdir().expect("a folder");
+    pictures(folder.path(), "goldfish", &[(4, 4)]);
+    pictures(folder.path(), "n01440764", &[(4, 4), (5, 5)]);
+    pictures(folder.path(), "474", &[(4, 4)]);
+    fs::write(folder.path().join("goldfish/.hidden.png"), b"").expect("a file");
+    fs::write(folder.path().join("goldfish/notes.txt"), b"").expect("a file");
+    fs::write(folder.path().join("readme.md"), b"").expect("a file");
+    let dataset = Dataset::open(folder.path()).expect("a dataset");
+    let labels: Vec<u32> = dataset.items.iter().map(|item| item.label).collect();
+    assert_eq!(labels, [474, 1, 0, 0]);
+    assert_eq!(dataset.ignored, 3);
+}
+
+fn unknown_categories() {
+    let folder = tempfile::tempdir().expect("a folder");
+    pictures(folder.path(), "Gold fish", &[(4, 4)]);
+    pictures(folder.path(), "tabby cats", &[(4, 4)]);
+    let error = Dataset::open(folder.path())
+        .expect_err("no such categories")
+        .to_string();
+    for part in [
+        "\"Gold fish\" (nearest: goldfish",
+        "\"tabby cats\" (nearest: tabby",
+        "WordNet",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+fn empty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let says = |path: &Path| Dataset::open(path).expect_err("nothing there").to_string();
+    assert!(says(folder.path()).contains("no category folder"));
+    fs::create_dir(folder.path().join("goldfish")).expect("a folder");
+    assert!(says(folder.path()).contains("no images"));
+    assert!(says(&illustrations().join("goldfish")).contains("pass the folder above"));
+    assert!(says(&folder.path().join("missing")).contains("cannot list"));
+}
+
+fn batches() {
+    let folder = tempfile::tempdir().expect("a folder");
+    pictures(
+        folder.path(),
+        "goldfish",
+        &[(40, 50), (60, 40), (33, 90), (32, 32), (64, 64)],
+    );
+    let dataset = Dataset::open(folder.path()).expect("a dataset");
+    let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
+    let order = vec![vec![4, 0], vec![2], vec![1, 3, 2]];
+    // Room for all crops, for two, and for none.
+    let runs = [1 << 20, 2 * 32 * 32 * 3, 0].map(|memory| {
+        let (images, _) =
+            ImageStore::open(&paths, Transform { size: 32 }, false, memory, false, |_| {})
+                .expect("images");
+        let batches = images.batches(order.clone()).into_iter();
+        batches
+            .map(|batch| batch.map(|b| (b.indices, b.pixels)).expect("a batch"))
+            .collect::<Vec<_>>()
+    });
+    let indices: Vec<Vec<usize>> = runs[0].iter().map(|b| b.0.clone()).collect();
+    assert_eq!(indices, order);
+    assert!(runs[0] == runs[1] && runs[1] == runs[2]);
+    assert_eq!(runs[0][1].1, runs[0][2].1[2 * 3072..]);
+}

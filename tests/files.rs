@@ -1,0 +1,305 @@
+//! Weights and adapters: what is whole is read, everything else is refused by name, and nothing is half written.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use goldfish::formats::{adapter, load_vgg, write_atomic};
+use goldfish::nn::lora::{Init, Lora};
+use goldfish::nn::vgg::{Arch, VGG19_TINY};
+use goldfish::random::Stream;
+use libtest_mimic::Trial;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+
+use crate::support::{gpu, gpu_trial, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial(
+            "files::an_atomic_write_replaces_the_whole_or_nothing",
+            atomic,
+        ),
+        gpu_trial(
+            "files::weights_are_read_under_torchvisions_names",
+            torchvision_weights,
+        ),
+        gpu_trial("files::weights_are_read_under_timms_names", timm_weights),
+        gpu_trial(
+            "files::wrong_weights_are_refused_all_at_once",
+            wrong_weights,
+        ),
+        gpu_trial("files::damaged_safetensors_are_refused", damaged_weights),
+        gpu_trial("files::nan_in_weights_is_refused", nan_weights),
+        gpu_trial("files::an_adapter_comes_back_as_it_was", adapter_round_trip),
+        gpu_trial(
+            "files::an_adapter_has_pefts_keys_and_settings",
+            adapter_layout,
+        ),
+        gpu_trial(
+            "files::adapters_for_something_else_are_refused",
+            wrong_adapters,
+        ),
+    ]
+}
+
+fn atomic() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("file");
+    write_atomic(&path, b"one").expect("a first write");
+    write_atomic(&path, b"two").expect("a second write");
+    assert_eq!(fs::read(&path).expect("the file"), b"two");
+    let error =
+        write_atomic(&folder.path().join("missing/file"), b"three").expect_err("no such folder");
+    assert!(
+        error.to_string().contains("missing/file: cannot write"),
+        "{error}"
+    );
+    assert_eq!(
+        fs::read_dir(folder.path()).expect("the folder").count(),
+        1,
+        "nothing is left behind"
+    );
+}
+
+type Stored = Vec<(String, Vec<usize>, Vec<u8>)>;
+
+/// The parameters of the tiny network as they would be stored.
+fn tiny() -> Stored {
+    let parameters = VGG19_TINY.parameters().into_iter();
+    parameters
+        .map(|(name, shape)| {
+            let mut values = vec![0f32; shape.len()];
+            Stream::new(3, &name).fill_normal(0, 0.1, &mut values);
+            let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            (name, shape.dims().to_vec(), bytes)
+        })
+        .collect()
+}
+
+fn store(path: &Path, tensors: &Stored, dtype: Dtype) {
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (
+            name.as_str(),
+            TensorView::new(dtype, shape.clone(), bytes).expect("a view"),
+        )
+    });
+    let bytes = safetensors::serialize(views.collect::<Vec<_>>(), None::<HashMap<String, String>>)
+        .expect("a file");
+    fs::write(path, bytes).expect("a file");
+}
+
+fn load(path: &Path) -> Result<Vec<f32>, String> {
+    let vgg = load_vgg(&gpu(), VGG19_TINY, path, |_| {}).map_err(|e| e.to_string())?;
+    vgg.parameters()["classifier.0.weight"]
+        .to_vec()
+        .map_err(|e| e.to_string())
+}
+
+fn classifier(tensors: &Stored) -> Vec<f32> {
+    let (_, _, bytes) = tensors
+        .iter()
+        .find(|t| t.0 == "classifier.0.weight")
+        .expect("it is there");
+    bytemuck::pod_collect_to_vec(bytes)
+}
+
+fn torchvision_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tiny.safetensors");
+    let tensors = tiny();
+    store(&path, &tensors, Dtype::F32);
+    assert_eq!(load(&path).expect("it is read"), classifier(&tensors));
+}
+
+fn timm_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("timm.safetensors");
+    let mut tensors = tiny();
+    let expected = classifier(&tensors);
+    for (name, shape, _) in &mut tensors {
+        for (from, to, kernel) in [
+            ("classifier.0", "pre_logits.fc1", 7),
+            ("classifier.3", "pre_logits.fc2", 1),
+            ("classifier.6", "head.fc", 0),
+        ] {
+            if name.starts_with(from) {
+                *name = name.replace(from, to);
+                if kernel > 0 && shape.len() == 2 {
+                    *shape = vec![shape[0], shape[1] / kernel / kernel, kernel, kernel];
+                }
+            }
+        }
+    }
+    store(&path, &tensors, Dtype::F32);
+    assert_eq!(load(&path).expect("it is read"), expected);
+}
+
+fn wrong_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("wrong.safetensors");
+    let mut tensors = tiny();
+    tensors.retain(|t| t.0 != "features.0.bias");
+    tensors.push(("surprise".into(), vec![1], vec![0; 4]));
+    let wrong = tensors
+        .iter_mut()
+        .find(|t| t.0 == "features.2.weight")
+        .expect("it is there");
+    wrong.1.reverse();
+    store(&path, &tensors, Dtype::F32);
+    let error = load(&path).expect_err("it is wrong");
+    for part in [
+        "wrong.safetensors",
+        "features.0.bias is missing",
+        "surprise does not belong",
+        "features.2.weight has shape",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    let mut halves = tiny();
+    halves.iter_mut().for_each(|t| t.2.truncate(t.2.len() / 2));
+    store(&path, &halves, Dtype::F16);
+    assert!(
+        load(&path)
+            .expect_err("half precision")
+            .contains("should be F32")
+    );
+}
+
+fn damaged_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("damaged.safetensors");
+    store(&path, &tiny(), Dtype::F32);
+    let whole = fs::read(&path).expect("the file");
+    let oversized = [&u64::MAX.to_le_bytes()[..], &whole[8..]].concat();
+    let garbage = [&whole[..8], &vec![b'x'; whole.len() - 8]].concat();
+    for bytes in [
+        &whole[..whole.len() - 1],
+        &whole[..100],
+        &whole[..4],
+        b"",
+        &oversized,
+        &garbage,
+    ] {
+        fs::write(&path, bytes).expect("a file");
+        let error = load(&path).expect_err("it is damaged");
+        assert!(
+            error.contains("damaged.safetensors") && error.contains("safetensors file"),
+            "{error}"
+        );
+    }
+    assert!(load(folder.path()).is_err(), "a folder is no file");
+    assert!(
+        load(&folder.path().join("none"))
+            .expect_err("there is none")
+            .contains("cannot open")
+    );
+}
+
+fn nan_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("nan.safetensors");
+    let mut tensors = tiny();
+    tensors[5].2[8..12].copy_from_slice(&f32::NAN.to_le_bytes());
+    let name = tensors[5].0.clone();
+    store(&path, &tensors, Dtype::F32);
+    let error = load(&path).expect_err("it holds a NaN");
+    assert!(
+        error.contains(&format!("{name} holds values that are not finite")),
+        "{error}"
+    );
+}
+
+fn lora() -> Lora {
+    let mut lora = Lora::new(&gpu(), [3072, 1000], 4, 6.0, Init::Tutorial, 9).expect("an adapter");
+    lora.b = crate::support::normal(&gpu(), 9, "b", &[1000, 4], 1.0);
+    lora
+}
+
+fn adapter_round_trip() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let before = lora();
+    let (path, bytes) = adapter::save(folder.path(), &before, "vgg19").expect("it is written");
+    assert_eq!(fs::metadata(path).expect("the file").len(), bytes);
+    let after = adapter::load(&gpu(), folder.path(), [3072, 1000]).expect("it is read");
+    assert_eq!(after.a.to_vec().expect("A"), before.a.to_vec().expect("A"));
+    assert_eq!(after.b.to_vec().expect("B"), before.b.to_vec().expect("B"));
+    assert_eq!((after.rank(), after.scale()), (4, 1.5));
+}
+
+fn adapter_layout() {
+    let folder = tempfile::tempdir().expect("a folder");
+    adapter::save(folder.path(), &lora(), "vgg19").expect("it is written");
+    let bytes = fs::read(folder.path().join(adapter::MODEL)).expect("the file");
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("a header");
+    assert_eq!(
+        header
+            .metadata()
+            .as_ref()
+            .and_then(|m| m.get("format"))
+            .map(String::as_str),
+        Some("pt")
+    );
+    let shapes: HashMap<String, Vec<usize>> = header
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| (name, info.shape.clone()))
+        .collect();
+    assert_eq!(shapes.len(), 2);
+    assert_eq!(shapes["base_model.model.pixels.lora_A.weight"], [4, 3072]);
+    assert_eq!(shapes["base_model.model.pixels.lora_B.weight"], [1000, 4]);
+    let text = fs::read_to_string(folder.path().join(adapter::CONFIG)).expect("the settings");
+    let config: Value = serde_json::from_str(&text).expect("JSON");
+    for (key, value) in [
+        ("peft_type", json!("LORA")),
+        ("r", json!(4)),
+        ("lora_alpha", json!(6)),
+        ("target_modules", json!(["pixels"])),
+    ] {
+        assert_eq!(config[key], value, "{key}");
+    }
+}
+
+fn wrong_adapters() {
+    let folder = tempfile::tempdir().expect("a folder");
+    adapter::save(folder.path(), &lora(), "vgg19").expect("it is written");
+    let says = |sizes| {
+        let loaded = adapter::load(&gpu(), folder.path(), sizes);
+        loaded.map(|_| ()).expect_err("it does not fit").to_string()
+    };
+    let error = says([150_528, 1000]);
+    assert!(
+        error.contains("lora_A.weight has shape [4, 3072] and should have [4, 150528]"),
+        "{error}"
+    );
+    let config = folder.path().join(adapter::CONFIG);
+    let text = fs::read_to_string(&config).expect("the settings");
+    let good: Value = serde_json::from_str(&text).expect("JSON");
+    for (key, value, part) in [
+        ("peft_type", json!("IA3"), "peft_type"),
+        ("use_dora", json!(true), "use_dora"),
+        ("use_rslora", json!(true), "use_rslora"),
+        ("bias", json!("all"), "bias"),
+        (
+            "modules_to_save",
+            json!(["classifier.6"]),
+            "modules_to_save",
+        ),
+        ("target_modules", json!(["features.0"]), "target_modules"),
+        ("r", json!(0), "r must be"),
+        ("r", json!(u64::MAX), "does not fit"),
+        ("lora_alpha", json!("much"), "lora_alpha"),
+    ] {
+        let mut bad = good.clone();
+        bad[key] = value;
+        fs::write(&config, bad.to_string()).expect("the settings");
+        let error = says([3072, 1000]);
+        assert!(
+            error.contains(part) && error.contains(adapter::CONFIG),
+            "{error}"
+        );
+    }
+    fs::write(&config, "{").expect("the settings");
+    assert!(says([3072, 1000]).contains("not a JSON object"));
+    assert!(Arch::named("resnet").is_err());
+}

@@ -1,0 +1,24 @@
+//! The tests, cheapest first. Those that need a device are reported as ignored where there is none.
+
+mod cli;
+mod data;
+mod files;
+mod ops;
+mod parity;
+mod shaders;
+mod support;
+mod training;
+
+fn main() {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let modules = [
+        shaders::trials(),
+        data::trials(),
+        files::trials(),
+        ops::trials(),
+        parity::trials(),
+        training::trials(),
+        cli::trials(),
+    ];
+    libtest_mimic::run(&arguments, modules.into_iter().flatten().collect()).exit();
+}

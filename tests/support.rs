@@ -1,0 +1,92 @@
+//! What the tests share: trials with and without a device, fixtures, small datasets.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use goldfish::random::Stream;
+use goldfish::{Gpu, GpuOptions, Tensor};
+use libtest_mimic::Trial;
+
+/// A test that needs no device.
+pub fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
+}
+
+/// A test that needs a device: ignored where there is none.
+pub fn gpu_trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
+    static PRESENT: LazyLock<bool> = LazyLock::new(|| !goldfish::gpu::devices().is_empty());
+    trial(name, test).with_ignored_flag(!*PRESENT)
+}
+
+/// The device that tests share, with production kernels.
+pub fn gpu() -> Gpu {
+    static SHARED: LazyLock<Gpu> = LazyLock::new(|| Gpu::new().expect("a device opens"));
+    SHARED.clone()
+}
+
+/// A device of its own with the given options.
+pub fn gpu_with(options: GpuOptions) -> Gpu {
+    let device = std::env::var("GOLDFISH_DEVICE").ok();
+    Gpu::open(&GpuOptions { device, ..options }).expect("a device opens")
+}
+
+/// Normal numbers from the stream `name` under `seed`.
+pub fn normal(gpu: &Gpu, seed: u64, name: &str, shape: &[usize], deviation: f64) -> Tensor {
+    let stream = Stream::new(seed, name);
+    Tensor::from_fn(gpu, shape, |first, out| {
+        stream.fill_normal(first, deviation, out)
+    })
+    .expect("a tensor")
+}
+
+/// A fixture's tensors as f64.
+pub fn fixture(name: &str) -> BTreeMap<String, Vec<f64>> {
+    let bytes =
+        std::fs::read(root().join("tests/fixtures").join(name)).expect("the fixture is there");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("the fixture is whole");
+    let values = |data: &[u8]| {
+        let words = data.chunks_exact(4).map(|w| [w[0], w[1], w[2], w[3]]);
+        words.map(|w| f64::from(f32::from_le_bytes(w))).collect()
+    };
+    file.iter()
+        .map(|(name, view)| (name.to_string(), values(view.data())))
+        .collect()
+}
+
+/// The package's folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The five illustrations' folder of categories.
+pub fn illustrations() -> PathBuf {
+    root().join("examples/illustrations")
+}
+
+/// Makes `folder/<category>/<n>.png` of the given sizes, each of another colour pattern.
+pub fn pictures(folder: &Path, category: &str, sizes: &[(u32, u32)]) {
+    let folder = folder.join(category);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for (index, &(width, height)) in sizes.iter().enumerate() {
+        let shift = index as u32 * 53 + category.len() as u32 * 17;
+        let image = image::RgbImage::from_fn(width, height, |x, y| {
+            image::Rgb([
+                (x * 3 + shift) as u8,
+                (y * 5 + shift * 2) as u8,
+                (x * y / 7 + shift) as u8,
+            ])
+        });
+        image
+            .save(folder.join(format!("{index}.png")))
+            .expect("a picture");
+    }
+}
+
+/// The largest difference relative to the largest expected magnitude.
+pub fn error(found: &[f32], expected: &[f64]) -> f64 {
+    goldfish::selftest::relative_error(found, expected)
+}
