@@ -92,8 +92,7 @@ impl BaseArgs {
             }
             None => {
                 eprintln!(
-                    "notice   {DEFAULT_WEIGHTS} is not here: the base is seeded random weights (random:0). \
-                     weights/README.md tells how to get the trained ones"
+                    "notice   no {DEFAULT_WEIGHTS}: the base is seeded random weights; weights/README.md has the trained ones"
                 );
                 Weights::Random(0)
             }
