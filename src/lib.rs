@@ -39,6 +39,7 @@ pub mod predict;
 pub mod random;
 pub mod selftest;
 mod shape;
+mod software;
 mod tape;
 mod tensor;
 pub mod train;

@@ -299,10 +299,11 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Every kernel of every op and optimiser.
-pub fn kernels() -> Vec<&'static crate::gpu::Kernel> {
-    let mut kernels = crate::ops::kernels();
-    kernels.extend(crate::optim::kernels());
+/// Every kernel of every op, optimiser and family.
+pub fn kernels() -> Vec<crate::gpu::Kernel> {
+    let portable = [crate::ops::kernels(), crate::optim::kernels()].concat();
+    let mut kernels: Vec<_> = portable.into_iter().cloned().collect();
+    kernels.extend(crate::software::kernels());
     kernels
 }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use goldfish::formats::{adapter, load_vgg, write_atomic};
+use goldfish::formats::{Tensors, adapter, write_atomic};
+use goldfish::nn::Vgg;
 use goldfish::nn::lora::{Init, Lora};
 use goldfish::nn::vgg::{Arch, VGG19_TINY};
 use goldfish::random::Stream;
@@ -90,10 +91,12 @@ fn store(path: &Path, tensors: &Stored, dtype: Dtype) {
 }
 
 fn load(path: &Path) -> Result<Vec<f32>, String> {
-    let vgg = load_vgg(&gpu(), VGG19_TINY, path, |_| {}).map_err(|e| e.to_string())?;
-    vgg.parameters()["classifier.0.weight"]
-        .to_vec()
-        .map_err(|e| e.to_string())
+    let load = || {
+        let file = Tensors::open(path)?;
+        let vgg = Vgg::load(&gpu(), VGG19_TINY, &file.source(VGG19_TINY)?, |_| {})?;
+        vgg.parameters()["classifier.0.weight"].to_vec()
+    };
+    load().map_err(|e: goldfish::Error| e.to_string())
 }
 
 fn classifier(tensors: &Stored) -> Vec<f32> {

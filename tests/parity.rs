@@ -5,10 +5,12 @@ use std::sync::atomic::AtomicBool;
 
 use goldfish::data::{ImageStore, Transform};
 use goldfish::nn::lora::{Init, Lora};
-use goldfish::nn::vgg::{Arch, VGG19, Vgg};
+use goldfish::nn::vgg::{Arch, VGG19, VGG19_TINY, Vgg};
+use goldfish::nn::{Frozen, Source};
 use goldfish::ops::{self, Targets};
 use goldfish::optim::Adam;
 use goldfish::predict::top;
+use goldfish::random::Stream;
 use goldfish::train::{FrozenLogits, Plan, train};
 use goldfish::{Gpu, Tape, Var};
 use libtest_mimic::Trial;
@@ -25,6 +27,15 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial(
             "parity::the_full_vgg19_has_torchvisions_logits_and_training_losses",
             full,
+        ),
+        gpu_trial(
+            "parity::the_portable_kernels_have_torchvisions_logits_too",
+            portable,
+        ),
+        gpu_trial("parity::both_families_agree_at_any_size", families_agree),
+        gpu_trial(
+            "parity::logits_of_an_image_do_not_depend_on_the_batch",
+            batches_agree,
         ),
     ]
 }
@@ -124,6 +135,60 @@ fn adam_losses() {
     assert!(error(&losses, &expected["losses"]) < 1e-4, "{losses:?}");
 }
 
+/// Normalised noise, [n, 3, side, side].
+fn noise(n: usize, side: usize) -> Vec<f32> {
+    let mut pixels = vec![0.0; n * 3 * side * side];
+    Stream::new(4, "noise").fill_normal(0, 1.0, &mut pixels);
+    pixels
+}
+
+fn portable() {
+    let gpu = gpu();
+    let expected = fixture("full.safetensors");
+    let image = Transform { size: 224 };
+    let path = illustrations().join("goldfish/bowl.png");
+    let (images, _) = ImageStore::open(&[path], image, false, 0, false, |_| {}).expect("an image");
+    let vgg = Vgg::load(&gpu, VGG19, &Source::Random(7), |_| {}).expect("a network");
+    let pixels = images.batch(&[0]).expect("a batch").pixels;
+    let logits = Frozen::portable(vgg).logits(&pixels, 224).expect("logits");
+    assert!(error(&logits, &expected["logits"][..1000]) < 1e-4);
+}
+
+fn families_agree() {
+    let gpu = gpu();
+    // Widths that are no multiple of a workgroup's channels, planes that are none of a tile's side.
+    for (arch, sides) in [(VGG19_TINY, [32, 45, 97]), (NARROW, [33, 64, 150])] {
+        let fast = Frozen::load(&gpu, arch, &Source::Random(6), |_| {}).expect("a network");
+        let vgg = Vgg::load(&gpu, arch, &Source::Random(6), |_| {}).expect("a network");
+        let portable = Frozen::portable(vgg);
+        for side in sides {
+            let pixels = noise(2, side);
+            let found = fast.logits(&pixels, side).expect("logits");
+            let expected = portable.logits(&pixels, side).expect("logits");
+            let expected: Vec<f64> = expected.iter().map(|&v| f64::from(v)).collect();
+            let error = error(&found, &expected);
+            assert!(error < 1e-4, "{} at {side}: {error:.1e}", arch.name);
+        }
+    }
+}
+
+fn batches_agree() {
+    let gpu = gpu();
+    let vgg = Vgg::load(&gpu, VGG19_TINY, &Source::Random(6), |_| {}).expect("a network");
+    let fast = Frozen::load(&gpu, VGG19_TINY, &Source::Random(6), |_| {}).expect("a network");
+    for base in [fast, Frozen::portable(vgg)] {
+        // Sizes whose planes, one image's or several images', share dimensions on the way down.
+        for (n, side) in [(11, 61), (3, 32), (9, 32)] {
+            let pixels = noise(n, side);
+            let together = base.logits(&pixels, side).expect("logits");
+            for (image, expected) in pixels.chunks(pixels.len() / n).zip(together.chunks(1000)) {
+                let alone = base.logits(image, side).expect("logits");
+                assert_eq!(alone, expected, "{} {n} of {side}", base.family());
+            }
+        }
+    }
+}
+
 /// torchvision's vgg19 with seeded weights on the losslessly stored illustrations, and twenty steps of
 /// the tutorial's training at a learning rate where the loss stays above 1.
 fn full() {
@@ -134,8 +199,8 @@ fn full() {
     let transform = Transform { size: 224 };
     let (images, _) =
         ImageStore::open(&paths, transform, false, 1 << 24, false, |_| {}).expect("images");
-    let vgg = Vgg::random(&gpu, VGG19, 7, |_| {}).expect("a network");
-    let mut frozen = FrozenLogits::new(&vgg, &images, true);
+    let base = Frozen::load(&gpu, VGG19, &Source::Random(7), |_| {}).expect("a network");
+    let mut frozen = FrozenLogits::new(&base, &images, true);
     frozen.fill(&images, |_| Ok(())).expect("logits");
     let batch = images.batch(&[0, 1, 2, 3]).expect("a batch");
     let logits = frozen.of(&batch).expect("logits").to_vec().expect("logits");

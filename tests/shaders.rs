@@ -10,23 +10,19 @@ use crate::support::trial;
 
 pub fn trials() -> Vec<Trial> {
     let kernels = goldfish::selftest::kernels();
-    let mut trials: Vec<Trial> = kernels
-        .iter()
-        .flat_map(|&kernel| {
-            [
-                trial(
-                    &format!("shaders::{}_matches_its_rust_side", kernel.name),
-                    || bindings_match(kernel),
-                ),
-                trial(
-                    &format!("shaders::{}_translates_for_every_backend", kernel.name),
-                    || translates(kernel),
-                ),
-            ]
-        })
-        .collect();
+    let mut trials: Vec<Trial> = Vec::new();
+    for kernel in kernels.clone() {
+        let name = |what: &str| format!("shaders::{}_{what}", kernel.name);
+        let (matching, translating) = (kernel.clone(), kernel.clone());
+        trials.push(trial(&name("matches_its_rust_side"), move || {
+            bindings_match(&matching)
+        }));
+        trials.push(trial(&name("translates_for_every_backend"), move || {
+            translates(&translating)
+        }));
+    }
     trials.push(trial("shaders::kernel_names_are_unique", move || {
-        let mut names: Vec<&str> = kernels.iter().map(|k| k.name).collect();
+        let mut names: Vec<&str> = kernels.iter().map(|k| &*k.name).collect();
         names.sort_unstable();
         let count = names.len();
         names.dedup();
@@ -35,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
     trials.push(trial("shaders::every_file_belongs_to_a_kernel", || {
         let sources: String = goldfish::selftest::kernels()
             .iter()
-            .map(|k| k.source)
+            .map(|k| k.source.to_string())
             .collect();
         for entry in
             std::fs::read_dir(crate::support::root().join("shaders")).expect("the folder is there")
@@ -49,11 +45,14 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
-    let module = naga::front::wgsl::parse_str(kernel.source)
-        .unwrap_or_else(|e| panic!("{}", e.emit_to_string(kernel.source)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::default())
+    let source = kernel.wgsl().expect("it unrolls");
+    let module = naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
-        .unwrap_or_else(|e| panic!("{}", e.emit_to_string(kernel.source)));
+        .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
     (module, info)
 }
 
@@ -80,14 +79,30 @@ fn bindings_match(kernel: &Kernel) {
             };
             assert_eq!(span as usize, kernel.params, "size of Params");
         } else if !usage[handle].is_empty() {
-            let AddressSpace::Storage { access } = variable.space else {
-                panic!("{:?} is a storage buffer", variable.name)
+            let access = match (variable.space, &module.types[variable.ty].inner) {
+                (AddressSpace::Storage { access }, _) => access,
+                (AddressSpace::Handle, TypeInner::Image { class, .. }) => match class {
+                    naga::ImageClass::Storage {
+                        access,
+                        format: naga::StorageFormat::Rgba32Float,
+                    } => *access,
+                    other => panic!("{:?} is {other:?}", variable.name),
+                },
+                other => panic!("{:?} is {other:?}", variable.name),
             };
-            let expected =
-                match declared.unwrap_or_else(|| panic!("{:?} is not bound", variable.name)) {
-                    Access::Read => StorageAccess::LOAD,
-                    Access::Write => StorageAccess::LOAD | StorageAccess::STORE,
-                };
+            let declared = declared.unwrap_or_else(|| panic!("{:?} is not bound", variable.name));
+            let expected = match declared {
+                Access::Read | Access::ReadTexture => StorageAccess::LOAD,
+                Access::Write => StorageAccess::LOAD | StorageAccess::STORE,
+                Access::WriteTexture => StorageAccess::STORE,
+            };
+            let texture = matches!(declared, Access::ReadTexture | Access::WriteTexture);
+            assert_eq!(
+                texture,
+                variable.space == AddressSpace::Handle,
+                "{:?}",
+                variable.name
+            );
             assert_eq!(access, expected, "{:?}", variable.name);
             used += 1;
         }
@@ -128,11 +143,15 @@ fn translates(kernel: &Kernel) {
         shader_stage: entry.0,
         entry_point: entry.1.clone(),
     };
-    let words =
-        spv::write_vec(&module, &info, &spv::Options::default(), Some(&pipeline)).expect("SPIR-V");
+    let options = spv::Options {
+        lang_version: (1, 3),
+        ..spv::Options::default()
+    };
+    let words = spv::write_vec(&module, &info, &options, Some(&pipeline)).expect("SPIR-V");
     assert_eq!(words[0], 0x0723_0203, "SPIR-V starts with its magic number");
     let options = msl::Options {
         fake_missing_bindings: true,
+        lang_version: (2, 4),
         ..msl::Options::default()
     };
     let pipeline = msl::PipelineOptions {
@@ -144,6 +163,7 @@ fn translates(kernel: &Kernel) {
     let mut text = String::new();
     let options = hlsl::Options {
         fake_missing_bindings: true,
+        shader_model: hlsl::ShaderModel::V6_0,
         ..hlsl::Options::default()
     };
     let pipeline = hlsl::PipelineOptions {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use goldfish::data::{ImageStore, Transform};
 use goldfish::nn::lora::{Init, Lora};
 use goldfish::nn::vgg::{VGG19_TINY, Vgg};
+use goldfish::nn::{Frozen, Source};
 use goldfish::train::{FrozenLogits, Plan, Trained, train};
 use goldfish::{Error, Gpu, GpuOptions, Tensor};
 use libtest_mimic::Trial;
@@ -77,14 +78,14 @@ fn lora(gpu: &Gpu, seed: u64) -> Lora {
     Lora::new(gpu, [3 * SIZE * SIZE, 1000], 5, 5.0, Init::Tutorial, seed).expect("an adapter")
 }
 
-fn base(gpu: &Gpu) -> Vgg {
-    Vgg::random(gpu, VGG19_TINY, 2, |_| {}).expect("a network")
+fn base(gpu: &Gpu) -> Frozen {
+    Frozen::load(gpu, VGG19_TINY, &Source::Random(2), |_| {}).expect("a network")
 }
 
 fn run(gpu: &Gpu, plan: Plan, cache: bool, seed: u64) -> Trained {
     let (_folder, images, labels) = images();
-    let vgg = base(gpu);
-    let mut frozen = FrozenLogits::new(&vgg, &images, cache);
+    let base = base(gpu);
+    let mut frozen = FrozenLogits::new(&base, &images, cache);
     train(
         &mut frozen,
         &images,
@@ -113,9 +114,10 @@ fn adapter_bits(trained: &Trained) -> [Vec<u32>; 2] {
 fn learns() {
     let gpu = gpu();
     let (_folder, images, labels) = images();
-    let vgg = base(&gpu);
+    let vgg = Vgg::load(&gpu, VGG19_TINY, &Source::Random(2), |_| {}).expect("a network");
     let before: Vec<Vec<u32>> = vgg.parameters().values().map(bits).collect();
-    let mut frozen = FrozenLogits::new(&vgg, &images, true);
+    let base = Frozen::portable(vgg.clone());
+    let mut frozen = FrozenLogits::new(&base, &images, true);
     let plan = Plan { epochs: 12, ..PLAN };
     let trained = train(
         &mut frozen,
@@ -183,8 +185,8 @@ fn no_leak() {
     // A device of its own: other tests' buffers are not counted.
     let gpu = gpu_with(GpuOptions::default());
     let (_folder, images, labels) = images();
-    let vgg = base(&gpu);
-    let mut frozen = FrozenLogits::new(&vgg, &images, true);
+    let base = base(&gpu);
+    let mut frozen = FrozenLogits::new(&base, &images, true);
     let plan = Plan {
         epochs: 12,
         batch_size: 7,
@@ -225,8 +227,8 @@ fn diverges() {
 fn stops() {
     let gpu = gpu();
     let (_folder, images, labels) = images();
-    let vgg = base(&gpu);
-    let mut frozen = FrozenLogits::new(&vgg, &images, true);
+    let base = base(&gpu);
+    let mut frozen = FrozenLogits::new(&base, &images, true);
     let stop = AtomicBool::new(false);
     let report = |record: goldfish::train::StepRecord| {
         stop.store(record.step == 2, Ordering::Relaxed);

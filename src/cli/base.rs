@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 use goldfish::data::Transform;
-use goldfish::formats::load_vgg;
-use goldfish::nn::{Arch, Vgg};
+use goldfish::formats::Tensors;
+use goldfish::nn::{Arch, Frozen, Source};
 use goldfish::{Error, Gpu, Result};
 
 use super::progress::Progress;
@@ -107,7 +107,7 @@ impl BaseArgs {
 
 impl Base {
     /// Loads or makes the weights on the device.
-    pub fn load(&self, gpu: &Gpu) -> Result<Vgg> {
+    pub fn load(&self, gpu: &Gpu) -> Result<Frozen> {
         let bytes: usize = self
             .arch
             .parameters()
@@ -120,12 +120,22 @@ impl Base {
             done += bytes;
             progress.set(done >> 20, "");
         };
-        let vgg = match &self.weights {
-            Weights::Random(seed) => Vgg::random(gpu, self.arch, *seed, report)?,
-            Weights::File(path) => load_vgg(gpu, self.arch, path, report)?,
+        let frozen = match &self.weights {
+            Weights::Random(seed) => Frozen::load(gpu, self.arch, &Source::Random(*seed), report)?,
+            Weights::File(path) => Frozen::load(
+                gpu,
+                self.arch,
+                &Tensors::open(path)?.source(self.arch)?,
+                report,
+            )?,
         };
-        progress.finish(&format!(", {} {}", self.arch.name, self.weights));
-        Ok(vgg)
+        progress.finish(&format!(
+            ", {} {}, {} kernels",
+            self.arch.name,
+            self.weights,
+            frozen.family()
+        ));
+        Ok(frozen)
     }
 
     /// What an adapter's settings call this base.

@@ -71,8 +71,8 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         .map(|folder| adapter::load(&gpu, folder, base.sizes()))
         .transpose()?;
     let (images, _) = open_images(&paths, &base, &args.base)?;
-    let vgg = base.load(&gpu)?;
-    let mut frozen = FrozenLogits::new(&vgg, &images, false);
+    let base_net = base.load(&gpu)?;
+    let mut frozen = FrozenLogits::new(&base_net, &images, false);
     let mut progress = Progress::new("predict", "images", images.len() as u64);
     let mut report = Report { images: Vec::new() };
     for batch in images.batches((0..images.len()).map(|i| vec![i]).collect()) {

@@ -193,8 +193,8 @@ pub fn job(
     let mut run = Run::create(output, &settings, overwrite)?;
     let stop = stop_on_ctrl_c();
 
-    let vgg = base.load(&gpu)?;
-    let mut frozen = FrozenLogits::new(&vgg, &images, args.cache == Cache::Auto);
+    let base_net = base.load(&gpu)?;
+    let mut frozen = FrozenLogits::new(&base_net, &images, args.cache == Cache::Auto);
     if args.cache == Cache::Auto {
         let mut progress = Progress::new("frozen", "images", images.len() as u64);
         frozen.fill(&images, |done| {

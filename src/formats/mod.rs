@@ -6,4 +6,4 @@ mod atomic;
 mod weights;
 
 pub use atomic::write_atomic;
-pub use weights::{Tensors, load_vgg};
+pub use weights::Tensors;

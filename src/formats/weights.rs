@@ -8,8 +8,8 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::nn::{Arch, Vgg};
-use crate::{Error, Gpu, Result, Shape, Tensor};
+use crate::nn::{Arch, Source};
+use crate::{Error, Result, Shape};
 
 /// A safetensors file in memory as far as it is looked at.
 pub struct Tensors {
@@ -137,36 +137,26 @@ fn timm_name(name: &str) -> String {
         .replace("classifier.6", "head.fc")
 }
 
-/// A network with the weights of a safetensors file under torchvision's or timm's names. `progress` hears
-/// of each parameter with its bytes.
-///
-/// # Errors
-/// As [`Tensors::open`] and [`Tensors::take`], and [`Error::Memory`] where the device has no room.
-pub fn load_vgg(gpu: &Gpu, arch: Arch, path: &Path, mut progress: impl FnMut(u64)) -> Result<Vgg> {
-    let file = Tensors::open(path)?;
-    let timm = file
-        .parse()?
-        .names()
-        .iter()
-        .any(|name| name.starts_with("pre_logits."));
-    let rename = |name: &str| {
-        if timm {
-            timm_name(name)
-        } else {
-            name.to_string()
-        }
-    };
-    let wanted = arch.parameters();
-    let mut found = file.take(&wanted, rename)?;
-    let mut parameters = BTreeMap::new();
-    for (name, shape) in wanted {
-        let bytes = found
-            .remove(&name)
-            .expect("take returns every wanted tensor");
-        parameters.insert(name, Tensor::from_bytes(gpu, shape, bytes)?);
-        progress(bytes.len() as u64);
+impl Tensors {
+    /// The parameters of `arch`, under torchvision's or timm's names.
+    ///
+    /// # Errors
+    /// As [`Tensors::take`].
+    pub fn source(&self, arch: Arch) -> Result<Source<'_>> {
+        let timm = self
+            .parse()?
+            .names()
+            .iter()
+            .any(|name| name.starts_with("pre_logits."));
+        let rename = |name: &str| {
+            if timm {
+                timm_name(name)
+            } else {
+                name.to_string()
+            }
+        };
+        Ok(Source::Bytes(self.take(&arch.parameters(), rename)?))
     }
-    Vgg::new(arch, parameters)
 }
 
 #[cfg(test)]

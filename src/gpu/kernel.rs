@@ -5,13 +5,15 @@
 //! and folded into two dimensions, so no kernel meets the limit of 65,535 along one of them: a shader
 //! takes `workgroup_id.x + workgroup_id.y * num_workgroups.x` and returns where that is too large.
 
+use std::borrow::Cow;
 use std::num::NonZeroU64;
 
 use bytemuck::Pod;
 use wgpu::{BindGroupEntry, BindGroupLayoutEntry, BindingResource, BindingType, ShaderStages};
 
 use super::pool::Buffer;
-use super::{Gpu, UNIFORM_STRIDE};
+use super::texture::Texture;
+use super::{Gpu, UNIFORM_STRIDE, unroll};
 use crate::{Error, Result};
 
 /// How a kernel uses a storage binding.
@@ -21,15 +23,38 @@ pub enum Access {
     Read,
     /// `var<storage, read_write>`
     Write,
+    /// `texture_storage_2d<rgba32float, read>`
+    ReadTexture,
+    /// `texture_storage_2d<rgba32float, write>`
+    WriteTexture,
 }
 
-/// The description of a kernel, a constant beside the op that dispatches it.
-#[derive(Debug)]
+/// What is bound: in the order of [`Kernel::bindings`], of the kind that the access says.
+#[derive(Clone, Copy)]
+pub(crate) enum Binding<'a> {
+    Buffer(&'a Buffer),
+    Texture(&'a Texture),
+}
+
+impl<'a> From<&'a Buffer> for Binding<'a> {
+    fn from(buffer: &'a Buffer) -> Self {
+        Binding::Buffer(buffer)
+    }
+}
+
+impl<'a> From<&'a Texture> for Binding<'a> {
+    fn from(texture: &'a Texture) -> Self {
+        Binding::Texture(texture)
+    }
+}
+
+/// The description of a kernel, beside the op that dispatches it.
+#[derive(Clone, Debug)]
 pub struct Kernel {
     /// `op.entry`, unique; the label of everything made from it.
-    pub name: &'static str,
-    /// WGSL source.
-    pub source: &'static str,
+    pub name: Cow<'static, str>,
+    /// WGSL source, its marked loops not unrolled yet (see [`Kernel::wgsl`]).
+    pub source: Cow<'static, str>,
     /// The entry point in `source`.
     pub entry: &'static str,
     /// Values of `override` declarations.
@@ -49,13 +74,34 @@ impl Kernel {
         bindings: &'static [Access],
     ) -> Self {
         Kernel {
-            name,
-            source,
+            name: Cow::Borrowed(name),
+            source: Cow::Borrowed(source),
             entry,
             constants: &[],
             params: size_of::<P>(),
             bindings,
         }
+    }
+
+    /// The same entry point with another name, behind a header of `const` declarations: tile sizes, which
+    /// WGSL's `override` cannot be.
+    pub fn sized(&self, name: String, header: &str) -> Self {
+        Kernel {
+            name: Cow::Owned(name),
+            source: Cow::Owned(format!("{header}{}", self.source)),
+            ..self.clone()
+        }
+    }
+
+    /// The source that is compiled: loops under `// unroll` written out.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] where a marked loop is not of the one form that is unrolled.
+    pub fn wgsl(&self) -> Result<String> {
+        unroll::unroll(&self.source).map_err(|message| Error::Kernel {
+            kernel: self.name.to_string(),
+            message,
+        })
     }
 
     /// The same with values for its `override` declarations.
@@ -71,13 +117,33 @@ pub(super) struct Pipeline {
 }
 
 impl Gpu {
-    /// Records `groups` workgroups of `kernel`; the work starts at the next submission.
+    /// Records `groups` workgroups of `kernel`, folded into two dimensions; the work starts at the next
+    /// submission.
     pub(crate) fn run<P: Pod>(
         &self,
-        kernel: &'static Kernel,
+        kernel: &Kernel,
         params: &P,
         bindings: &[&Buffer],
         groups: usize,
+    ) -> Result<()> {
+        let limit = self.limits().max_compute_workgroups_per_dimension;
+        let [x, y] = fold(groups, limit).ok_or_else(|| {
+            Error::Memory(format!(
+                "{}: {groups} workgroups are more than this device dispatches",
+                kernel.name
+            ))
+        })?;
+        let bindings: Vec<Binding> = bindings.iter().map(|&b| b.into()).collect();
+        self.run_grid(kernel, params, &bindings, [x, y, 1])
+    }
+
+    /// Records a grid of workgroups as it is, each dimension within the device's limit.
+    pub(crate) fn run_grid<P: Pod>(
+        &self,
+        kernel: &Kernel,
+        params: &P,
+        bindings: &[Binding],
+        grid: [u32; 3],
     ) -> Result<()> {
         assert_eq!(size_of::<P>(), kernel.params, "{}: Params", kernel.name);
         assert_eq!(
@@ -87,7 +153,7 @@ impl Gpu {
             kernel.name
         );
         let pipeline = self.pipeline(kernel)?;
-        let limits = self.limits();
+        let most = self.limits().max_storage_buffer_binding_size;
         let mut entries = vec![BindGroupEntry {
             binding: 0,
             resource: BindingResource::Buffer(wgpu::BufferBinding {
@@ -96,59 +162,57 @@ impl Gpu {
                 size: NonZeroU64::new(kernel.params as u64),
             }),
         }];
-        for (index, buffer) in bindings.iter().enumerate() {
-            if buffer.bound > limits.max_storage_buffer_binding_size {
-                return Err(Error::Memory(format!(
-                    "{}: a tensor of {} MiB does not fit this device's bindings of {} MiB: lower the batch or image size",
-                    kernel.name,
-                    buffer.bound >> 20,
-                    limits.max_storage_buffer_binding_size >> 20
-                )));
-            }
-            entries.push(BindGroupEntry {
-                binding: index as u32 + 1,
-                resource: BindingResource::Buffer(wgpu::BufferBinding {
+        for (index, binding) in bindings.iter().enumerate() {
+            let resource = match binding {
+                Binding::Texture(texture) => BindingResource::TextureView(&texture.view),
+                Binding::Buffer(buffer) if buffer.bound > most => {
+                    return Err(Error::Memory(format!(
+                        "{}: a tensor of {} MiB does not fit this device's bindings of {} MiB: lower the batch or image size",
+                        kernel.name,
+                        buffer.bound >> 20,
+                        most >> 20
+                    )));
+                }
+                Binding::Buffer(buffer) => BindingResource::Buffer(wgpu::BufferBinding {
                     buffer: &buffer.raw,
                     offset: 0,
                     size: NonZeroU64::new(buffer.bound),
                 }),
+            };
+            entries.push(BindGroupEntry {
+                binding: index as u32 + 1,
+                resource,
             });
         }
         let bind_group = self.0.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(kernel.name),
+            label: Some(&kernel.name),
             layout: &pipeline.layout,
             entries: &entries,
         });
-        let [x, y] =
-            fold(groups, limits.max_compute_workgroups_per_dimension).ok_or_else(|| {
-                Error::Memory(format!(
-                    "{}: {groups} workgroups are more than this device dispatches",
-                    kernel.name
-                ))
-            })?;
         self.record(bytemuck::bytes_of(params), |pass, offset| {
             pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &bind_group, &[offset]);
-            pass.dispatch_workgroups(x, y, 1);
+            pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
         })
     }
 
-    fn pipeline(&self, kernel: &'static Kernel) -> Result<std::sync::Arc<Pipeline>> {
+    fn pipeline(&self, kernel: &Kernel) -> Result<std::sync::Arc<Pipeline>> {
         let mut pipelines = self
             .0
             .pipelines
             .lock()
             .expect("no panic holds the pipelines");
-        if let Some(found) = pipelines.get(kernel.name) {
+        if let Some(found) = pipelines.get(&*kernel.name) {
             return Ok(found.clone());
         }
         let made = std::sync::Arc::new(self.build(kernel)?);
-        pipelines.insert(kernel.name, made.clone());
+        pipelines.insert(kernel.name.to_string(), made.clone());
         Ok(made)
     }
 
-    fn build(&self, kernel: &'static Kernel) -> Result<Pipeline> {
+    fn build(&self, kernel: &Kernel) -> Result<Pipeline> {
         let device = &self.0.device;
+        let wgsl = kernel.wgsl()?;
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
         let mut entries = vec![BindGroupLayoutEntry {
@@ -165,23 +229,33 @@ impl Gpu {
             entries.push(BindGroupLayoutEntry {
                 binding: index as u32 + 1,
                 visibility: ShaderStages::COMPUTE,
-                ty: BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Storage {
-                        read_only: *access == Access::Read,
+                ty: match access {
+                    Access::Read | Access::Write => BindingType::Buffer {
+                        ty: wgpu::BufferBindingType::Storage {
+                            read_only: *access == Access::Read,
+                        },
+                        has_dynamic_offset: false,
+                        min_binding_size: None,
                     },
-                    has_dynamic_offset: false,
-                    min_binding_size: None,
+                    Access::ReadTexture | Access::WriteTexture => BindingType::StorageTexture {
+                        access: match access {
+                            Access::ReadTexture => wgpu::StorageTextureAccess::ReadOnly,
+                            _ => wgpu::StorageTextureAccess::WriteOnly,
+                        },
+                        format: wgpu::TextureFormat::Rgba32Float,
+                        view_dimension: wgpu::TextureViewDimension::D2,
+                    },
                 },
                 count: None,
             });
         }
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some(kernel.name),
+            label: Some(&kernel.name),
             entries: &entries,
         });
         let source = wgpu::ShaderModuleDescriptor {
-            label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+            label: Some(&kernel.name),
+            source: wgpu::ShaderSource::Wgsl(wgsl.into()),
         };
         let module = if self.0.checked {
             device.create_shader_module(source)
@@ -195,12 +269,12 @@ impl Gpu {
             }
         };
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(kernel.name),
+            label: Some(&kernel.name),
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(kernel.name),
+            label: Some(&kernel.name),
             layout: Some(&pipeline_layout),
             module: &module,
             entry_point: Some(kernel.entry),
@@ -215,7 +289,7 @@ impl Gpu {
         match errors.into_iter().flatten().next() {
             None => Ok(Pipeline { pipeline, layout }),
             Some(error) => Err(Error::Kernel {
-                kernel: kernel.name.into(),
+                kernel: kernel.name.to_string(),
                 message: format!(
                     "{error}; please report this with the output of `goldfish devices`"
                 ),

@@ -6,7 +6,9 @@
 mod kernel;
 mod pool;
 mod select;
+mod texture;
 mod transfer;
+mod unroll;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,6 +17,7 @@ pub use kernel::{Access, Kernel};
 pub(crate) use pool::Buffer;
 pub use pool::PoolStats;
 pub use select::{DeviceInfo, devices};
+pub(crate) use texture::Texture;
 pub use transfer::Readback;
 
 use crate::{Error, Result};
@@ -52,7 +55,7 @@ struct Inner {
     checked: bool,
     pool: pool::Pool,
     uniforms: wgpu::Buffer,
-    pipelines: Mutex<HashMap<&'static str, Arc<kernel::Pipeline>>>,
+    pipelines: Mutex<HashMap<String, Arc<kernel::Pipeline>>>,
     batch: Mutex<Batch>,
     failure: Arc<Mutex<Option<Error>>>,
 }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::nn::weights::Source;
 use crate::ops::{self, Conv2d};
-use crate::random::Stream;
 use crate::{Error, Gpu, Result, Shape, Tape, Tensor, Var};
 
 /// One layer with weights: its name, its weight's shape, and whether a 2x2 max-pool follows.
@@ -55,7 +55,7 @@ pub const VGG19_TINY: Arch = Arch {
 };
 
 /// Side of the plane that the classifier takes.
-const POOLED: usize = 7;
+pub(crate) const POOLED: usize = 7;
 
 impl Arch {
     /// The architecture called `name`.
@@ -155,31 +155,21 @@ impl Vgg {
         })
     }
 
-    /// torchvision's initialisation from a seed: convolutions normal with deviation sqrt(2 / (9 out))
-    /// (`kaiming_normal_`, fan out), linear layers normal with deviation 0.01, biases zero. A parameter's
-    /// numbers are the [`Stream`] of its name. `progress` hears of each parameter with its bytes.
+    /// A network with the numbers of `source`. `progress` hears of each parameter with its bytes.
     ///
     /// # Errors
     /// [`Error::Memory`] where the device has no room.
-    pub fn random(gpu: &Gpu, arch: Arch, seed: u64, mut progress: impl FnMut(u64)) -> Result<Self> {
+    pub fn load(
+        gpu: &Gpu,
+        arch: Arch,
+        source: &Source,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Self> {
         let mut parameters = BTreeMap::new();
         for (name, shape) in arch.parameters() {
-            let deviation = match shape.dims() {
-                [_] => 0.0,
-                [out, _, h, w] => (2.0 / (out * h * w) as f64).sqrt(),
-                _ => 0.01,
-            };
-            let stream = Stream::new(seed, &name);
             let bytes = shape.len() as u64 * 4;
-            let tensor = Tensor::from_fn(gpu, shape, |first, out| {
-                fill_in_parallel(first, out, |first, out| {
-                    if deviation == 0.0 {
-                        out.fill(0.0);
-                    } else {
-                        stream.fill_normal(first, deviation, out);
-                    }
-                });
-            })?;
+            let fill = |first: usize, out: &mut [f32]| source.fill(&name, shape.dims(), first, out);
+            let tensor = Tensor::from_fn(gpu, shape.clone(), fill)?;
             parameters.insert(name, tensor);
             progress(bytes);
         }
@@ -264,15 +254,6 @@ impl Vgg {
         let widest = self.arch.widths[0].max(3) as u64 * (height * width) as u64 * 4;
         (self.gpu().max_binding() / widest) as usize
     }
-}
-
-/// Fills a long run on all cores.
-fn fill_in_parallel(first: usize, out: &mut [f32], fill: impl Fn(usize, &mut [f32]) + Sync) {
-    use rayon::prelude::*;
-    const RUN: usize = 1 << 16;
-    out.par_chunks_mut(RUN)
-        .enumerate()
-        .for_each(|(index, run)| fill(first + index * RUN, run));
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! What the frozen base says of an image: the same in every epoch, so it is computed once and kept.
 
 use crate::data::{Batch, ImageStore, Transform};
-use crate::nn::Vgg;
-use crate::train::base_batch;
-use crate::{Result, Tape, Tensor, Var};
+use crate::nn::Frozen;
+use crate::{Result, Tensor};
 
 /// The base's logits by image. With the cache off every request computes them again; the bits are the same.
 pub struct FrozenLogits<'a> {
-    vgg: &'a Vgg,
+    base: &'a Frozen,
     transform: Transform,
     /// `None` with the cache off.
     rows: Option<Vec<Option<Vec<f32>>>>,
@@ -16,9 +15,9 @@ pub struct FrozenLogits<'a> {
 
 impl<'a> FrozenLogits<'a> {
     /// Nothing computed yet, for images of `images`.
-    pub fn new(vgg: &'a Vgg, images: &ImageStore, cache: bool) -> Self {
+    pub fn new(base: &'a Frozen, images: &ImageStore, cache: bool) -> Self {
         FrozenLogits {
-            vgg,
+            base,
             transform: images.transform(),
             rows: cache.then(|| vec![None; images.len()]),
             passes: 0,
@@ -39,7 +38,7 @@ impl<'a> FrozenLogits<'a> {
         images: &std::sync::Arc<ImageStore>,
         mut progress: impl FnMut(usize) -> Result<()>,
     ) -> Result<()> {
-        let at_once = base_batch(self.vgg, self.transform.size);
+        let at_once = self.base.batch(self.transform.size);
         let order: Vec<usize> = (0..images.len()).collect();
         let mut done = 0;
         for batch in images.batches(order.chunks(at_once).map(<[usize]>::to_vec).collect()) {
@@ -48,7 +47,7 @@ impl<'a> FrozenLogits<'a> {
             done += batch.indices.len();
             progress(done)?;
         }
-        self.vgg.gpu().trim();
+        self.base.gpu().trim();
         Ok(())
     }
 
@@ -59,8 +58,8 @@ impl<'a> FrozenLogits<'a> {
     pub fn of(&mut self, batch: &Batch) -> Result<Tensor> {
         let rows = self.rows(batch)?;
         Tensor::from_slice(
-            self.vgg.gpu(),
-            [batch.indices.len(), self.vgg.arch().classes],
+            self.base.gpu(),
+            [batch.indices.len(), self.base.arch().classes],
             &rows,
         )
     }
@@ -75,19 +74,19 @@ impl<'a> FrozenLogits<'a> {
             })
             .collect();
         let mut fresh = Vec::new();
-        for group in missing.chunks(base_batch(self.vgg, self.transform.size)) {
+        for group in missing.chunks(self.base.batch(self.transform.size)) {
             let pixels: Vec<f32> = group
                 .iter()
                 .flat_map(|&i| &batch.pixels[i * image..(i + 1) * image])
                 .copied()
                 .collect();
-            fresh.extend(base_logits(self.vgg, self.transform, &pixels)?);
+            fresh.extend(self.base.logits(&pixels, self.transform.size)?);
             self.passes += group.len();
         }
         let Some(rows) = &mut self.rows else {
             return Ok(fresh);
         };
-        let classes = self.vgg.arch().classes;
+        let classes = self.base.arch().classes;
         for (&i, row) in missing.iter().zip(fresh.chunks(classes)) {
             rows[batch.indices[i]] = Some(row.to_vec());
         }
@@ -99,15 +98,4 @@ impl<'a> FrozenLogits<'a> {
             .copied()
             .collect())
     }
-}
-
-/// One pass of normalised images through the base, on the host.
-fn base_logits(vgg: &Vgg, transform: Transform, pixels: &[f32]) -> Result<Vec<f32>> {
-    let side = transform.size;
-    let n = pixels.len() / (3 * side * side);
-    let images = Var::frozen(&Tensor::from_slice(vgg.gpu(), [n, 3, side, side], pixels)?);
-    let mut tape = Tape::new();
-    let logits = vgg.forward(&mut tape, &images)?;
-    debug_assert!(tape.is_empty(), "a frozen network records nothing");
-    logits.tensor.to_vec()
 }

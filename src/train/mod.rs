@@ -13,7 +13,7 @@ pub use run::{Run, StepRecord};
 
 use crate::data::ImageStore;
 use crate::gpu::Readback;
-use crate::nn::{Lora, Vgg};
+use crate::nn::Lora;
 use crate::ops::{self, Targets};
 use crate::optim::Adam;
 use crate::random::Stream;
@@ -198,11 +198,4 @@ pub fn adapted_logits(lora: &Lora, images: &Tensor, base_logits: &Tensor) -> Res
     let (a, b) = (Var::frozen(&lora.a), Var::frozen(&lora.b));
     let branch = lora.forward(&mut tape, &Var::frozen(images), &a, &b)?;
     Ok(ops::add(&mut tape, &Var::frozen(base_logits), &branch)?.tensor)
-}
-
-/// Images that go through the base together. Results do not depend on it: a software device shows
-/// progress after each, a GPU is better filled by several.
-pub(crate) fn base_batch(vgg: &Vgg, side: usize) -> usize {
-    let most = if vgg.gpu().is_software() { 1 } else { 32 };
-    vgg.max_batch(side, side).clamp(1, most)
 }

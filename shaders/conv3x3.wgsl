@@ -1,0 +1,87 @@
+// A 3x3 convolution, stride 1, padding 1, as an implicit matrix product with bias and ReLU: for the few channels of the
+// first layer, where Winograd does not pay. Follows a header with LANES, OUTS, GROUPS and CHANNELS (1 to 4 of a quad).
+const OUT_GROUPS: u32 = OUTS / LANES;
+const OUT_QUADS: u32 = OUTS / 4;
+const SUMS: u32 = OUTS * GROUPS;
+
+struct Params {
+    pixels: u32, // of the whole batch
+    in_quads: u32,
+    out_quads: u32,
+    size: u32, // side of the plane
+    zero: u32, // 0, not known to the compiler
+    floor: f32, // 0 for ReLU, else the lowest f32
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
+@group(0) @binding(2) var w: texture_storage_2d<rgba32float, read>; // texel ((quad * 9 + tap) * OUTS + out % OUTS, out / OUTS)
+@group(0) @binding(3) var y: texture_storage_2d<rgba32float, write>; // as x
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+
+// One workgroup computes OUTS channels of GROUPS * LANES pixels.
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let padded = params.size + 2u;
+    let plane = params.size * params.size;
+    var corner: array<vec2u, GROUPS>; // of each pixel's window, in x
+    var inside: array<bool, GROUPS>;
+    // unroll
+    for (var b = 0u; b < GROUPS; b++) {
+        let pixel = (group.x * GROUPS + b) * LANES + lane;
+        inside[b] = pixel < params.pixels;
+        let safe = min(pixel, params.pixels - 1u);
+        let image = safe / plane;
+        let rest = safe - image * plane;
+        let row = rest / params.size;
+        corner[b] = vec2u(image * padded + rest - row * params.size, row);
+    }
+    var sums: array<f32, SUMS>; // [OUTS][GROUPS]
+    var w_column = lane;
+    for (var quad = 0u; quad < params.in_quads; quad++) {
+        for (var dy = 0u; dy < 3u; dy++) {
+            for (var dx = 0u; dx < 3u; dx++) {
+                var weights: array<vec4f, OUT_GROUPS>;
+                // unroll
+                for (var q = 0u; q < OUT_GROUPS; q++) {
+                    weights[q] = textureLoad(w, vec2u(w_column + q * LANES, group.y));
+                }
+                var pixels: array<vec4f, GROUPS>;
+                // unroll
+                for (var b = 0u; b < GROUPS; b++) {
+                    pixels[b] = textureLoad(x, corner[b] + vec2u(dx, quad * padded + dy));
+                }
+                // unroll
+                for (var o = 0u; o < OUTS; o++) {
+                    // unroll
+                    for (var c = 0u; c < CHANNELS; c++) {
+                        let weight = subgroupShuffle(weights[o / LANES][c], params.zero + o % LANES);
+                        // unroll
+                        for (var b = 0u; b < GROUPS; b++) {
+                            sums[o * GROUPS + b] = fma(weight, pixels[b][c], sums[o * GROUPS + b]);
+                        }
+                    }
+                }
+                w_column += OUTS;
+            }
+        }
+    }
+    let low = vec4f(params.floor);
+    // unroll
+    for (var b = 0u; b < GROUPS; b++) {
+        if inside[b] {
+            // unroll
+            for (var q = 0u; q < OUT_QUADS; q++) {
+                let quad = group.y * OUT_QUADS + q;
+                let four = vec4f(
+                    sums[(q * 4u) * GROUPS + b],
+                    sums[(q * 4u + 1u) * GROUPS + b],
+                    sums[(q * 4u + 2u) * GROUPS + b],
+                    sums[(q * 4u + 3u) * GROUPS + b],
+                );
+                if quad < params.out_quads {
+                    textureStore(y, corner[b] + vec2u(1u, quad * padded + 1u), max(four + bias[quad], low));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+// Winograd's output transform with bias, ReLU and, where POOL, the 2x2 max-pool. Follows a header with LANES and POOL,
+// and winograd4.wgsl or winograd6.wgsl.
+struct Params {
+    first: u32,
+    tiles: u32,
+    tiles_w: u32,
+    tiles_image: u32,
+    in_quads: u32,
+    out_quads: u32,
+    blocks: u32,
+    size: u32,
+    size_out: u32,
+    zero: u32,
+    floor: f32,
+    width: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var m: texture_storage_2d<rgba32float, read>; // texel (tile, position * out_quads + quad)
+@group(0) @binding(2) var y: texture_storage_2d<rgba32float, write>; // texel (image * (size_out + 2) + column + 1, quad * (size_out + 2) + row + 1)
+@group(0) @binding(3) var<storage, read> bias: array<vec4f>;
+
+const HALF: u32 = M / 2;
+
+// One workgroup finishes one quad of channels of LANES tiles.
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let local = group.x * LANES + lane;
+    let quad = group.y;
+    let tile = local + params.first;
+    let image = tile / params.tiles_image;
+    let rest = tile - image * params.tiles_image;
+    let ty = rest / params.tiles_w;
+    let tx = rest - ty * params.tiles_w;
+    var half: array<vec4f, MA>; // [M][A]
+    // unroll
+    for (var j = 0u; j < A; j++) {
+        var line: array<vec4f, A>;
+        // unroll
+        for (var i = 0u; i < A; i++) {
+            line[i] = textureLoad(m, vec2u(local, quad + (i * A + j) * params.out_quads));
+        }
+        let t = transform_output(line);
+        // unroll
+        for (var i = 0u; i < M; i++) {
+            half[i * A + j] = t[i];
+        }
+    }
+    let b = bias[quad];
+    let low = vec4f(params.floor);
+    var result: array<vec4f, MM>;
+    // unroll
+    for (var i = 0u; i < M; i++) {
+        var line: array<vec4f, A>;
+        // unroll
+        for (var j = 0u; j < A; j++) {
+            line[j] = half[i * A + j];
+        }
+        let t = transform_output(line);
+        // unroll
+        for (var j = 0u; j < M; j++) {
+            result[i * M + j] = max(t[j] + b, low);
+        }
+    }
+    let origin = vec2u(image, quad) * (params.size_out + 2u) + 1u;
+    if tile >= params.tiles {
+        return;
+    }
+    if POOL {
+        // unroll
+        for (var i = 0u; i < HALF; i++) {
+            // unroll
+            for (var j = 0u; j < HALF; j++) {
+                let at = vec2u(tx * HALF + j, ty * HALF + i);
+                let top = max(result[(i * 2u) * M + j * 2u], result[(i * 2u) * M + j * 2u + 1u]);
+                let low = max(result[(i * 2u + 1u) * M + j * 2u], result[(i * 2u + 1u) * M + j * 2u + 1u]);
+                if all(at < vec2u(params.size_out)) {
+                    textureStore(y, origin + at, max(top, low));
+                }
+            }
+        }
+    } else {
+        // unroll
+        for (var i = 0u; i < M; i++) {
+            // unroll
+            for (var j = 0u; j < M; j++) {
+                let at = vec2u(tx * M + j, ty * M + i);
+                if all(at < vec2u(params.size_out)) {
+                    textureStore(y, origin + at, result[i * M + j]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Where a network's numbers come from: a seed, or a file's bytes.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use crate::random::Stream;
+
+/// Parameters by name, on the host, given out a run of elements at a time.
+pub enum Source<'a> {
+    /// torchvision's initialisation from a seed: convolutions normal with deviation sqrt(2 / (9 out))
+    /// (`kaiming_normal_`, fan out), linear layers normal with deviation 0.01, biases zero. A parameter's
+    /// numbers are the [`Stream`] of its name.
+    Random(u64),
+    /// Little-endian f32, every parameter whole.
+    Bytes(BTreeMap<String, &'a [u8]>),
+}
+
+/// Elements that one core makes at a time.
+const RUN: usize = 1 << 16;
+
+impl Source<'_> {
+    /// Elements `first..` of parameter `name` of an architecture whose parameter has `shape`.
+    pub(crate) fn fill(&self, name: &str, shape: &[usize], first: usize, out: &mut [f32]) {
+        match self {
+            Source::Bytes(parameters) => {
+                let bytes = &parameters[name][first * 4..][..out.len() * 4];
+                bytemuck::cast_slice_mut(out).copy_from_slice(bytes);
+            }
+            Source::Random(seed) => {
+                let deviation = match shape {
+                    [out, _, h, w] => (2.0 / (out * h * w) as f64).sqrt(),
+                    [_, _] => 0.01,
+                    _ => return out.fill(0.0),
+                };
+                let stream = Stream::new(*seed, name);
+                out.par_chunks_mut(RUN)
+                    .enumerate()
+                    .for_each(|(index, run)| {
+                        stream.fill_normal(first + index * RUN, deviation, run)
+                    });
+            }
+        }
+    }
+
+    /// A whole parameter.
+    pub(crate) fn read(&self, name: &str, shape: &[usize]) -> Vec<f32> {
+        let mut values = vec![0.0; shape.iter().product()];
+        self.fill(name, shape, 0, &mut values);
+        values
+    }
+}

@@ -1,0 +1,372 @@
+//! 3x3 convolutions by Winograd's minimal filtering (Lavin & Gray 2015): F(6x6, 3x3) on large planes,
+//! F(4x4, 3x3) on small ones. Weights are transformed once, in f64.
+//!
+//! A layer goes in chunks of tiles, small enough that a chunk's transforms stay in the second-level cache:
+//! input transform, one product for each position of a tile, output transform with bias, ReLU and pool.
+
+use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
+
+use super::{Context, Conv, Planes};
+use crate::gpu::Access::{Read, ReadTexture, WriteTexture};
+use crate::gpu::{Buffer, Kernel, Texture};
+use crate::{Error, Result};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    first: u32,
+    tiles: u32,
+    tiles_w: u32,
+    tiles_image: u32,
+    in_quads: u32,
+    out_quads: u32,
+    blocks: u32,
+    size: u32,
+    size_out: u32,
+    zero: u32,
+    floor: f32,
+    width: u32,
+}
+
+const INPUT: [Kernel; 2] = [
+    Kernel::new::<Params>(
+        "winograd4.input",
+        concat!(
+            include_str!("../../shaders/winograd4.wgsl"),
+            include_str!("../../shaders/winograd_input.wgsl")
+        ),
+        "forward",
+        &[ReadTexture, WriteTexture],
+    ),
+    Kernel::new::<Params>(
+        "winograd6.input",
+        concat!(
+            include_str!("../../shaders/winograd6.wgsl"),
+            include_str!("../../shaders/winograd_input.wgsl")
+        ),
+        "forward",
+        &[ReadTexture, WriteTexture],
+    ),
+];
+const PRODUCT: Kernel = Kernel::new::<Params>(
+    "winograd.product",
+    include_str!("../../shaders/winograd_product.wgsl"),
+    "forward",
+    &[ReadTexture, ReadTexture, WriteTexture],
+);
+const OUTPUT: [Kernel; 2] = [
+    Kernel::new::<Params>(
+        "winograd4.output",
+        concat!(
+            include_str!("../../shaders/winograd4.wgsl"),
+            include_str!("../../shaders/winograd_output.wgsl")
+        ),
+        "forward",
+        &[ReadTexture, WriteTexture, Read],
+    ),
+    Kernel::new::<Params>(
+        "winograd6.output",
+        concat!(
+            include_str!("../../shaders/winograd6.wgsl"),
+            include_str!("../../shaders/winograd_output.wgsl")
+        ),
+        "forward",
+        &[ReadTexture, WriteTexture, Read],
+    ),
+];
+
+/// The weights' transform G of F(4, 3) and F(6, 3), a row a position.
+const G4: [[f64; 3]; 6] = [
+    [1.0 / 4.0, 0.0, 0.0],
+    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+    [0.0, 0.0, 1.0],
+];
+const G6: [[f64; 3]; 8] = [
+    [1.0, 0.0, 0.0],
+    [-2.0 / 9.0, -2.0 / 9.0, -2.0 / 9.0],
+    [-2.0 / 9.0, 2.0 / 9.0, -2.0 / 9.0],
+    [1.0 / 90.0, 1.0 / 45.0, 2.0 / 45.0],
+    [1.0 / 90.0, -1.0 / 45.0, 2.0 / 45.0],
+    [32.0 / 45.0, 16.0 / 45.0, 8.0 / 45.0],
+    [32.0 / 45.0, -16.0 / 45.0, 8.0 / 45.0],
+    [0.0, 0.0, 1.0],
+];
+
+/// How one layer is cut up: chosen by measurement on two Zen 4 cores with 8 lanes (see benches/RESULTS.md).
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// Outputs along a tile's side.
+    m: usize,
+    /// Output channels of a workgroup.
+    outs: usize,
+    /// Tiles of a workgroup, in lanes.
+    groups: usize,
+    /// Tiles of a chunk.
+    chunk: usize,
+}
+
+/// By the number of pools before the layer.
+const SHAPES: [Shape; 5] = [
+    Shape {
+        m: 6,
+        outs: 32,
+        groups: 7,
+        chunk: 112,
+    },
+    Shape {
+        m: 6,
+        outs: 32,
+        groups: 6,
+        chunk: 96,
+    },
+    Shape {
+        m: 4,
+        outs: 32,
+        groups: 7,
+        chunk: 224,
+    },
+    Shape {
+        m: 4,
+        outs: 32,
+        groups: 7,
+        chunk: 56,
+    },
+    Shape {
+        m: 4,
+        outs: 64,
+        groups: 2,
+        chunk: 16,
+    },
+];
+
+/// A 3x3 convolution, stride 1, padding 1, with bias, ReLU and maybe a 2x2 max-pool.
+pub(super) struct Winograd {
+    shape: Shape,
+    kernels: [Kernel; 3],
+    weights: Texture,
+    bias: Buffer,
+    channels: usize,
+    in_quads: usize,
+    blocks: usize,
+    pool: bool,
+}
+
+fn input_kernel(lanes: usize, m: usize) -> Kernel {
+    let kernel = &INPUT[usize::from(m == 6)];
+    kernel.sized(
+        format!("{}.{lanes}", kernel.name),
+        &format!("const LANES: u32 = {lanes}u;\n"),
+    )
+}
+
+fn product_kernel(lanes: usize, outs: usize, groups: usize) -> Kernel {
+    PRODUCT.sized(
+        format!("{}.{lanes}x{outs}x{groups}", PRODUCT.name),
+        &format!("const LANES: u32 = {lanes}u;\nconst OUTS: u32 = {outs}u;\nconst GROUPS: u32 = {groups}u;\n"),
+    )
+}
+
+fn output_kernel(lanes: usize, m: usize, pool: bool) -> Kernel {
+    let kernel = &OUTPUT[usize::from(m == 6)];
+    kernel.sized(
+        format!("{}.{lanes}{}", kernel.name, if pool { ".pool" } else { "" }),
+        &format!("const LANES: u32 = {lanes}u;\nconst POOL: bool = {pool};\n"),
+    )
+}
+
+pub(super) fn kernels() -> Vec<Kernel> {
+    let mut kernels = Vec::new();
+    for m in [4, 6] {
+        kernels.extend([
+            input_kernel(8, m),
+            output_kernel(8, m, false),
+            output_kernel(8, m, true),
+        ]);
+    }
+    kernels.extend([product_kernel(8, 32, 7), product_kernel(8, 64, 2)]);
+    kernels
+}
+
+impl Winograd {
+    /// `pools` is the number of pools before this layer, which tells how large its planes are.
+    pub(super) fn new(
+        context: &Context,
+        [cout, cin]: [usize; 2],
+        weight: &[f32],
+        bias: &[f32],
+        pool: bool,
+        pools: usize,
+    ) -> Result<Self> {
+        let mut shape = SHAPES[pools];
+        shape.outs = context.outs(shape.outs, cout);
+        let lanes = context.lanes;
+        let (blocks, in_quads) = (cout.div_ceil(shape.outs), cin.div_ceil(4));
+        let a = shape.m + 2;
+        let texels = match shape.m {
+            4 => transform_weights(&G4, weight, [cout, cin], shape.outs),
+            _ => transform_weights(&G6, weight, [cout, cin], shape.outs),
+        };
+        let weights = context
+            .gpu
+            .texture("winograd weights", [in_quads * shape.outs, a * a * blocks])?;
+        context
+            .gpu
+            .write_rows(&weights, 0, bytemuck::cast_slice(&texels))?;
+        Ok(Winograd {
+            kernels: [
+                input_kernel(lanes, shape.m),
+                product_kernel(lanes, shape.outs, shape.groups),
+                output_kernel(lanes, shape.m, pool),
+            ],
+            shape,
+            weights,
+            bias: context.bias(bias)?,
+            channels: cout,
+            in_quads,
+            blocks,
+            pool,
+        })
+    }
+}
+
+impl Conv for Winograd {
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
+    fn size_out(&self, size: usize) -> usize {
+        if self.pool { size / 2 } else { size }
+    }
+
+    fn forward(&self, context: &Context, x: &Planes, y: &Planes) -> Result<()> {
+        let Context {
+            gpu,
+            lanes,
+            scratch,
+        } = context;
+        let size_out = self.size_out(x.size);
+        if x.channels.div_ceil(4) != self.in_quads
+            || y.channels != self.channels
+            || y.size != size_out
+        {
+            let found = format!(
+                "{} channels of {} to {} of {}",
+                x.channels, x.size, y.channels, y.size
+            );
+            return Err(Error::shape(
+                "winograd",
+                format!("{} channels of {size_out}", self.channels),
+                found,
+            ));
+        }
+        let Shape {
+            m,
+            groups,
+            chunk,
+            outs,
+        } = self.shape;
+        let width = groups * lanes;
+        let tiles_w = x.size.div_ceil(m);
+        let tiles = x.images * tiles_w * tiles_w;
+        let chunk = chunk
+            .next_multiple_of(width)
+            .min(tiles.next_multiple_of(width));
+        let positions = (m + 2) * (m + 2);
+        let out_quads = self.blocks * outs / 4;
+        let v = scratch.take(
+            gpu,
+            "winograd inputs",
+            [self.in_quads * width, positions * chunk / width],
+        )?;
+        let products = scratch.take(gpu, "winograd products", [chunk, positions * out_quads])?;
+        for first in (0..tiles).step_by(chunk) {
+            let count = (tiles - first).min(chunk);
+            let params = Params {
+                first: first as u32,
+                tiles: tiles as u32,
+                tiles_w: tiles_w as u32,
+                tiles_image: (tiles_w * tiles_w) as u32,
+                in_quads: self.in_quads as u32,
+                out_quads: out_quads as u32,
+                blocks: (chunk / width) as u32,
+                size: x.size as u32,
+                size_out: size_out as u32,
+                zero: 0,
+                floor: 0.0,
+                width: width as u32,
+            };
+            let lane_groups = count.div_ceil(*lanes) as u32;
+            let [input, product, output] = &self.kernels;
+            let bindings = [(&*x.texture).into(), (&*v).into()];
+            gpu.run_grid(
+                input,
+                &params,
+                &bindings,
+                [lane_groups, self.in_quads as u32, 1],
+            )?;
+            let bindings = [(&*v).into(), (&self.weights).into(), (&*products).into()];
+            let grid = [
+                count.div_ceil(width) as u32,
+                self.blocks as u32,
+                positions as u32,
+            ];
+            gpu.run_grid(product, &params, &bindings, grid)?;
+            let bindings = [
+                (&*products).into(),
+                (&*y.texture).into(),
+                (&self.bias).into(),
+            ];
+            let grid = [lane_groups, self.channels.div_ceil(4) as u32, 1];
+            gpu.run_grid(output, &params, &bindings, grid)?;
+        }
+        Ok(())
+    }
+}
+
+/// G w G^T of every 3x3 kernel, as texels (quad * outs + out % outs, position * blocks + out / outs).
+fn transform_weights<const A: usize>(
+    g: &[[f64; 3]; A],
+    weight: &[f32],
+    [cout, cin]: [usize; 2],
+    outs: usize,
+) -> Vec<f32> {
+    let (blocks, in_quads) = (cout.div_ceil(outs), cin.div_ceil(4));
+    let row = in_quads * outs * 4;
+    // A block of output channels is a run of rows at each position.
+    let transformed: Vec<Vec<f32>> = (0..blocks)
+        .into_par_iter()
+        .map(|block| {
+            let mut texels = vec![0.0; A * A * row];
+            for out in block * outs..((block + 1) * outs).min(cout) {
+                for channel in 0..cin {
+                    let w = &weight[(out * cin + channel) * 9..][..9];
+                    let mut half = [[0.0; 3]; A];
+                    for (half, g) in half.iter_mut().zip(g) {
+                        for (j, half) in half.iter_mut().enumerate() {
+                            *half = (0..3).map(|k| g[k] * f64::from(w[k * 3 + j])).sum();
+                        }
+                    }
+                    let at = ((channel / 4) * outs + out % outs) * 4 + channel % 4;
+                    for (i, half) in half.iter().enumerate() {
+                        for (j, g) in g.iter().enumerate() {
+                            let value: f64 = (0..3).map(|k| half[k] * g[k]).sum();
+                            texels[(i * A + j) * row + at] = value as f32;
+                        }
+                    }
+                }
+            }
+            texels
+        })
+        .collect();
+    let mut texels = Vec::with_capacity(A * A * blocks * row);
+    for position in 0..A * A {
+        for block in &transformed {
+            texels.extend_from_slice(&block[position * row..(position + 1) * row]);
+        }
+    }
+    texels
+}
