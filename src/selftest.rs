@@ -304,6 +304,7 @@ pub fn kernels() -> Vec<crate::gpu::Kernel> {
     let portable = [crate::ops::kernels(), crate::optim::kernels()].concat();
     let mut kernels: Vec<_> = portable.into_iter().cloned().collect();
     kernels.extend(crate::software::kernels());
+    kernels.extend(crate::bench::kernels());
     kernels
 }
 

@@ -120,15 +120,7 @@ impl Base {
             done += bytes;
             progress.set(done >> 20, "");
         };
-        let frozen = match &self.weights {
-            Weights::Random(seed) => Frozen::load(gpu, self.arch, &Source::Random(*seed), report)?,
-            Weights::File(path) => Frozen::load(
-                gpu,
-                self.arch,
-                &Tensors::open(path)?.source(self.arch)?,
-                report,
-            )?,
-        };
+        let frozen = self.with_source(|source| Frozen::load(gpu, self.arch, source, report))?;
         progress.finish(&format!(
             ", {} {}, {} kernels",
             self.arch.name,
@@ -136,6 +128,14 @@ impl Base {
             frozen.family()
         ));
         Ok(frozen)
+    }
+
+    /// Opens the weights for `work`.
+    pub fn with_source<T>(&self, work: impl FnOnce(&Source) -> Result<T>) -> Result<T> {
+        match &self.weights {
+            Weights::Random(seed) => work(&Source::Random(*seed)),
+            Weights::File(path) => work(&Tensors::open(path)?.source(self.arch)?),
+        }
     }
 
     /// What an adapter's settings call this base.

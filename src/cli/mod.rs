@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Results go to stdout, progress and notices to stderr.
 
 mod base;
+mod bench;
 mod demo;
 mod devices;
 mod predict;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Args),
     /// List the devices of this machine
     Devices(devices::Args),
+    /// Measure this device
+    Bench(bench::Args),
     /// Check every operation on this device against a reference
     Selftest(selftest::Args),
 }
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Demo(args) => demo::run(args, cli.device),
         Command::Devices(args) => devices::run(args),
+        Command::Bench(args) => bench::run(args, cli.device),
         Command::Selftest(args) => selftest::run(args, cli.device),
     };
     match result {

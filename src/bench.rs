@@ -1,0 +1,346 @@
+//! What this device does in how long: peaks first, then ops, the forward pass, a training step, the tutorial's
+//! whole job. Medians of repeated runs on random data. `goldfish bench` prints it.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use bytemuck::{Pod, Zeroable};
+use serde::Serialize;
+
+use crate::data::{ImageStore, Transform};
+use crate::gpu::Access::{Read, Write};
+use crate::gpu::{Gpu, Kernel};
+use crate::nn::lora::{Init, Lora};
+use crate::nn::{Arch, Frozen, Source};
+use crate::ops::{self, Conv2d, Transpose};
+use crate::random::Stream;
+use crate::train::{FrozenLogits, Plan, train};
+use crate::{Result, Tape, Tensor, Var};
+
+/// Least repetitions of a measurement.
+const RUNS: usize = 5;
+/// Seconds that a measurement is repeated for where it is short.
+const BUDGET: f64 = 1.0;
+
+/// What the device reaches at most, measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Peak {
+    /// Multiply-adds in registers, two operations each, in 10^9 a second.
+    pub gflops: f64,
+    /// Bytes read and written by a copy, in 10^9 a second.
+    pub gbytes: f64,
+}
+
+/// One op at one shape.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpTime {
+    /// The op and its shape.
+    pub op: String,
+    /// Median seconds.
+    pub seconds: f64,
+    /// 10^9 operations (or bytes) a second.
+    pub rate: f64,
+    /// `GFLOP/s` or `GB/s`.
+    pub unit: &'static str,
+    /// Share of the measured peak.
+    pub share: f64,
+}
+
+/// One forward pass of the base.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ForwardTime {
+    /// Images at once.
+    pub batch: usize,
+    /// Median seconds, from pixels on the host to logits on the host.
+    pub seconds: f64,
+}
+
+/// One training step of the pixels branch, rank 10.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StepTime {
+    /// Images in the step.
+    pub batch: usize,
+    /// Whether the base's answers were kept.
+    pub cached: bool,
+    /// Mean seconds over a run of steps.
+    pub seconds: f64,
+}
+
+/// The tutorial's job by its parts, in seconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct JobTime {
+    /// Making or loading the weights.
+    pub load: f64,
+    /// Five images through the base.
+    pub frozen: f64,
+    /// Twenty steps.
+    pub train: f64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    n: u32,
+    rounds: u32,
+}
+
+const SOURCE: &str = include_str!("../shaders/peak.wgsl");
+static MULTIPLY_ADD: Kernel =
+    Kernel::new::<Params>("peak.multiply_add", SOURCE, "multiply_add", &[Read, Write]);
+static COPY: Kernel = Kernel::new::<Params>("peak.copy", SOURCE, "copy", &[Read, Write]);
+
+pub(crate) fn kernels() -> Vec<Kernel> {
+    vec![MULTIPLY_ADD.clone(), COPY.clone()]
+}
+
+/// The median time of `work`, after one run that is not counted.
+fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    work()?;
+    let mut times = Vec::new();
+    let start = Instant::now();
+    while times.len() < RUNS || (start.elapsed().as_secs_f64() < BUDGET && times.len() < 1000) {
+        let start = Instant::now();
+        work()?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+fn noise(gpu: &Gpu, name: &str, shape: &[usize]) -> Result<Tensor> {
+    let stream = Stream::new(0, name);
+    Tensor::from_fn(gpu, shape, |first, out| stream.fill_normal(first, 1.0, out))
+}
+
+/// Measures the device's peaks.
+///
+/// # Errors
+/// What the device reported.
+pub fn peak(gpu: &Gpu) -> Result<Peak> {
+    let quads = 1 << 22;
+    let (x, y) = (
+        noise(gpu, "x", &[quads * 4])?,
+        noise(gpu, "y", &[quads * 4])?,
+    );
+    let bindings = [x.buffer("peak")?, y.buffer("peak")?];
+    let seconds = median(|| {
+        let params = Params {
+            n: quads as u32,
+            rounds: 0,
+        };
+        gpu.run(&COPY, &params, &bindings, quads / 64)?;
+        gpu.wait()
+    })?;
+    let gbytes = 32.0 * quads as f64 / seconds / 1e9;
+    let (groups, rounds) = if gpu.is_software() {
+        (64, 4096)
+    } else {
+        (8192, 4096)
+    };
+    let seconds = median(|| {
+        let params = Params { n: 0, rounds };
+        gpu.run(&MULTIPLY_ADD, &params, &bindings, groups)?;
+        gpu.wait()
+    })?;
+    let operations = groups as f64 * 64.0 * f64::from(rounds) * 16.0 * 4.0 * 2.0;
+    Ok(Peak {
+        gflops: operations / seconds / 1e9,
+        gbytes,
+    })
+}
+
+/// Measures the portable family's heavy ops at VGG19's shapes, one image.
+///
+/// # Errors
+/// What the device reported.
+pub fn ops(gpu: &Gpu, peak: Peak) -> Result<Vec<OpTime>> {
+    let mut times = Vec::new();
+    let how = Conv2d {
+        stride: 1,
+        padding: 1,
+    };
+    for (cin, cout, side) in [
+        (3, 64, 224),
+        (64, 64, 224),
+        (128, 128, 112),
+        (256, 256, 56),
+        (512, 512, 28),
+        (512, 512, 14),
+    ] {
+        let x = Var::frozen(&noise(gpu, "x", &[1, cin, side, side])?);
+        let w = Var::frozen(&noise(gpu, "w", &[cout, cin, 3, 3])?);
+        let seconds = median(|| {
+            ops::conv2d(&mut Tape::new(), &x, &w, how)?;
+            gpu.wait()
+        })?;
+        let rate = 2e-9 * (cin * cout * 9 * side * side) as f64 / seconds;
+        times.push(OpTime {
+            op: format!("conv2d {cin} to {cout} at {side}"),
+            seconds,
+            rate,
+            unit: "GFLOP/s",
+            share: rate / peak.gflops,
+        });
+    }
+    for (n, k, m) in [(1, 4096, 4096), (8, 4096, 4096)] {
+        let x = Var::frozen(&noise(gpu, "x", &[n, k])?);
+        let w = Var::frozen(&noise(gpu, "w", &[m, k])?);
+        let seconds = median(|| {
+            ops::linear(&mut Tape::new(), &x, &w)?;
+            gpu.wait()
+        })?;
+        let rate = 4e-9 * (k * m) as f64 / seconds;
+        times.push(OpTime {
+            op: format!("linear {k} to {m}, {n} rows"),
+            seconds,
+            rate,
+            unit: "GB/s",
+            share: rate / peak.gbytes,
+        });
+    }
+    let (a, b) = (
+        Var::frozen(&noise(gpu, "a", &[1024, 1024])?),
+        Var::frozen(&noise(gpu, "b", &[1024, 1024])?),
+    );
+    let seconds = median(|| {
+        ops::matmul(&mut Tape::new(), &a, &b, Transpose::Nn)?;
+        gpu.wait()
+    })?;
+    let rate = 2.0 * 1.024f64.powi(3) / seconds;
+    times.push(OpTime {
+        op: "matmul 1024 x 1024 x 1024".into(),
+        seconds,
+        rate,
+        unit: "GFLOP/s",
+        share: rate / peak.gflops,
+    });
+    Ok(times)
+}
+
+/// Measures the base's forward pass at each batch size.
+///
+/// # Errors
+/// What the device reported.
+pub fn forward(base: &Frozen, side: usize, batches: &[usize]) -> Result<Vec<ForwardTime>> {
+    let times = batches.iter().map(|&batch| {
+        let mut pixels = vec![0.0; batch * 3 * side * side];
+        Stream::new(0, "pixels").fill_normal(0, 1.0, &mut pixels);
+        let image = 3 * side * side;
+        let seconds = median(|| {
+            // What does not fit the device at once goes in parts, as it does in training.
+            pixels
+                .chunks(base.batch(side) * image)
+                .try_for_each(|part| base.logits(part, side).map(drop))
+        })?;
+        Ok(ForwardTime { batch, seconds })
+    });
+    times.collect()
+}
+
+/// Trains the tutorial's adapter on `paths` for `epochs`, and says how long a step took.
+fn steps(
+    base: &Frozen,
+    images: &std::sync::Arc<ImageStore>,
+    epochs: usize,
+    cached: bool,
+) -> Result<[f64; 2]> {
+    let side = images.transform().size;
+    let arch = base.arch();
+    let mut frozen = FrozenLogits::new(base, images, cached);
+    let start = Instant::now();
+    if cached {
+        frozen.fill(images, |_| Ok(()))?;
+    }
+    let filled = start.elapsed().as_secs_f64();
+    let lora = Lora::new(
+        base.gpu(),
+        [3 * side * side, arch.classes],
+        10,
+        10.0,
+        Init::Tutorial,
+        0,
+    )?;
+    let plan = Plan {
+        epochs,
+        batch_size: images.len(),
+        lr: 1e-3,
+        seed: 0,
+    };
+    let labels = vec![1; images.len()];
+    let start = Instant::now();
+    train(
+        &mut frozen,
+        images,
+        &labels,
+        lora,
+        plan,
+        &AtomicBool::new(false),
+        |_| Ok(()),
+    )?;
+    base.gpu().wait()?;
+    Ok([filled, start.elapsed().as_secs_f64()])
+}
+
+fn store(paths: &[std::path::PathBuf], side: usize) -> Result<std::sync::Arc<ImageStore>> {
+    Ok(ImageStore::open(
+        paths,
+        Transform { size: side },
+        false,
+        1 << 30,
+        false,
+        |_| {},
+    )?
+    .0)
+}
+
+/// Measures a training step on the given images, cached and not.
+///
+/// # Errors
+/// What the device or an image file reported.
+pub fn step(base: &Frozen, paths: &[std::path::PathBuf], side: usize) -> Result<Vec<StepTime>> {
+    let images = store(paths, side)?;
+    let mut times = Vec::new();
+    for (cached, epochs) in [(true, 100), (false, 5)] {
+        // The first run warms the pipelines up.
+        steps(base, &images, 2, cached)?;
+        let [_, seconds] = steps(base, &images, epochs, cached)?;
+        times.push(StepTime {
+            batch: images.len(),
+            cached,
+            seconds: seconds / epochs as f64,
+        });
+    }
+    Ok(times)
+}
+
+/// Does the tutorial's job once: weights, five images through the base, twenty steps.
+///
+/// # Errors
+/// What the device or an image file reported.
+pub fn job(
+    gpu: &Gpu,
+    arch: Arch,
+    source: &Source,
+    paths: &[std::path::PathBuf],
+    side: usize,
+) -> Result<JobTime> {
+    let start = Instant::now();
+    let base = Frozen::load(gpu, arch, source, |_| {})?;
+    let load = start.elapsed().as_secs_f64();
+    let [frozen, train] = steps(&base, &store(paths, side)?, 20, true)?;
+    Ok(JobTime {
+        load,
+        frozen,
+        train,
+    })
+}
+
+/// The five illustrations' paths below `folder`, for the step and the job.
+///
+/// # Errors
+/// As [`crate::data::Dataset::open`].
+pub fn illustrations(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+    let dataset = crate::data::Dataset::open(folder)?;
+    Ok(dataset.items.into_iter().map(|item| item.path).collect())
+}

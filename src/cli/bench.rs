@@ -1,0 +1,163 @@
+//! `goldfish bench`: how fast is this device?
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use goldfish::Result;
+use goldfish::bench::{self, ForwardTime, JobTime, OpTime, Peak, StepTime};
+use serde::Serialize;
+
+use super::base::BaseArgs;
+
+#[derive(ClapArgs)]
+pub struct Args {
+    /// What to measure [default: everything]
+    parts: Vec<Part>,
+    /// Batch sizes of the forward pass
+    #[arg(long, value_delimiter = ',', default_value = "1,5,32", value_parser = batch)]
+    batch: Vec<usize>,
+    /// Images of the step and the job, DATA/<category>/<image>
+    #[arg(long, default_value = "examples/illustrations")]
+    data: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    base: BaseArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    /// Multiply-adds and copying at most
+    Peak,
+    /// The portable kernels at VGG19's shapes
+    Ops,
+    /// The base from pixels to logits
+    Forward,
+    /// A training step, with the base's answers kept and not
+    Step,
+    /// The tutorial: weights, five images, twenty steps
+    Job,
+}
+
+fn batch(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=256) => Ok(n),
+        _ => Err("a batch has 1 to 256 images".into()),
+    }
+}
+
+#[derive(Default, Serialize)]
+struct Report {
+    device: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak: Option<Peak>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ops: Option<Vec<OpTime>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forward: Option<Vec<ForwardTime>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<Vec<StepTime>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<JobTime>,
+}
+
+pub fn run(args: Args, device: Option<String>) -> Result<()> {
+    let wanted = |part: Part| args.parts.is_empty() || args.parts.contains(&part);
+    let base = args.base.resolve()?;
+    let side = base.transform.size;
+    let gpu = super::open_device(device)?;
+    let mut report = Report {
+        device: gpu.info().name.clone(),
+        ..Report::default()
+    };
+    if wanted(Part::Peak) || wanted(Part::Ops) {
+        let peak = bench::peak(&gpu)?;
+        report.peak = Some(peak);
+        if wanted(Part::Ops) {
+            report.ops = Some(bench::ops(&gpu, peak)?);
+        }
+    }
+    if wanted(Part::Job) {
+        let paths = bench::illustrations(&args.data)?;
+        report.job =
+            Some(base.with_source(|source| bench::job(&gpu, base.arch, source, &paths, side))?);
+    }
+    if wanted(Part::Forward) || wanted(Part::Step) {
+        let network = base.load(&gpu)?;
+        report.family = Some(network.family());
+        if wanted(Part::Forward) {
+            report.forward = Some(bench::forward(&network, side, &args.batch)?);
+        }
+        if wanted(Part::Step) {
+            report.step = Some(bench::step(
+                &network,
+                &bench::illustrations(&args.data)?,
+                side,
+            )?);
+        }
+    }
+    if args.json {
+        let json = serde_json::to_string(&report).expect("plain values become JSON");
+        return super::print(&format!("{json}\n"));
+    }
+    super::print(&table(&report))
+}
+
+fn table(report: &Report) -> String {
+    let mut text = format!("{}\n", report.device);
+    if let Some(peak) = report.peak {
+        text += &format!(
+            "\npeak     {:.0} GFLOP/s, {:.1} GB/s\n",
+            peak.gflops, peak.gbytes
+        );
+    }
+    for op in report.ops.iter().flatten() {
+        let OpTime {
+            op,
+            seconds,
+            rate,
+            unit,
+            share,
+        } = op;
+        text += &format!(
+            "{op:<28} {:>9.2} ms {rate:>8.1} {unit:<8} {:>4.0} %\n",
+            seconds * 1e3,
+            share * 100.0
+        );
+    }
+    if let (Some(forward), Some(family)) = (&report.forward, report.family) {
+        text += &format!("\nforward, {family} kernels\n");
+        for ForwardTime { batch, seconds } in forward {
+            let each = seconds / *batch as f64;
+            text += &format!("batch {batch:<4} {seconds:>8.3} s  {each:>7.3} s an image\n");
+        }
+    }
+    for (
+        index,
+        StepTime {
+            batch,
+            cached,
+            seconds,
+        },
+    ) in report.step.iter().flatten().enumerate()
+    {
+        text += if index == 0 { "\ntraining step\n" } else { "" };
+        let how = if *cached { "cached" } else { "uncached" };
+        text += &format!("batch {batch:<4} {how:<8} {:>9.2} ms\n", seconds * 1e3);
+    }
+    if let Some(JobTime {
+        load,
+        frozen,
+        train,
+    }) = report.job
+    {
+        let all = load + frozen + train;
+        text += &format!(
+            "\ntutorial {all:.2} s: weights {load:.2}, base {frozen:.2}, training {train:.2}\n"
+        );
+    }
+    text
+}
