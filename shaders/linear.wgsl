@@ -1,4 +1,5 @@
-// y = alpha * x w^T for few rows x and a long, streamed w, and its gradients. One part of w's rows at a
+// y = alpha * x w^T for few rows x and a long, streamed w, and its gradients. Follows a header with ROWS (of x) and OUTS
+// (of w), which one workgroup takes. One part of w's rows at a
 // time: `out` of them, from row `out_start` of `out_total`.
 struct Params {
     n: u32, // rows of x
@@ -14,17 +15,33 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> left: array<f32>; // forward: x [n, k]; backward: dy [n, out_total]
 @group(0) @binding(2) var<storage, read> right: array<f32>; // forward, backward_x: w [out, k]; backward_w: x [n, k]
+@group(0) @binding(1) var<storage, read> left4: array<vec4f>; // forward_quads
+@group(0) @binding(2) var<storage, read> right4: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> result: array<f32>; // y [splits, n, out_total]; dx [n, k]; dw [out, k]
 
-// Rows of x that one workgroup takes. The sum behind an element is the same whatever it is.
-override ROWS: u32 = 8u;
-// Rows of w that one workgroup of `forward` takes.
-const OUTS: u32 = 4u;
 const LANES: u32 = 64u;
+const SUMS: u32 = ROWS * OUTS;
+const LINE: u32 = LANES + 1u;
+const PARTIALS: u32 = SUMS * LINE;
 
-var<workgroup> partial: array<f32, 2080>; // [ROWS * OUTS][LANES + 1]
+var<workgroup> partial: array<f32, PARTIALS>; // [ROWS * OUTS][LINE]
 
-// One workgroup sums one split of ROWS x OUTS elements of y: lanes along k, then over the lanes.
+// The order of a sum is the same whatever ROWS and OUTS are: over a lane's columns, then over the lanes.
+fn finish(lane: u32, split: u32, n0: u32, o0: u32) {
+    for (var i = lane; i < SUMS; i += LANES) {
+        let n = n0 + i / OUTS;
+        let o = o0 + i % OUTS;
+        if n < params.n && o < params.out {
+            var total = 0.0;
+            for (var j = 0u; j < LANES; j++) {
+                total += partial[i * LINE + j];
+            }
+            result[(split * params.n + n) * params.out_total + params.out_start + o] = params.alpha * total;
+        }
+    }
+}
+
+// One workgroup sums one split of ROWS x OUTS elements of y.
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let row_groups = (params.n + ROWS - 1u) / ROWS;
@@ -33,37 +50,75 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     let n0 = (id % row_groups) * ROWS;
     let o0 = ((id / row_groups) % out_groups) * OUTS;
     let split = id / (row_groups * out_groups);
-    let start = split * params.span;
-    if start >= params.k {
+    let columns = params.k;
+    let start = split * (params.span);
+    if start >= columns {
         return;
     }
-    let end = min(start + params.span, params.k);
-    var sums: array<vec4f, 8>;
+    let end = min(start + params.span, columns);
+    var sums: array<f32, SUMS>; // [ROWS][OUTS]
     for (var k = start + lane; k < end; k += LANES) {
-        // Rows past the end repeat the last one; their sums are not stored.
-        var w: vec4f;
-        for (var o = 0u; o < OUTS; o++) {
-            w[o] = right[min(o0 + o, params.out - 1u) * params.k + k];
-        }
+        var four: array<f32, ROWS>;
+        // unroll
         for (var n = 0u; n < ROWS; n++) {
-            sums[n] += left[min(n0 + n, params.n - 1u) * params.k + k] * w;
+            // Rows past the end repeat the last one; their sums are not stored.
+            four[n] = left[min(n0 + n, params.n - 1u) * columns + k];
+        }
+        // unroll
+        for (var o = 0u; o < OUTS; o++) {
+            let w = right[min(o0 + o, params.out - 1u) * columns + k];
+            // unroll
+            for (var n = 0u; n < ROWS; n++) {
+                sums[n * OUTS + o] += four[n] * w;
+            }
         }
     }
-    for (var n = 0u; n < ROWS; n++) {
-        for (var o = 0u; o < OUTS; o++) {
-            partial[(n * OUTS + o) * (LANES + 1u) + lane] = sums[n][o];
-        }
+    // unroll
+    for (var i = 0u; i < SUMS; i++) {
+        partial[i * LINE + lane] = sums[i];
     }
     workgroupBarrier();
-    let n = n0 + lane / OUTS;
-    let o = o0 + lane % OUTS;
-    if lane < ROWS * OUTS && n < params.n && o < params.out {
-        var total = 0.0;
-        for (var i = 0u; i < LANES; i++) {
-            total += partial[lane * (LANES + 1u) + i];
-        }
-        result[(split * params.n + n) * params.out_total + params.out_start + o] = params.alpha * total;
+    finish(lane, split, n0, o0);
+}
+
+// The same four columns at a time, where k is a multiple of 4.
+@compute @workgroup_size(64)
+fn forward_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let row_groups = (params.n + ROWS - 1u) / ROWS;
+    let out_groups = (params.out + OUTS - 1u) / OUTS;
+    let id = group.x + group.y * groups.x;
+    let n0 = (id % row_groups) * ROWS;
+    let o0 = ((id / row_groups) % out_groups) * OUTS;
+    let split = id / (row_groups * out_groups);
+    let columns = params.k / 4u;
+    let start = split * (params.span / 4u);
+    if start >= columns {
+        return;
     }
+    let end = min(start + params.span / 4u, columns);
+    var sums: array<f32, SUMS>; // [ROWS][OUTS]
+    for (var k = start + lane; k < end; k += LANES) {
+        var four: array<vec4f, ROWS>;
+        // unroll
+        for (var n = 0u; n < ROWS; n++) {
+            // Rows past the end repeat the last one; their sums are not stored.
+            four[n] = left4[min(n0 + n, params.n - 1u) * columns + k];
+        }
+        // unroll
+        for (var o = 0u; o < OUTS; o++) {
+            let w = right4[min(o0 + o, params.out - 1u) * columns + k];
+            // unroll
+            for (var n = 0u; n < ROWS; n++) {
+                sums[n * OUTS + o] += dot(four[n], w);
+            }
+        }
+    }
+    // unroll
+    for (var i = 0u; i < SUMS; i++) {
+        partial[i * LINE + lane] = sums[i];
+    }
+    workgroupBarrier();
+    finish(lane, split, n0, o0);
 }
 
 // One workgroup adds ROWS x 64 elements of dx over `out` rows of w.
@@ -76,7 +131,7 @@ fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
     if k >= params.k {
         return;
     }
-    var sums: array<f32, 8>;
+    var sums: array<f32, ROWS>;
     for (var o = 0u; o < params.out; o++) {
         let w = right[(params.first + o) * params.k + k];
         for (var n = 0u; n < ROWS; n++) {

@@ -90,8 +90,8 @@ static MULTIPLY_ADD: Kernel =
     Kernel::new::<Params>("peak.multiply_add", SOURCE, "multiply_add", &[Read, Write]);
 static COPY: Kernel = Kernel::new::<Params>("peak.copy", SOURCE, "copy", &[Read, Write]);
 
-pub(crate) fn kernels() -> Vec<Kernel> {
-    vec![MULTIPLY_ADD.clone(), COPY.clone()]
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![&MULTIPLY_ADD, &COPY]
 }
 
 /// The median time of `work`, after one run that is not counted.

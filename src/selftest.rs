@@ -300,12 +300,14 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Every kernel of every op, optimiser and family.
-pub fn kernels() -> Vec<crate::gpu::Kernel> {
+pub fn kernels() -> Vec<&'static crate::gpu::Kernel> {
     let portable = [crate::ops::kernels(), crate::optim::kernels()].concat();
-    let mut kernels: Vec<_> = portable.into_iter().cloned().collect();
-    kernels.extend(crate::software::kernels());
-    kernels.extend(crate::bench::kernels());
-    kernels
+    [
+        portable,
+        crate::software::kernels(),
+        crate::bench::kernels(),
+    ]
+    .concat()
 }
 
 /// Runs every case on the named device, telling `progress` each outcome.

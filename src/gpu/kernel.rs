@@ -6,7 +6,9 @@
 //! takes `workgroup_id.x + workgroup_id.y * num_workgroups.x` and returns where that is too large.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::num::NonZeroU64;
+use std::sync::{LazyLock, Mutex};
 
 use bytemuck::Pod;
 use wgpu::{BindGroupEntry, BindGroupLayoutEntry, BindingResource, BindingType, ShaderStages};
@@ -84,13 +86,18 @@ impl Kernel {
     }
 
     /// The same entry point with another name, behind a header of `const` declarations: tile sizes, which
-    /// WGSL's `override` cannot be.
-    pub fn sized(&self, name: String, header: &str) -> Self {
-        Kernel {
-            name: Cow::Owned(name),
-            source: Cow::Owned(format!("{header}{}", self.source)),
-            ..self.clone()
-        }
+    /// WGSL's `override` cannot be. One kernel a name, made once.
+    pub fn sized(&self, name: String, header: &str) -> &'static Self {
+        static SIZED: LazyLock<Mutex<HashMap<String, &'static Kernel>>> =
+            LazyLock::new(Mutex::default);
+        let mut sized = SIZED.lock().expect("no panic holds the kernels");
+        sized.entry(name).or_insert_with_key(|name| {
+            Box::leak(Box::new(Kernel {
+                name: Cow::Owned(name.clone()),
+                source: Cow::Owned(format!("{header}{}", self.source)),
+                ..self.clone()
+            }))
+        })
     }
 
     /// The source that is compiled: loops under `// unroll` written out.

@@ -23,7 +23,9 @@ const SOURCE: &str = include_str!("../../shaders/adaptive_avg_pool2d.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("adaptive_avg_pool2d.forward", SOURCE, "forward", &[Read, Write]);
 static BACKWARD: Kernel = Kernel::new::<Params>("adaptive_avg_pool2d.backward", SOURCE, "backward", &[Read, Write]);
 
-pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![&FORWARD, &BACKWARD]
+}
 
 /// [N, C, H, W] -> [N, C, size, size]; the identity where H = W = size.
 ///

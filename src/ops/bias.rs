@@ -20,7 +20,9 @@ const SOURCE: &str = include_str!("../../shaders/bias.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("bias.forward", SOURCE, "forward", &[Read, Write, Read]);
 static BACKWARD: Kernel = Kernel::new::<Params>("bias.backward", SOURCE, "backward", &[Read, Write]);
 
-pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![&FORWARD, &BACKWARD]
+}
 
 /// `x[n, c, ...] + b[c]`: [N, C, ...] and [C] -> [N, C, ...].
 ///

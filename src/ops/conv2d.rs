@@ -44,14 +44,16 @@ static BACKWARD_W: [Kernel; 2] = [
     Kernel::new::<Params>("conv2d.backward_w.3x3", SOURCE, "backward_w", &[Read, Read, Write]).with(FIXED),
 ];
 
-pub(crate) const KERNELS: &[&Kernel] = &[
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![
     &FORWARD[0],
     &FORWARD[1],
     &BACKWARD_X[0],
     &BACKWARD_X[1],
     &BACKWARD_W[0],
     &BACKWARD_W[1],
-];
+]
+}
 
 /// Output pixels that one workgroup of the weight gradient sums.
 const SPAN: usize = 4096;

@@ -26,32 +26,28 @@ struct Params {
 }
 
 const SOURCE: &str = include_str!("../../shaders/linear.wgsl");
-/// The same kernels for 1, 2, 4 or 8 rows at a time.
-static FORWARD: [Kernel; 4] = [
-    Kernel::new::<Params>("linear.forward.1", SOURCE, "forward", &[Read, Read, Write]).with(&[("ROWS", 1.0)]),
-    Kernel::new::<Params>("linear.forward.2", SOURCE, "forward", &[Read, Read, Write]).with(&[("ROWS", 2.0)]),
-    Kernel::new::<Params>("linear.forward.4", SOURCE, "forward", &[Read, Read, Write]).with(&[("ROWS", 4.0)]),
-    Kernel::new::<Params>("linear.forward.8", SOURCE, "forward", &[Read, Read, Write]).with(&[("ROWS", 8.0)]),
-];
-static BACKWARD_X: [Kernel; 4] = [
-    Kernel::new::<Params>("linear.backward_x.1", SOURCE, "backward_x", &[Read, Read, Write]).with(&[("ROWS", 1.0)]),
-    Kernel::new::<Params>("linear.backward_x.2", SOURCE, "backward_x", &[Read, Read, Write]).with(&[("ROWS", 2.0)]),
-    Kernel::new::<Params>("linear.backward_x.4", SOURCE, "backward_x", &[Read, Read, Write]).with(&[("ROWS", 4.0)]),
-    Kernel::new::<Params>("linear.backward_x.8", SOURCE, "backward_x", &[Read, Read, Write]).with(&[("ROWS", 8.0)]),
-];
-static BACKWARD_W: Kernel = Kernel::new::<Params>("linear.backward_w", SOURCE, "backward_w", &[Read, Read, Write]);
+const FORWARD: Kernel = Kernel::new::<Params>("linear.forward", SOURCE, "forward", &[Read, Read, Write]);
+const FORWARD_QUADS: Kernel =
+    Kernel::new::<Params>("linear.forward_quads", SOURCE, "forward_quads", &[Read, Read, Write]);
+const BACKWARD_X: Kernel = Kernel::new::<Params>("linear.backward_x", SOURCE, "backward_x", &[Read, Read, Write]);
+const BACKWARD_W: Kernel = Kernel::new::<Params>("linear.backward_w", SOURCE, "backward_w", &[Read, Read, Write]);
 
-pub(crate) const KERNELS: &[&Kernel] = &[
-    &FORWARD[0],
-    &FORWARD[1],
-    &FORWARD[2],
-    &FORWARD[3],
-    &BACKWARD_X[0],
-    &BACKWARD_X[1],
-    &BACKWARD_X[2],
-    &BACKWARD_X[3],
-    &BACKWARD_W,
-];
+/// `kernel` for `rows` of x and `outs` of w at a time.
+fn sized(kernel: &Kernel, rows: usize, outs: usize) -> &'static Kernel {
+    let header = format!("const ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\n");
+    kernel.sized(format!("{}.{rows}x{outs}", kernel.name), &header)
+}
+
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![
+        sized(&FORWARD, 1, 4),
+        sized(&FORWARD, 8, 4),
+        sized(&FORWARD_QUADS, 5, 10),
+        sized(&FORWARD_QUADS, 8, 4),
+        sized(&BACKWARD_X, 8, 4),
+        sized(&BACKWARD_W, 8, 4),
+    ]
+}
 
 /// Columns that one workgroup of `forward` sums.
 const SPAN: usize = 2048;
@@ -71,10 +67,14 @@ pub fn linear(tape: &mut Tape, x: &Var, w: &Var) -> Result<Var> {
     }))
 }
 
-/// Rows at a time, as a power of two, for `n` rows.
-fn rows(n: usize) -> (usize, usize) {
-    let log = n.next_power_of_two().trailing_zeros().min(3) as usize;
-    (log, 1 << log)
+/// Rows of x at a time: as many as let the workgroup's sums of `outs` rows of w fit 16 KiB.
+fn rows(n: usize, outs: usize) -> usize {
+    n.min(8).min(62 / outs)
+}
+
+/// Rows of w at a time: all of a low-rank factor's, so that x is read once.
+fn outs(out: usize) -> usize {
+    if out <= 16 { out } else { 4 }
 }
 
 fn params(n: usize, w: &Shape, alpha: f32) -> Params {
@@ -102,7 +102,10 @@ fn check(x: &Shape, w: &Shape) -> Result<()> {
 pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
     check(x.shape(), w.shape())?;
     let (n, k, out) = (x.shape()[0], x.shape()[1], w.shape()[0]);
-    let (kernel, rows) = rows(n);
+    let outs = outs(out);
+    let rows = rows(n, outs);
+    let kernel = if k.is_multiple_of(4) { &FORWARD_QUADS } else { &FORWARD };
+    let kernel = sized(kernel, rows, outs);
     let splits = k.div_ceil(SPAN);
     let y = Tensor::empty(x.gpu(), [splits, n, out])?;
     for (range, part) in w.parts() {
@@ -111,9 +114,9 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
             out_start: range.start as u32,
             ..params(n, w.shape(), alpha)
         };
-        let groups = n.div_ceil(rows) * range.len().div_ceil(4) * splits;
+        let groups = n.div_ceil(rows) * range.len().div_ceil(outs) * splits;
         let bindings = [x.buffer("linear")?, part, y.buffer("linear")?];
-        x.gpu().run(&FORWARD[kernel], &params, &bindings, groups)?;
+        x.gpu().run(kernel, &params, &bindings, groups)?;
     }
     if splits == 1 {
         return Ok(y.reshaped([n, out]));
@@ -124,7 +127,7 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
 /// `alpha dy w`: the gradient of x.
 pub(crate) fn backward_x(dy: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
     let (n, k) = (dy.shape()[0], w.shape()[1]);
-    let (kernel, rows) = rows(n);
+    let rows = rows(n, 4);
     let dx = Tensor::empty(dy.gpu(), [n, k])?;
     for (range, part) in w.parts() {
         for first in (0..range.len()).step_by(ROWS_PER_PASS) {
@@ -137,7 +140,8 @@ pub(crate) fn backward_x(dy: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> 
             };
             let bindings = [dy.buffer("linear")?, part, dx.buffer("linear")?];
             let groups = k.div_ceil(64) * n.div_ceil(rows);
-            dy.gpu().run(&BACKWARD_X[kernel], &params, &bindings, groups)?;
+            dy.gpu()
+.run(sized(&BACKWARD_X, rows, 4), &params, &bindings, groups)?;
         }
     }
     Ok(dx)
@@ -156,7 +160,7 @@ pub(crate) fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, alpha: f32) -> 
         };
         let groups = range.len().div_ceil(8) * k.div_ceil(64);
         let bindings = [dy.buffer("linear")?, x.buffer("linear")?, part];
-        x.gpu().run(&BACKWARD_W, &params, &bindings, groups)?;
+        x.gpu().run(sized(&BACKWARD_W, 8, 4), &params, &bindings, groups)?;
     }
     Ok(dw)
 }
@@ -183,7 +187,8 @@ pub(super) fn reference(x: &[f64], w: &[f64], k: usize) -> Vec<f64> {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [(1, 1, 1), (1, 130, 7), (2, 64, 65), (3, 100, 10), (5, 2 * SPAN + 1, 3), (11, 63, 9)]
+    [(1, 1, 1), (1, 130, 7), (2, 64, 65), (3, 100, 10), (5, 2 * SPAN + 1, 3),
+        (3, SPAN + 4, 17), (11, 63, 9)]
         .map(|(n, k, m)| {
             Case::new(
                 "linear",
@@ -198,18 +203,12 @@ pub(crate) fn cases() -> Vec<Case> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check, rows};
+    use super::check;
 
     #[test]
     fn columns_must_agree() {
         assert!(check(&[2, 3].into(), &[5, 3].into()).is_ok());
         assert!(check(&[2, 3].into(), &[3, 5].into()).is_err());
         assert!(check(&[2, 3, 1].into(), &[5, 1].into()).is_err());
-    }
-
-    #[test]
-    fn rows_are_taken_one_two_four_or_eight_at_a_time() {
-        let taken: Vec<usize> = [1, 2, 3, 4, 5, 8, 9, 1000].map(|n| rows(n).1).into();
-        assert_eq!(taken, [1, 2, 4, 4, 8, 8, 8, 8]);
     }
 }

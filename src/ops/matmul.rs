@@ -28,7 +28,9 @@ const SOURCE: &str = concat!(
 );
 static FORWARD: Kernel = Kernel::new::<Params>("matmul.forward", SOURCE, "forward", &[Read, Read, Write]);
 
-pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD];
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![&FORWARD]
+}
 
 /// Depth that one workgroup sums; longer products are split and the splits added in order.
 const SPAN: usize = 8192;

@@ -23,7 +23,9 @@ const SOURCE: &str = include_str!("../../shaders/max_pool2d.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("max_pool2d.forward", SOURCE, "forward", &[Read, Write]);
 static BACKWARD: Kernel = Kernel::new::<Params>("max_pool2d.backward", SOURCE, "backward", &[Read, Write, Read]);
 
-pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![&FORWARD, &BACKWARD]
+}
 
 /// Square windows without padding: [N, C, H, W] -> [N, C, (H - kernel) / stride + 1, ...], rounded down.
 ///

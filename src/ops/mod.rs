@@ -2,7 +2,7 @@
 //! same stem in `shaders/` and the reference that [`crate::selftest`] holds it against.
 //!
 //! Adding an op: write `shaders/<op>.wgsl` (entry points `forward`, `backward`), `ops/<op>.rs` (`Params`,
-//! `KERNELS`, the public function, its rule, `cases()`), and add its name to the list below.
+//! `kernels()`, the public function, its rule, `cases()`), and add its name to the list below.
 
 use crate::gpu::Kernel;
 use crate::selftest::Case;
@@ -13,7 +13,7 @@ macro_rules! ops {
 
         /// Every kernel of every op.
         pub(crate) fn kernels() -> Vec<&'static Kernel> {
-            [$($op::KERNELS),*].concat()
+            [$($op::kernels()),*].concat()
         }
 
         /// Every op's cases for the self-test.

@@ -19,7 +19,9 @@ const SOURCE: &str = include_str!("../../shaders/mse_loss.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("mse_loss.forward", SOURCE, "forward", &[Read, Read, Write]);
 static BACKWARD: Kernel = Kernel::new::<Params>("mse_loss.backward", SOURCE, "backward", &[Read, Read, Write, Read]);
 
-pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![&FORWARD, &BACKWARD]
+}
 
 /// `mean (x - y)^2` over all elements: two tensors of one shape -> [1].
 ///

@@ -17,7 +17,9 @@ const SOURCE: &str = include_str!("../../shaders/relu.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("relu.forward", SOURCE, "forward", &[Read, Write]);
 static BACKWARD: Kernel = Kernel::new::<Params>("relu.backward", SOURCE, "backward", &[Read, Write, Read]);
 
-pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![&FORWARD, &BACKWARD]
+}
 
 /// `max(x, 0)`, element by element.
 ///

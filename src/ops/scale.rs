@@ -17,7 +17,9 @@ struct Params {
 const SOURCE: &str = include_str!("../../shaders/scale.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("scale.forward", SOURCE, "forward", &[Read, Write]);
 
-pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD];
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![&FORWARD]
+}
 
 /// `alpha * x`.
 ///

@@ -20,7 +20,9 @@ const SOURCE: &str = include_str!("../../shaders/sum.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("sum.forward", SOURCE, "forward", &[Read, Write]);
 static BACKWARD: Kernel = Kernel::new::<Params>("sum.backward", SOURCE, "backward", &[Read, Write]);
 
-pub(crate) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    vec![&FORWARD, &BACKWARD]
+}
 
 /// `alpha * sum_i x[i, ...]`: [rows, ...] -> [...] (or [1] for a vector).
 ///

@@ -29,7 +29,9 @@ static FORWARD: Kernel = Kernel::new::<Params>(
     &[Read, Read, Read, Read, Write, Write, Write],
 );
 
-pub(super) const KERNELS: &[&Kernel] = &[&FORWARD];
+pub(super) fn kernels() -> Vec<&'static Kernel> {
+    vec![&FORWARD]
+}
 
 /// `torch.optim.Adam`, its defaults in [`Adam::new`].
 #[derive(Clone)]

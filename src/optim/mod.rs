@@ -12,7 +12,7 @@ use crate::selftest::Case;
 
 /// Every kernel of the optimisers.
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    adam::KERNELS.to_vec()
+    adam::kernels()
 }
 
 /// Every optimiser's cases for the self-test.

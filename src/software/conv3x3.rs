@@ -32,7 +32,7 @@ const OUTS: usize = 16;
 
 /// A 3x3 convolution with bias and ReLU.
 pub(super) struct Conv3x3 {
-    kernel: Kernel,
+    kernel: &'static Kernel,
     weights: Texture,
     bias: Buffer,
     channels: usize,
@@ -40,7 +40,7 @@ pub(super) struct Conv3x3 {
     outs: usize,
 }
 
-fn kernel(lanes: usize, outs: usize, channels: usize) -> Kernel {
+fn kernel(lanes: usize, outs: usize, channels: usize) -> &'static Kernel {
     KERNEL.sized(
         format!("conv3x3.{lanes}x{outs}x{channels}"),
         &format!(
@@ -49,7 +49,7 @@ fn kernel(lanes: usize, outs: usize, channels: usize) -> Kernel {
     )
 }
 
-pub(super) fn kernels() -> Vec<Kernel> {
+pub(super) fn kernels() -> Vec<&'static Kernel> {
     vec![kernel(8, OUTS, 3)]
 }
 
@@ -111,6 +111,6 @@ impl Conv for Conv3x3 {
         ];
         let groups = pixels.div_ceil(GROUPS * context.lanes);
         let grid = [groups as u32, self.channels.div_ceil(self.outs) as u32, 1];
-        context.gpu.run_grid(&self.kernel, &params, &bindings, grid)
+        context.gpu.run_grid(self.kernel, &params, &bindings, grid)
     }
 }

@@ -43,24 +43,24 @@ const OUTS: usize = 4;
 /// Bytes of weights staged at a time.
 const STAGED: usize = 32 << 20;
 
-fn flatten_kernel(lanes: usize) -> Kernel {
+fn flatten_kernel(lanes: usize) -> &'static Kernel {
     FLATTEN.sized(
         format!("flatten.{lanes}"),
         &format!("const LANES: u32 = {lanes}u;\n"),
     )
 }
 
-fn linear_kernel(lanes: usize, rows: usize) -> Kernel {
+fn linear_kernel(lanes: usize, rows: usize) -> &'static Kernel {
     let header = format!("const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\n");
     LINEAR.sized(format!("linear_texture.{lanes}x{rows}"), &header)
 }
 
-pub(super) fn kernels() -> Vec<Kernel> {
+pub(super) fn kernels() -> Vec<&'static Kernel> {
     vec![flatten_kernel(8), linear_kernel(8, 1), linear_kernel(8, 8)]
 }
 
 /// Planes [N, C, size, size] to rows [N, C * cells * cells], averaged where the sizes differ.
-pub(super) struct Flatten(Kernel);
+pub(super) struct Flatten(&'static Kernel);
 
 impl Flatten {
     pub(super) fn new(context: &Context) -> Self {
@@ -88,7 +88,7 @@ impl Flatten {
             1,
         ];
         let bindings = [(&*x.texture).into(), (&*y).into()];
-        context.gpu.run_grid(&self.0, &params, &bindings, grid)?;
+        context.gpu.run_grid(self.0, &params, &bindings, grid)?;
         Ok(y)
     }
 }
@@ -173,7 +173,7 @@ impl Linear {
             1,
         ];
         let kernel = linear_kernel(context.lanes, rows);
-        context.gpu.run_grid(&kernel, &params, &bindings, grid)?;
+        context.gpu.run_grid(kernel, &params, &bindings, grid)?;
         Ok(y)
     }
 }

@@ -256,6 +256,6 @@ fn texels(pixels: &[f32], n: usize, side: usize) -> Vec<f32> {
 }
 
 /// Every kernel at the sizes that 8 lanes and the full VGG19 take, for the tests.
-pub(crate) fn kernels() -> Vec<Kernel> {
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
     [conv3x3::kernels(), winograd::kernels(), linear::kernels()].concat()
 }

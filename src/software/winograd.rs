@@ -146,7 +146,7 @@ const SHAPES: [Shape; 5] = [
 /// A 3x3 convolution, stride 1, padding 1, with bias, ReLU and maybe a 2x2 max-pool.
 pub(super) struct Winograd {
     shape: Shape,
-    kernels: [Kernel; 3],
+    kernels: [&'static Kernel; 3],
     weights: Texture,
     bias: Buffer,
     channels: usize,
@@ -155,7 +155,7 @@ pub(super) struct Winograd {
     pool: bool,
 }
 
-fn input_kernel(lanes: usize, m: usize) -> Kernel {
+fn input_kernel(lanes: usize, m: usize) -> &'static Kernel {
     let kernel = &INPUT[usize::from(m == 6)];
     kernel.sized(
         format!("{}.{lanes}", kernel.name),
@@ -163,14 +163,14 @@ fn input_kernel(lanes: usize, m: usize) -> Kernel {
     )
 }
 
-fn product_kernel(lanes: usize, outs: usize, groups: usize) -> Kernel {
+fn product_kernel(lanes: usize, outs: usize, groups: usize) -> &'static Kernel {
     PRODUCT.sized(
         format!("{}.{lanes}x{outs}x{groups}", PRODUCT.name),
         &format!("const LANES: u32 = {lanes}u;\nconst OUTS: u32 = {outs}u;\nconst GROUPS: u32 = {groups}u;\n"),
     )
 }
 
-fn output_kernel(lanes: usize, m: usize, pool: bool) -> Kernel {
+fn output_kernel(lanes: usize, m: usize, pool: bool) -> &'static Kernel {
     let kernel = &OUTPUT[usize::from(m == 6)];
     kernel.sized(
         format!("{}.{lanes}{}", kernel.name, if pool { ".pool" } else { "" }),
@@ -178,7 +178,7 @@ fn output_kernel(lanes: usize, m: usize, pool: bool) -> Kernel {
     )
 }
 
-pub(super) fn kernels() -> Vec<Kernel> {
+pub(super) fn kernels() -> Vec<&'static Kernel> {
     let mut kernels = Vec::new();
     for m in [4, 6] {
         kernels.extend([
@@ -300,7 +300,7 @@ impl Conv for Winograd {
                 width: width as u32,
             };
             let lane_groups = count.div_ceil(*lanes) as u32;
-            let [input, product, output] = &self.kernels;
+            let [input, product, output] = self.kernels;
             let bindings = [(&*x.texture).into(), (&*v).into()];
             gpu.run_grid(
                 input,
