@@ -1,6 +1,6 @@
 // One step of Adam (Kingma & Ba 2015) with PyTorch's arithmetic.
 struct Params {
-    n: u32,
+    n: u32, // elements; forward_quads: quads
     step_size: f32, // lr / (1 - beta1^t)
     rest1: f32, // 1 - beta1, rounded once
     beta2: f32,
@@ -12,23 +12,49 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> p: array<f32>; // [n]
 @group(0) @binding(2) var<storage, read> dp: array<f32>; // [n]
-@group(0) @binding(3) var<storage, read> m: array<f32>; // [n]
-@group(0) @binding(4) var<storage, read> v: array<f32>; // [n]
+@group(0) @binding(3) var<storage, read_write> m: array<f32>; // [n], updated in place
+@group(0) @binding(4) var<storage, read_write> v: array<f32>; // [n], updated in place
 @group(0) @binding(5) var<storage, read_write> p_next: array<f32>; // [n]
-@group(0) @binding(6) var<storage, read_write> m_next: array<f32>; // [n]
-@group(0) @binding(7) var<storage, read_write> v_next: array<f32>; // [n]
+// The same for forward_quads.
+@group(0) @binding(1) var<storage, read> p4: array<vec4f>;
+@group(0) @binding(2) var<storage, read> dp4: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> m4: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> v4: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> p4_next: array<vec4f>;
 
-// One workgroup updates 256 elements.
-@compute @workgroup_size(256)
+struct Moved {
+    p: vec4f,
+    m: vec4f,
+    v: vec4f,
+}
+
+fn moved(p: vec4f, dp: vec4f, m: vec4f, v: vec4f) -> Moved {
+    let gradient = dp + params.weight_decay * p;
+    let mean = m + (gradient - m) * params.rest1;
+    let square = v * params.beta2 + params.rest2 * gradient * gradient;
+    return Moved(p - params.step_size * (mean / (sqrt(square) / params.root_correction2 + params.eps)), mean, square);
+}
+
+// One workgroup updates 64 elements.
+@compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.x + group.y * groups.x) * 256u + lane;
-    if i >= params.n {
-        return;
+    let i = (group.x + group.y * groups.x) * 64u + lane;
+    if i < params.n {
+        let next = moved(vec4f(p[i]), vec4f(dp[i]), vec4f(m[i]), vec4f(v[i]));
+        p_next[i] = next.p.x;
+        m[i] = next.m.x;
+        v[i] = next.v.x;
     }
-    let gradient = dp[i] + params.weight_decay * p[i];
-    let mean = m[i] + (gradient - m[i]) * params.rest1;
-    let square = v[i] * params.beta2 + params.rest2 * gradient * gradient;
-    m_next[i] = mean;
-    v_next[i] = square;
-    p_next[i] = p[i] - params.step_size * (mean / (sqrt(square) / params.root_correction2 + params.eps));
+}
+
+// One workgroup updates 64 quads, where the number of elements is a multiple of 4.
+@compute @workgroup_size(64)
+fn forward_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = (group.x + group.y * groups.x) * 64u + lane;
+    if i < params.n {
+        let next = moved(p4[i], dp4[i], m4[i], v4[i]);
+        p4_next[i] = next.p;
+        m4[i] = next.m;
+        v4[i] = next.v;
+    }
 }

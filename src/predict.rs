@@ -48,7 +48,7 @@ mod tests {
         let order: Vec<usize> = all[..4].iter().map(|p| p.index).collect();
         assert_eq!(order, [7, 1, 3, 0]);
         assert_eq!(all[1].category, "goldfish");
-        let sum: f32 = all.iter().map(|p| p.probability).sum();
-        assert!((sum - 1.0).abs() < 1e-5);
+        let sum: f64 = all.iter().map(|p| f64::from(p.probability)).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{sum}");
     }
 }

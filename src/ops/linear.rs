@@ -31,6 +31,8 @@ const FORWARD_QUADS: Kernel =
     Kernel::new::<Params>("linear.forward_quads", SOURCE, "forward_quads", &[Read, Read, Write]);
 const BACKWARD_X: Kernel = Kernel::new::<Params>("linear.backward_x", SOURCE, "backward_x", &[Read, Read, Write]);
 const BACKWARD_W: Kernel = Kernel::new::<Params>("linear.backward_w", SOURCE, "backward_w", &[Read, Read, Write]);
+const BACKWARD_W_QUADS: Kernel =
+    Kernel::new::<Params>("linear.backward_w_quads", SOURCE, "backward_w_quads", &[Read, Read, Write]);
 
 /// `kernel` for `rows` of x and `outs` of w at a time.
 fn sized(kernel: &Kernel, rows: usize, outs: usize) -> &'static Kernel {
@@ -46,6 +48,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
         sized(&FORWARD_QUADS, 8, 4),
         sized(&BACKWARD_X, 8, 4),
         sized(&BACKWARD_W, 8, 4),
+        sized(&BACKWARD_W_QUADS, 8, 4),
     ]
 }
 
@@ -152,15 +155,19 @@ pub(crate) fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, alpha: f32) -> 
     let (n, k) = (x.shape()[0], x.shape()[1]);
     check_trips(x.gpu(), "linear", n * 9)?;
     let dw = Tensor::empty(x.gpu(), shape.clone())?;
+    let (kernel, columns) = match k.is_multiple_of(4) {
+        true => (&BACKWARD_W_QUADS, k / 4),
+        false => (&BACKWARD_W, k),
+    };
     for (range, part) in dw.parts() {
         let params = Params {
             out: range.len() as u32,
             out_start: range.start as u32,
             ..params(n, shape, alpha)
         };
-        let groups = range.len().div_ceil(8) * k.div_ceil(64);
+        let groups = range.len().div_ceil(8) * columns.div_ceil(64);
         let bindings = [dy.buffer("linear")?, x.buffer("linear")?, part];
-        x.gpu().run(sized(&BACKWARD_W, 8, 4), &params, &bindings, groups)?;
+        x.gpu().run(sized(kernel, 8, 4), &params, &bindings, groups)?;
     }
     Ok(dw)
 }
