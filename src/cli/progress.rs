@@ -62,7 +62,7 @@ impl Progress {
             let Progress {
                 label, unit, total, ..
             } = self;
-            eprintln!("{label:8} {done}/{total} {message} {rate:.1} {unit}/s ETA {left:.0}s");
+            eprintln!("{label:8} {done}/{total} {message} {rate:.1} {unit}/s ETA {left:.0} s");
         }
     }
 
@@ -76,6 +76,9 @@ impl Progress {
         let Progress {
             label, unit, total, ..
         } = self;
-        eprintln!("{label:8} {total} in {seconds:.1}s ({rate:.1} {unit}/s){message}");
+        let unit_of_total = if unit == "it" { "steps" } else { unit };
+        eprintln!(
+            "{label:8} {total} {unit_of_total} in {seconds:.1} s ({rate:.1} {unit}/s){message}"
+        );
     }
 }

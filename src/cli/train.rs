@@ -270,7 +270,7 @@ fn read_images(
     categories.sort_unstable();
     categories.dedup();
     eprintln!(
-        "data     {} images in {} {}, {} other files ignored, {} unreadable",
+        "data     {} images in {} {}; unreadable: {}; other files: {}",
         images.len(),
         categories.len(),
         if categories.len() == 1 {
@@ -278,8 +278,8 @@ fn read_images(
         } else {
             "categories"
         },
-        dataset.ignored,
-        skipped.len()
+        skipped.len(),
+        dataset.ignored
     );
     Ok((images, labels))
 }
