@@ -11,11 +11,12 @@ struct Params {
     size: u32, // side of the plane
     zero: u32, // 0, not known to the compiler
     floor: f32, // 0 for ReLU, else the lowest f32
+    pitch: u32, // texels from one row of y to the next
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
 @group(0) @binding(2) var w: texture_storage_2d<rgba32float, read>; // texel ((quad * 9 + tap) * OUTS + out % OUTS, out / OUTS)
-@group(0) @binding(3) var y: texture_storage_2d<rgba32float, write>; // as x
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>; // as x
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 
 // One workgroup computes OUTS channels of GROUPS * LANES pixels.
@@ -79,7 +80,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
                     sums[(q * 4u + 3u) * GROUPS + b],
                 );
                 if quad < params.out_quads {
-                    textureStore(y, corner[b] + vec2u(1u, quad * padded + 1u), max(four + bias[quad], low));
+                    y[corner[b].x + 1u + (corner[b].y + quad * padded + 1u) * params.pitch] = max(four + bias[quad], low);
                 }
             }
         }

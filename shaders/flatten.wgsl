@@ -4,10 +4,11 @@ struct Params {
     size: u32, // side of a plane
     cells: u32,
     length: u32, // elements of a row
+    pitch: u32, // texels from one row of y to the next
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
-@group(0) @binding(2) var y: texture_storage_2d<rgba32float, write>; // texel (element / 4, image)
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>; // texel (element / 4, image)
 
 fn element(image: u32, k: u32) -> f32 {
     if k >= params.length {
@@ -38,6 +39,6 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     let k = texel * 4u;
     if k < params.length {
         let four = vec4f(element(group.y, k), element(group.y, k + 1u), element(group.y, k + 2u), element(group.y, k + 3u));
-        textureStore(y, vec2u(texel, group.y), four);
+        y[texel + group.y * params.pitch] = four;
     }
 }

@@ -7,11 +7,12 @@ struct Params {
     quads: u32, // of columns
     rows: u32,
     floor: f32, // 0 for ReLU, else the lowest f32
+    pitch: u32, // texels from one row of y to the next
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (column / 4, row)
 @group(0) @binding(2) var w: texture_storage_2d<rgba32float, read>; // texel (column / 4, out)
-@group(0) @binding(3) var y: texture_storage_2d<rgba32float, write>; // texel (out / 4, row)
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>; // texel (out / 4, row)
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 
 // One workgroup computes OUTS elements of ROWS rows.
@@ -43,7 +44,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
             result[o] = subgroupAdd(dot(sums[o * ROWS + n], vec4f(1.0)));
         }
         if lane == 0u && row + n < params.rows {
-            textureStore(y, vec2u(group.x, row + n), max(result + bias[group.x], vec4f(params.floor)));
+            y[group.x + (row + n) * params.pitch] = max(result + bias[group.x], vec4f(params.floor));
         }
     }
 }

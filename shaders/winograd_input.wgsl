@@ -13,10 +13,11 @@ struct Params {
     zero: u32, // 0, not known to the compiler
     floor: f32, // 0 for ReLU, else the lowest f32
     width: u32, // tiles of a block
+    pitch: u32, // texels from one row of the result to the next
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
-@group(0) @binding(2) var v: texture_storage_2d<rgba32float, write>; // texel (quad * width + tile % width, position * blocks + tile / width)
+@group(0) @binding(2) var<storage, read_write> v: array<vec4f>; // texel (quad * width + tile % width, position * blocks + tile / width)
 
 // One workgroup transforms one quad of channels of LANES tiles.
 @compute @workgroup_size(LANES)
@@ -49,7 +50,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
             half[i * A + j] = t[i];
         }
     }
-    let to = vec2u(quad * params.width + local % params.width, local / params.width);
+    let to = quad * params.width + local % params.width + local / params.width * params.pitch;
     // unroll
     for (var i = 0u; i < A; i++) {
         var line: array<vec4f, A>;
@@ -60,7 +61,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
         let t = transform_input(line);
         // unroll
         for (var j = 0u; j < A; j++) {
-            textureStore(v, to + vec2u(0u, (i * A + j) * params.blocks), t[j]);
+            v[to + (i * A + j) * params.blocks * params.pitch] = t[j];
         }
     }
 }

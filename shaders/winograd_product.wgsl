@@ -18,11 +18,12 @@ struct Params {
     zero: u32,
     floor: f32,
     width: u32,
+    pitch: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var v: texture_storage_2d<rgba32float, read>; // texel (quad * WIDTH + tile % WIDTH, position * blocks + tile / WIDTH)
 @group(0) @binding(2) var u: texture_storage_2d<rgba32float, read>; // texel (quad * OUTS + out % OUTS, position * out blocks + out / OUTS)
-@group(0) @binding(3) var m: texture_storage_2d<rgba32float, write>; // texel (tile, position * out_quads + out / 4)
+@group(0) @binding(3) var<storage, read_write> m: array<vec4f>; // texel (tile, position * out_quads + out / 4)
 
 // One workgroup multiplies OUTS output channels by GROUPS * LANES tiles at one position: a lane holds one tile of each
 // group and one channel's weights of each OUTS / LANES, which it passes to the others.
@@ -60,7 +61,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
         u_column += OUTS;
         v_column += WIDTH;
     }
-    let to = vec2u(group.x * WIDTH + lane, group.z * params.out_quads + group.y * OUT_QUADS);
+    let to = group.x * WIDTH + lane + (group.z * params.out_quads + group.y * OUT_QUADS) * params.pitch;
     // unroll
     for (var b = 0u; b < GROUPS; b++) {
         // unroll
@@ -71,7 +72,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
                 sums[(q * 4u + 2u) * GROUPS + b],
                 sums[(q * 4u + 3u) * GROUPS + b],
             );
-            textureStore(m, to + vec2u(b * LANES, q), four);
+            m[to + b * LANES + q * params.pitch] = four;
         }
     }
 }

@@ -94,9 +94,8 @@ fn bindings_match(kernel: &Kernel) {
             let expected = match declared {
                 Access::Read | Access::ReadTexture => StorageAccess::LOAD,
                 Access::Write => StorageAccess::LOAD | StorageAccess::STORE,
-                Access::WriteTexture => StorageAccess::STORE,
             };
-            let texture = matches!(declared, Access::ReadTexture | Access::WriteTexture);
+            let texture = *declared == Access::ReadTexture;
             assert_eq!(
                 texture,
                 variable.space == AddressSpace::Handle,

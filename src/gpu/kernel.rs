@@ -27,15 +27,23 @@ pub enum Access {
     Write,
     /// `texture_storage_2d<rgba32float, read>`
     ReadTexture,
-    /// `texture_storage_2d<rgba32float, write>`
-    WriteTexture,
 }
 
-/// What is bound: in the order of [`Kernel::bindings`], of the kind that the access says.
+/// What is bound: in the order of [`Kernel::bindings`]. A texture is read as an image and written as a buffer.
 #[derive(Clone, Copy)]
 pub(crate) enum Binding<'a> {
     Buffer(&'a Buffer),
     Texture(&'a Texture),
+}
+
+impl Binding<'_> {
+    /// Bytes of a buffer binding.
+    fn bytes(&self) -> u64 {
+        match self {
+            Binding::Buffer(buffer) => buffer.bound,
+            Binding::Texture(texture) => texture.shared.buffer.size(),
+        }
+    }
 }
 
 impl<'a> From<&'a Buffer> for Binding<'a> {
@@ -171,15 +179,18 @@ impl Gpu {
         }];
         for (index, binding) in bindings.iter().enumerate() {
             let resource = match binding {
-                Binding::Texture(texture) => BindingResource::TextureView(&texture.view),
-                Binding::Buffer(buffer) if buffer.bound > most => {
+                Binding::Texture(texture) if kernel.bindings[index] == Access::ReadTexture => {
+                    BindingResource::TextureView(&texture.shared.view)
+                }
+                binding if binding.bytes() > most => {
                     return Err(Error::Memory(format!(
                         "{}: a tensor of {} MiB does not fit this device's bindings of {} MiB: lower the batch or image size",
                         kernel.name,
-                        buffer.bound >> 20,
+                        binding.bytes() >> 20,
                         most >> 20
                     )));
                 }
+                Binding::Texture(texture) => texture.shared.buffer.as_entire_binding(),
                 Binding::Buffer(buffer) => BindingResource::Buffer(wgpu::BufferBinding {
                     buffer: &buffer.raw,
                     offset: 0,
@@ -244,11 +255,8 @@ impl Gpu {
                         has_dynamic_offset: false,
                         min_binding_size: None,
                     },
-                    Access::ReadTexture | Access::WriteTexture => BindingType::StorageTexture {
-                        access: match access {
-                            Access::ReadTexture => wgpu::StorageTextureAccess::ReadOnly,
-                            _ => wgpu::StorageTextureAccess::WriteOnly,
-                        },
+                    Access::ReadTexture => BindingType::StorageTexture {
+                        access: wgpu::StorageTextureAccess::ReadOnly,
                         format: wgpu::TextureFormat::Rgba32Float,
                         view_dimension: wgpu::TextureViewDimension::D2,
                     },

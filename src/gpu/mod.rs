@@ -6,6 +6,7 @@
 mod kernel;
 mod pool;
 mod select;
+mod shared;
 mod texture;
 mod transfer;
 mod unroll;
@@ -53,6 +54,8 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     checked: bool,
+    /// Whether memory can be an image and a buffer at once.
+    shares_memory: bool,
     pool: pool::Pool,
     uniforms: wgpu::Buffer,
     pipelines: Mutex<HashMap<String, Arc<kernel::Pipeline>>>,
@@ -121,6 +124,7 @@ impl Gpu {
             device,
             queue,
             checked: options.checked,
+            shares_memory: shared::suits(&adapter.get_info()),
             pool: pool::Pool::new(options.guard),
             uniforms,
             pipelines: Mutex::default(),

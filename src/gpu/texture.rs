@@ -1,24 +1,46 @@
-//! Storage textures: what software drivers read fastest, and not bound by the limit on buffer bindings.
+//! Storage textures for software devices: read as an image, written as a buffer, filled in place by the host, and not
+//! bound by the limit on buffer bindings where kernels only read them.
 
-use super::Gpu;
-use super::transfer::CHUNK;
+use super::{Gpu, shared};
 use crate::{Error, Result};
 
-/// An `rgba32float` storage texture. New ones hold zeros.
+/// An `rgba32float` image whose memory is also a buffer of `vec4f`, rows [`Texture::pitch`] apart.
 pub(crate) struct Texture {
-    raw: wgpu::Texture,
-    pub(super) view: wgpu::TextureView,
+    pub(super) shared: shared::Shared,
+    width: usize,
+    height: usize,
 }
 
-/// Bytes of one texel.
-const TEXEL: usize = 16;
-
 impl Gpu {
-    /// A texture of `width` x `height` texels of four f32.
+    /// Whether textures can be made here at all.
+    pub(crate) fn has_textures(&self) -> bool {
+        self.0.shares_memory
+    }
+
+    /// A texture of `width` x `height` texels of four f32, all zero.
     ///
     /// # Errors
-    /// [`Error::Memory`] where a side is longer than the device's limit.
-    pub(crate) fn texture(&self, label: &str, [width, height]: [usize; 2]) -> Result<Texture> {
+    /// [`Error::Memory`] where a side is longer than the device's limit, or there is no room.
+    pub(crate) fn texture(&self, label: &str, size: [usize; 2]) -> Result<Texture> {
+        self.make(label, size, true)
+    }
+
+    /// The same with what `fill` puts there: it is given the memory and the floats from one row to the next.
+    ///
+    /// # Errors
+    /// As [`Gpu::texture`].
+    pub(crate) fn texture_from(
+        &self,
+        label: &str,
+        size: [usize; 2],
+        fill: impl FnOnce(&mut [f32], usize),
+    ) -> Result<Texture> {
+        let texture = self.make(label, size, false)?;
+        fill(texture.memory(), texture.pitch() * 4);
+        Ok(texture)
+    }
+
+    fn make(&self, label: &str, [width, height]: [usize; 2], zero: bool) -> Result<Texture> {
         let most = self.limits().max_texture_dimension_2d as usize;
         if width.max(height) > most || width.min(height) == 0 {
             return Err(Error::Memory(format!(
@@ -26,100 +48,54 @@ impl Gpu {
                  lower the batch or image size"
             )));
         }
-        let raw = self.0.device.create_texture(&wgpu::TextureDescriptor {
-            label: Some(label),
-            size: wgpu::Extent3d {
-                width: width as u32,
-                height: height as u32,
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba32Float,
-            usage: wgpu::TextureUsages::STORAGE_BINDING
-                | wgpu::TextureUsages::COPY_SRC
-                | wgpu::TextureUsages::COPY_DST,
-            view_formats: &[],
-        });
+        let shared = shared::create(&self.0.device, label, [width, height], zero)?;
         self.failure()?;
-        let view = raw.create_view(&wgpu::TextureViewDescriptor::default());
-        Ok(Texture { raw, view })
+        Ok(Texture {
+            shared,
+            width,
+            height,
+        })
     }
 
-    /// Writes whole rows from row `first` on, after everything recorded so far.
-    pub(crate) fn write_rows(&self, texture: &Texture, first: usize, data: &[u8]) -> Result<()> {
-        self.submit()?;
-        let line = texture.width() * TEXEL;
-        let rows = (CHUNK / line).max(1);
-        for (index, chunk) in data.chunks(rows * line).enumerate() {
-            self.0.queue.write_texture(
-                wgpu::TexelCopyTextureInfo {
-                    texture: &texture.raw,
-                    mip_level: 0,
-                    origin: wgpu::Origin3d {
-                        x: 0,
-                        y: (first + index * rows) as u32,
-                        z: 0,
-                    },
-                    aspect: wgpu::TextureAspect::All,
-                },
-                chunk,
-                wgpu::TexelCopyBufferLayout {
-                    offset: 0,
-                    bytes_per_row: Some(line as u32),
-                    rows_per_image: None,
-                },
-                wgpu::Extent3d {
-                    width: texture.width() as u32,
-                    height: (chunk.len() / line) as u32,
-                    depth_or_array_layers: 1,
-                },
-            );
-            if chunk.len() * 2 > CHUNK {
-                self.0.queue.submit([]);
-                self.poll(wgpu::PollType::wait_indefinitely())?;
-            }
-        }
-        self.failure()
+    /// Has `fill` change the memory of a texture once the device has finished everything; as in
+    /// [`Gpu::texture_from`].
+    pub(crate) fn refill(
+        &self,
+        texture: &Texture,
+        fill: impl FnOnce(&mut [f32], usize),
+    ) -> Result<()> {
+        self.wait()?;
+        fill(texture.memory(), texture.pitch() * 4);
+        Ok(())
     }
-}
 
-impl Gpu {
     /// The first `rows` rows of a texture, waiting for the device.
     pub(crate) fn read_rows(&self, texture: &Texture, rows: usize) -> Result<Vec<f32>> {
-        let line = texture.width() * TEXEL;
-        let pitch = line.next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT as usize);
-        let buffer = self.alloc((pitch * rows) as u64)?;
-        self.record_copy(|encoder| {
-            encoder.copy_texture_to_buffer(
-                texture.raw.as_image_copy(),
-                wgpu::TexelCopyBufferInfo {
-                    buffer: &buffer.raw,
-                    layout: wgpu::TexelCopyBufferLayout {
-                        offset: 0,
-                        bytes_per_row: Some(pitch as u32),
-                        rows_per_image: None,
-                    },
-                },
-                wgpu::Extent3d {
-                    width: texture.width() as u32,
-                    height: rows as u32,
-                    depth_or_array_layers: 1,
-                },
-            );
-        });
-        let padded = self.read(&buffer)?.wait()?;
-        Ok(padded
-            .chunks(pitch / 4)
-            .flat_map(|row| &row[..line / 4])
+        self.wait()?;
+        let all = texture.memory();
+        let rows = all.chunks(texture.pitch() * 4).take(rows);
+        Ok(rows
+            .flat_map(|row| &row[..texture.width * 4])
             .copied()
             .collect())
     }
 }
 
 impl Texture {
-    pub(crate) fn width(&self) -> usize {
-        self.raw.width() as usize
+    /// Texels from one row to the next, in the buffer.
+    pub(crate) fn pitch(&self) -> usize {
+        self.shared.pitch
+    }
+
+    /// The memory, `pitch` texels a row.
+    #[allow(unsafe_code, clippy::mut_from_ref)]
+    fn memory(&self) -> &mut [f32] {
+        let floats = self.shared.pitch * self.height * 4;
+        assert!(floats * 4 <= self.shared.bytes);
+        // SAFETY: the memory has `bytes`, is aligned as a driver's mapping is, and lives as long as `self`. Only the
+        // three methods above call this, for the time of one closure or copy: the first on a texture that nobody
+        // else has yet, the others after the device has finished everything; the software family, which owns all
+        // textures, lets one thread at a time use them.
+        unsafe { std::slice::from_raw_parts_mut(self.shared.host.as_ptr().cast(), floats) }
     }
 }

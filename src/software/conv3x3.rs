@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Context, Conv, Planes};
 use crate::Result;
-use crate::gpu::Access::{Read, ReadTexture, WriteTexture};
+use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Buffer, Kernel, Texture};
 
 #[repr(C)]
@@ -16,13 +16,14 @@ struct Params {
     size: u32,
     zero: u32,
     floor: f32,
+    pitch: u32,
 }
 
 const KERNEL: Kernel = Kernel::new::<Params>(
     "conv3x3",
     include_str!("../../shaders/conv3x3.wgsl"),
     "forward",
-    &[ReadTexture, ReadTexture, WriteTexture, Read],
+    &[ReadTexture, ReadTexture, Write, Read],
 );
 
 /// Pixels of a workgroup, in lanes.
@@ -63,16 +64,17 @@ impl Conv3x3 {
         let outs = context.outs(OUTS, cout);
         let (blocks, in_quads) = (cout.div_ceil(outs), cin.div_ceil(4));
         let width = in_quads * 9 * outs;
-        let mut texels = vec![0.0; blocks * width * 4];
-        for (index, &value) in weight.iter().enumerate() {
-            let (out, channel, tap) = (index / (cin * 9), index / 9 % cin, index % 9);
-            let x = (channel / 4 * 9 + tap) * outs + out % outs;
-            texels[((out / outs) * width + x) * 4 + channel % 4] = value;
-        }
-        let weights = context.gpu.texture("conv3x3 weights", [width, blocks])?;
-        context
+        let lay_out = |texels: &mut [f32], pitch: usize| {
+            texels.fill(0.0);
+            for (index, &value) in weight.iter().enumerate() {
+                let (out, channel, tap) = (index / (cin * 9), index / 9 % cin, index % 9);
+                let x = (channel / 4 * 9 + tap) * outs + out % outs;
+                texels[(out / outs) * pitch + x * 4 + channel % 4] = value;
+            }
+        };
+        let weights = context
             .gpu
-            .write_rows(&weights, 0, bytemuck::cast_slice(&texels))?;
+            .texture_from("conv3x3 weights", [width, blocks], lay_out)?;
         Ok(Conv3x3 {
             kernel: kernel(context.lanes, outs, cin.min(4)),
             weights,
@@ -102,6 +104,7 @@ impl Conv for Conv3x3 {
             size: x.size as u32,
             zero: 0,
             floor: 0.0,
+            pitch: y.texture.pitch() as u32,
         };
         let bindings = [
             (&*x.texture).into(),

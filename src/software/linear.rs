@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Context, NO_FLOOR, Planes};
 use crate::Result;
-use crate::gpu::Access::{Read, ReadTexture, WriteTexture};
+use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Buffer, Kernel, Texture};
 
 #[repr(C)]
@@ -15,6 +15,7 @@ struct FlattenParams {
     size: u32,
     cells: u32,
     length: u32,
+    pitch: u32,
 }
 
 #[repr(C)]
@@ -23,25 +24,24 @@ struct Params {
     quads: u32,
     rows: u32,
     floor: f32,
+    pitch: u32,
 }
 
 const FLATTEN: Kernel = Kernel::new::<FlattenParams>(
     "flatten",
     include_str!("../../shaders/flatten.wgsl"),
     "forward",
-    &[ReadTexture, WriteTexture],
+    &[ReadTexture, Write],
 );
 const LINEAR: Kernel = Kernel::new::<Params>(
     "linear_texture",
     include_str!("../../shaders/linear_texture.wgsl"),
     "forward",
-    &[ReadTexture, ReadTexture, WriteTexture, Read],
+    &[ReadTexture, ReadTexture, Write, Read],
 );
 
 /// Rows of the weight that one workgroup takes: `OUTS` of the shader.
 const OUTS: usize = 4;
-/// Bytes of weights staged at a time.
-const STAGED: usize = 32 << 20;
 
 fn flatten_kernel(lanes: usize) -> &'static Kernel {
     FLATTEN.sized(
@@ -81,6 +81,7 @@ impl Flatten {
             size: x.size as u32,
             cells: cells as u32,
             length: length as u32,
+            pitch: y.pitch() as u32,
         };
         let grid = [
             length.div_ceil(4).div_ceil(context.lanes) as u32,
@@ -112,30 +113,20 @@ impl Linear {
         relu: bool,
     ) -> Result<Self> {
         let quads = inputs.div_ceil(4);
-        let weights = context
-            .gpu
-            .texture("linear weights", [quads, outputs.next_multiple_of(OUTS)])?;
-        let rows = (STAGED / (quads * 16)).max(1);
-        let mut values = vec![0.0; rows.min(outputs) * inputs];
-        let mut texels = Vec::new();
-        for first in (0..outputs).step_by(rows) {
-            let count = rows.min(outputs - first);
-            let values = &mut values[..count * inputs];
-            fill(first * inputs, values);
-            let staged: &[f32] = if inputs.is_multiple_of(4) {
-                values
+        let lay_out = |texels: &mut [f32], pitch: usize| {
+            // Padding reads as zero: the columns past the last one count for nothing.
+            if pitch == inputs {
+                fill(0, &mut texels[..outputs * inputs]);
             } else {
-                texels.clear();
-                for row in values.chunks(inputs) {
-                    texels.extend_from_slice(row);
-                    texels.resize(texels.len().next_multiple_of(4), 0.0);
+                for (out, row) in texels.chunks_mut(pitch).take(outputs).enumerate() {
+                    fill(out * inputs, &mut row[..inputs]);
+                    row[inputs..].fill(0.0);
                 }
-                &texels
-            };
-            context
-                .gpu
-                .write_rows(&weights, first, bytemuck::cast_slice(staged))?;
-        }
+            }
+            texels[outputs * pitch..].fill(0.0);
+        };
+        let size = [quads, outputs.next_multiple_of(OUTS)];
+        let weights = context.gpu.texture_from("linear weights", size, lay_out)?;
         Ok(Linear {
             weights,
             bias: context.bias(bias)?,
@@ -160,6 +151,7 @@ impl Linear {
             quads: self.inputs.div_ceil(4) as u32,
             rows: n as u32,
             floor: if self.relu { 0.0 } else { NO_FLOOR },
+            pitch: y.pitch() as u32,
         };
         let bindings = [
             (&**x).into(),

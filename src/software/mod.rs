@@ -127,6 +127,8 @@ pub struct Net {
     flatten: Flatten,
     linears: Vec<Linear>,
     classes: usize,
+    /// One call at a time: all use the same textures.
+    busy: Mutex<()>,
 }
 
 impl Net {
@@ -134,7 +136,7 @@ impl Net {
     pub fn suits(gpu: &Gpu) -> bool {
         let [least, most] = gpu.info().subgroup;
         let lanes = least == most && [4, 8, 16].contains(&least);
-        gpu.is_software() && lanes && gpu.info().features.iter().any(|f| f == "subgroup")
+        gpu.has_textures() && lanes && gpu.info().features.iter().any(|f| f == "subgroup")
     }
 
     /// Transforms and uploads the weights. `progress` hears of each parameter with its bytes.
@@ -187,6 +189,7 @@ impl Net {
             convs,
             linears,
             classes: arch.classes,
+            busy: Mutex::default(),
         })
     }
 
@@ -204,14 +207,13 @@ impl Net {
                 format!("{} numbers, side {side}", pixels.len()),
             ));
         }
+        let _one = self.busy.lock().expect("no panic holds the network");
         let Context { gpu, scratch, .. } = &self.context;
         let n = pixels.len() / image;
         let mut x = scratch.planes(gpu, "image", [n, 3, side])?;
-        gpu.write_rows(
-            &x.texture,
-            0,
-            bytemuck::cast_slice(&texels(pixels, n, side)),
-        )?;
+        gpu.refill(&x.texture, |memory, pitch| {
+            lay_out(pixels, n, side, memory, pitch)
+        })?;
         for (index, conv) in self.convs.iter().enumerate() {
             // Neighbouring layers of one size alternate between two textures.
             let label = ["even planes", "odd planes"][index % 2];
@@ -237,22 +239,39 @@ impl Net {
             .collect())
     }
 
-    /// Images of `side` that fit the device's textures side by side.
+    /// Images of `side` whose planes fit the device's textures side by side, and one binding to be written.
     pub fn max_batch(&self, side: usize) -> usize {
-        (self.context.gpu.limits().max_texture_dimension_2d as usize / (side + 2)).max(1)
+        let limits = self.context.gpu.limits();
+        let padded = side + 2;
+        let widest = self
+            .convs
+            .iter()
+            .map(|conv| conv.channels())
+            .next()
+            .unwrap_or(3);
+        let plane = padded * padded * widest.div_ceil(4) * 16;
+        let bound = limits.max_storage_buffer_binding_size as usize / plane;
+        (limits.max_texture_dimension_2d as usize / padded)
+            .min(bound)
+            .max(1)
     }
 }
 
-/// Planar images as texels with a border of zeros and a fourth channel of zeros.
-fn texels(pixels: &[f32], n: usize, side: usize) -> Vec<f32> {
+/// Planar images as texels inside a border, with a fourth channel of zeros; rows `pitch` floats apart.
+fn lay_out(pixels: &[f32], n: usize, side: usize, texels: &mut [f32], pitch: usize) {
     let padded = side + 2;
-    let mut texels = vec![0.0; n * padded * padded * 4];
-    for (index, &value) in pixels.iter().enumerate() {
-        let (image, channel) = (index / (3 * side * side), index / (side * side) % 3);
-        let (y, x) = (index / side % side, index % side);
-        texels[((y + 1) * n * padded + image * padded + x + 1) * 4 + channel] = value;
+    for image in 0..n {
+        let planes: [&[f32]; 3] =
+            std::array::from_fn(|c| &pixels[(image * 3 + c) * side * side..][..side * side]);
+        for y in 0..side {
+            let first = (y + 1) * pitch + (image * padded + 1) * 4;
+            for (x, texel) in texels[first..][..side * 4].chunks_mut(4).enumerate() {
+                for (value, plane) in texel.iter_mut().zip(planes) {
+                    *value = plane[y * side + x];
+                }
+            }
+        }
     }
-    texels
 }
 
 /// Every kernel at the sizes that 8 lanes and the full VGG19 take, for the tests.

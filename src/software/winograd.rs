@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::{Context, Conv, Planes};
-use crate::gpu::Access::{Read, ReadTexture, WriteTexture};
+use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Buffer, Kernel, Texture};
 use crate::{Error, Result};
 
@@ -27,6 +27,7 @@ struct Params {
     zero: u32,
     floor: f32,
     width: u32,
+    pitch: u32,
 }
 
 const INPUT: [Kernel; 2] = [
@@ -37,7 +38,7 @@ const INPUT: [Kernel; 2] = [
             include_str!("../../shaders/winograd_input.wgsl")
         ),
         "forward",
-        &[ReadTexture, WriteTexture],
+        &[ReadTexture, Write],
     ),
     Kernel::new::<Params>(
         "winograd6.input",
@@ -46,14 +47,14 @@ const INPUT: [Kernel; 2] = [
             include_str!("../../shaders/winograd_input.wgsl")
         ),
         "forward",
-        &[ReadTexture, WriteTexture],
+        &[ReadTexture, Write],
     ),
 ];
 const PRODUCT: Kernel = Kernel::new::<Params>(
     "winograd.product",
     include_str!("../../shaders/winograd_product.wgsl"),
     "forward",
-    &[ReadTexture, ReadTexture, WriteTexture],
+    &[ReadTexture, ReadTexture, Write],
 );
 const OUTPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
@@ -63,7 +64,7 @@ const OUTPUT: [Kernel; 2] = [
             include_str!("../../shaders/winograd_output.wgsl")
         ),
         "forward",
-        &[ReadTexture, WriteTexture, Read],
+        &[ReadTexture, Write, Read],
     ),
     Kernel::new::<Params>(
         "winograd6.output",
@@ -72,7 +73,7 @@ const OUTPUT: [Kernel; 2] = [
             include_str!("../../shaders/winograd_output.wgsl")
         ),
         "forward",
-        &[ReadTexture, WriteTexture, Read],
+        &[ReadTexture, Write, Read],
     ),
 ];
 
@@ -206,16 +207,14 @@ impl Winograd {
         let lanes = context.lanes;
         let (blocks, in_quads) = (cout.div_ceil(shape.outs), cin.div_ceil(4));
         let a = shape.m + 2;
-        let texels = match shape.m {
-            4 => transform_weights(&G4, weight, [cout, cin], shape.outs),
-            _ => transform_weights(&G6, weight, [cout, cin], shape.outs),
-        };
-        let weights = context
-            .gpu
-            .texture("winograd weights", [in_quads * shape.outs, a * a * blocks])?;
-        context
-            .gpu
-            .write_rows(&weights, 0, bytemuck::cast_slice(&texels))?;
+        let weights = context.gpu.texture_from(
+            "winograd weights",
+            [in_quads * shape.outs, a * a * blocks],
+            |texels, pitch| match shape.m {
+                4 => transform_weights(&G4, weight, [cout, cin], shape.outs, texels, pitch),
+                _ => transform_weights(&G6, weight, [cout, cin], shape.outs, texels, pitch),
+            },
+        )?;
         Ok(Winograd {
             kernels: [
                 input_kernel(lanes, shape.m),
@@ -298,6 +297,7 @@ impl Conv for Winograd {
                 zero: 0,
                 floor: 0.0,
                 width: width as u32,
+                pitch: v.pitch() as u32,
             };
             let lane_groups = count.div_ceil(*lanes) as u32;
             let [input, product, output] = self.kernels;
@@ -314,59 +314,56 @@ impl Conv for Winograd {
                 self.blocks as u32,
                 positions as u32,
             ];
-            gpu.run_grid(product, &params, &bindings, grid)?;
+            let pitch = products.pitch() as u32;
+            gpu.run_grid(product, &Params { pitch, ..params }, &bindings, grid)?;
             let bindings = [
                 (&*products).into(),
                 (&*y.texture).into(),
                 (&self.bias).into(),
             ];
             let grid = [lane_groups, self.channels.div_ceil(4) as u32, 1];
-            gpu.run_grid(output, &params, &bindings, grid)?;
+            let pitch = y.texture.pitch() as u32;
+            gpu.run_grid(output, &Params { pitch, ..params }, &bindings, grid)?;
         }
         Ok(())
     }
 }
 
-/// G w G^T of every 3x3 kernel, as texels (quad * outs + out % outs, position * blocks + out / outs).
+/// G w G^T of every 3x3 kernel, as texels (quad * outs + out % outs, position * blocks + out / outs), rows `pitch`
+/// floats apart.
 fn transform_weights<const A: usize>(
     g: &[[f64; 3]; A],
     weight: &[f32],
     [cout, cin]: [usize; 2],
     outs: usize,
-) -> Vec<f32> {
-    let (blocks, in_quads) = (cout.div_ceil(outs), cin.div_ceil(4));
-    let row = in_quads * outs * 4;
-    // A block of output channels is a run of rows at each position.
-    let transformed: Vec<Vec<f32>> = (0..blocks)
-        .into_par_iter()
-        .map(|block| {
-            let mut texels = vec![0.0; A * A * row];
-            for out in block * outs..((block + 1) * outs).min(cout) {
-                for channel in 0..cin {
-                    let w = &weight[(out * cin + channel) * 9..][..9];
-                    let mut half = [[0.0; 3]; A];
-                    for (half, g) in half.iter_mut().zip(g) {
-                        for (j, half) in half.iter_mut().enumerate() {
-                            *half = (0..3).map(|k| g[k] * f64::from(w[k * 3 + j])).sum();
-                        }
+    texels: &mut [f32],
+    pitch: usize,
+) {
+    let blocks = cout.div_ceil(outs);
+    texels.fill(0.0);
+    // Columns of rows: one for each block of output channels, with its row at each position.
+    let mut rows: Vec<Vec<&mut [f32]>> = (0..blocks).map(|_| Vec::new()).collect();
+    for (index, row) in texels.chunks_mut(pitch).take(A * A * blocks).enumerate() {
+        rows[index % blocks].push(row);
+    }
+    rows.par_iter_mut().enumerate().for_each(|(block, rows)| {
+        for out in block * outs..((block + 1) * outs).min(cout) {
+            for channel in 0..cin {
+                let w = &weight[(out * cin + channel) * 9..][..9];
+                let mut half = [[0.0; 3]; A];
+                for (half, g) in half.iter_mut().zip(g) {
+                    for (j, half) in half.iter_mut().enumerate() {
+                        *half = (0..3).map(|k| g[k] * f64::from(w[k * 3 + j])).sum();
                     }
-                    let at = ((channel / 4) * outs + out % outs) * 4 + channel % 4;
-                    for (i, half) in half.iter().enumerate() {
-                        for (j, g) in g.iter().enumerate() {
-                            let value: f64 = (0..3).map(|k| half[k] * g[k]).sum();
-                            texels[(i * A + j) * row + at] = value as f32;
-                        }
+                }
+                let at = ((channel / 4) * outs + out % outs) * 4 + channel % 4;
+                for (i, half) in half.iter().enumerate() {
+                    for (j, g) in g.iter().enumerate() {
+                        let value: f64 = (0..3).map(|k| half[k] * g[k]).sum();
+                        rows[i * A + j][at] = value as f32;
                     }
                 }
             }
-            texels
-        })
-        .collect();
-    let mut texels = Vec::with_capacity(A * A * blocks * row);
-    for position in 0..A * A {
-        for block in &transformed {
-            texels.extend_from_slice(&block[position * row..(position + 1) * row]);
         }
-    }
-    texels
+    });
 }

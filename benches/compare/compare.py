@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""goldfish against PyTorch on this machine, in turn in one run: `python3 benches/compare/compare.py`.
+
+Needs torch, torchvision, safetensors, numpy and pillow (any virtual environment), and `cargo build --release` before.
+Both use the same f32 weights (random ones under torchvision's names, made once in --work) and every core. Each round
+measures one program and then the other; the figure is the median of the rounds, a ratio is PyTorch's time over
+goldfish's. PyTorch runs in strict f32: TF32 is off on CUDA.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+DATA = ROOT / "examples" / "illustrations"
+
+
+def weights_file(work):
+    """Random weights of torchvision's vgg19 as a safetensors file."""
+    path = work / "vgg19-random.safetensors"
+    if not path.exists():
+        import torch
+        from safetensors.torch import save_file
+        from torchvision import models
+        torch.manual_seed(0)
+        save_file(models.vgg19(weights=None).state_dict(), path)
+    return path
+
+
+def run(command, **env):
+    """Seconds from start to exit and peak resident MB of a process that must succeed."""
+    start = time.perf_counter()
+    child = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                             env={**os.environ, **env})
+    errors = child.stderr.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - start
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        sys.exit(f"{command}: {errors.decode()}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def bench(args, part, *more):
+    """What `goldfish bench` measured of one part."""
+    command = [args.goldfish, "bench", part, "--weights", args.weights, "--json", *more]
+    done = subprocess.run([str(c) for c in command], capture_output=True, check=True, cwd=ROOT)
+    return json.loads(done.stdout)
+
+
+class Torch:
+    """PyTorch's side, in this process."""
+
+    def __init__(self, weights, device):
+        import torch
+        from safetensors.torch import load_file
+        from torchvision import models
+        self.torch, self.device = torch, device
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        net = models.VGG(models.vgg.make_layers(models.vgg.cfgs["E"]), init_weights=False)
+        net.load_state_dict(load_file(weights))
+        self.net = net.eval().to(device)
+        for parameter in net.parameters():
+            parameter.requires_grad = False
+
+    def median(self, work, least=5, budget=2.0):
+        times = []
+        work()
+        start = time.perf_counter()
+        while len(times) < least or time.perf_counter() - start < budget:
+            begin = time.perf_counter()
+            work()
+            if self.device == "cuda":
+                self.torch.cuda.synchronize()
+            times.append(time.perf_counter() - begin)
+        return statistics.median(times)
+
+    def forward(self, batch):
+        x = self.torch.randn(batch, 3, 224, 224)
+        with self.torch.no_grad():
+            return self.median(lambda: self.net(x.to(self.device)).cpu())
+
+    def step(self):
+        """A step with the base's logits cached by hand and the fused Adam."""
+        torch = self.torch
+        x = torch.randn(5, 150528, device=self.device)
+        base = torch.randn(5, 1000, device=self.device)
+        label = torch.ones(5, dtype=torch.long, device=self.device)
+        a = torch.randn(150528, 10, device=self.device, requires_grad=True)
+        b = torch.zeros(10, 1000, device=self.device, requires_grad=True)
+        adam = torch.optim.Adam([a, b], lr=1e-3, fused=True)
+
+        def step():
+            loss = torch.nn.functional.cross_entropy(base + x @ a @ b, label)
+            loss.backward()
+            adam.step()
+            adam.zero_grad()
+            loss.item()
+        return self.median(step, least=20)
+
+    def logits(self, path):
+        from PIL import Image
+        from torchvision import transforms
+        transform = transforms.Compose([
+            transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(),
+            transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])])
+        with self.torch.no_grad():
+            x = transform(Image.open(path).convert("RGB"))[None].to(self.device)
+            return self.net(x)[0].cpu().numpy()
+
+
+def logit_error(args, torch_side):
+    """The largest difference of the base's logits over the largest logit, on the lossless illustrations."""
+    import numpy
+    paths = [p for p in sorted((DATA / "goldfish").iterdir()) if p.suffix != ".jpg"]
+    command = [args.goldfish, "predict", *paths, "--weights", args.weights, "--top", "1000", "--format", "json"]
+    done = subprocess.run([str(c) for c in command], capture_output=True, check=True, cwd=ROOT)
+    worst = 0.0
+    for image in json.loads(done.stdout)["images"]:
+        theirs, ours = torch_side.logits(image["path"]), numpy.zeros(1000, numpy.float32)
+        for prediction in image["predictions"]:
+            ours[prediction["index"]] = prediction["logit"]
+        worst = max(worst, float(numpy.abs(ours - theirs).max() / numpy.abs(theirs).max()))
+    return worst
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--goldfish", type=Path, default=ROOT / "target" / "release" / "goldfish")
+    parser.add_argument("--weights", type=Path, help="safetensors of torchvision's vgg19 [default: random, made]")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="what PyTorch uses")
+    parser.add_argument("--parts", default="forward,step,job,error")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "goldfish-compare")
+    args = parser.parse_args()
+    args.work.mkdir(exist_ok=True)
+    args.weights = args.weights or weights_file(args.work)
+    parts = args.parts.split(",")
+    rows = []
+
+    def row(what, theirs, ours, unit="s"):
+        rows.append({"what": what, "pytorch": theirs, "goldfish": ours, "ratio": theirs / ours, "unit": unit})
+        print(f"{what:<44}{theirs:>10.4g}{ours:>10.4g} {unit:<3}{theirs / ours:>8.2f}x", flush=True)
+
+    print(f"{'':<44}{'PyTorch':>10}{'goldfish':>10}    {'ratio':>8}")
+    if "job" in parts:
+        tutorial = [sys.executable, HERE / "tutorial.py", DATA, args.weights, args.work / "lora.pth", args.device]
+        job = [args.goldfish, "train", DATA, "--weights", args.weights, "-o", args.work / "run", "--overwrite"]
+        theirs, warm, cold = [], [], []
+        run(job)
+        for _ in range(args.rounds):
+            with tempfile.TemporaryDirectory() as empty:
+                cold.append(run(job, MESA_SHADER_CACHE_DIR=empty, __GL_SHADER_DISK_CACHE_PATH=empty))
+            warm.append(run(job))
+            # The long one, 20 passes of the network: fewer rounds say as much.
+            if len(theirs) < 2:
+                theirs.append(run(tutorial))
+        middle = lambda runs, i: statistics.median(r[i] for r in runs)
+        row("tutorial job, warm shader cache", middle(theirs, 0), middle(warm, 0))
+        row("tutorial job, cold shader cache", middle(theirs, 0), middle(cold, 0))
+        row("tutorial job, peak resident memory", middle(theirs, 1), middle(warm, 1), "MB")
+    if {"forward", "step", "error"} & set(parts):
+        torch_side = Torch(args.weights, args.device)
+    if "forward" in parts:
+        for batch in [1, 5] + ([32] if args.device == "cuda" else []):
+            ours, theirs = [], []
+            for _ in range(args.rounds):
+                ours.append(bench(args, "forward", "--batch", batch)["forward"][0]["seconds"])
+                theirs.append(torch_side.forward(batch))
+            row(f"forward, batch {batch}", statistics.median(theirs), statistics.median(ours))
+    if "step" in parts:
+        ours, theirs = [], []
+        for _ in range(args.rounds):
+            ours.append(next(s["seconds"] for s in bench(args, "step")["step"] if s["cached"]))
+            theirs.append(torch_side.step())
+        row("step, batch 5, base's logits cached", statistics.median(theirs), statistics.median(ours))
+    if "error" in parts:
+        error = logit_error(args, torch_side)
+        print(f"relative logit error against torchvision: {error:.1e}")
+        rows.append({"what": "relative logit error", "error": error})
+    (args.work / "results.json").write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
