@@ -1,15 +1,4 @@
-// One step of Adam (Kingma & Ba 2015) with PyTorch's arithmetic.
-struct Params {
-    n: u32, // elements; forward_quads: quads
-    step_size: f32, // lr / (1 - beta1^t)
-    rest1: f32, // 1 - beta1, rounded once
-    beta2: f32,
-    rest2: f32, // 1 - beta2, rounded once
-    root_correction2: f32, // sqrt(1 - beta2^t)
-    eps: f32,
-    weight_decay: f32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
+// Adam with the gradient in memory. Follows adam_core.wgsl.
 @group(0) @binding(1) var<storage, read> p: array<f32>; // [n]
 @group(0) @binding(2) var<storage, read> dp: array<f32>; // [n]
 @group(0) @binding(3) var<storage, read_write> m: array<f32>; // [n], updated in place
@@ -21,19 +10,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> m4: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> v4: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> p4_next: array<vec4f>;
-
-struct Moved {
-    p: vec4f,
-    m: vec4f,
-    v: vec4f,
-}
-
-fn moved(p: vec4f, dp: vec4f, m: vec4f, v: vec4f) -> Moved {
-    let gradient = dp + params.weight_decay * p;
-    let mean = m + (gradient - m) * params.rest1;
-    let square = v * params.beta2 + params.rest2 * gradient * gradient;
-    return Moved(p - params.step_size * (mean / (sqrt(square) / params.root_correction2 + params.eps)), mean, square);
-}
 
 // One workgroup updates 64 elements.
 @compute @workgroup_size(64)

@@ -197,3 +197,35 @@ fn backward_w_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
         }
     }
 }
+
+// For few columns: one thread computes one element of y.
+@compute @workgroup_size(64)
+fn forward_narrow(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = (group.x + group.y * groups.x) * LANES + lane;
+    if i >= params.n * params.out {
+        return;
+    }
+    let n = i / params.out;
+    let o = i % params.out;
+    var sum = 0.0;
+    for (var k = 0u; k < params.k; k++) {
+        sum += left[n * params.k + k] * right[o * params.k + k];
+    }
+    result[n * params.out_total + params.out_start + o] = params.alpha * sum;
+}
+
+// For few columns: one thread computes one element of dw.
+@compute @workgroup_size(64)
+fn backward_w_narrow(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = (group.x + group.y * groups.x) * LANES + lane;
+    if i >= params.out * params.k {
+        return;
+    }
+    let o = i / params.k;
+    let k = i % params.k;
+    var sum = 0.0;
+    for (var n = 0u; n < params.n; n++) {
+        sum += left[n * params.out_total + params.out_start + o] * right[n * params.k + k];
+    }
+    result[i] = params.alpha * sum;
+}

@@ -33,6 +33,7 @@ pub mod data;
 mod error;
 pub mod formats;
 pub mod gpu;
+mod gradient;
 pub mod nn;
 pub mod ops;
 pub mod optim;
@@ -47,6 +48,7 @@ pub mod train;
 
 pub use error::{Error, Result};
 pub use gpu::{Gpu, GpuOptions};
+pub use gradient::Gradient;
 pub use shape::Shape;
 pub use tape::{Backward, Gradients, Tape, Var};
 pub use tensor::Tensor;

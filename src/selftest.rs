@@ -231,7 +231,7 @@ impl Case {
         let gradients = tape.backward_from(&y, upstream)?;
         let gradients = leaves
             .iter()
-            .map(|leaf| gradients.of(leaf)?.to_vec())
+            .map(|leaf| gradients.of(leaf)?.dense()?.to_vec())
             .collect::<Result<_>>()?;
         Ok((result, gradients))
     }

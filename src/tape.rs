@@ -5,7 +5,7 @@
 //! frozen records nothing and saves nothing. A frozen weight *above* a tracked input is different: the
 //! op records a node, and its rule returns `None` for the weight.
 
-use crate::{Error, Result, Tensor};
+use crate::{Error, Gradient, Result, Tensor};
 
 /// A tensor in a computation, with its place on the tape where it is tracked.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub trait Backward {
     ///
     /// # Errors
     /// What the device reported.
-    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>>;
+    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>>;
 }
 
 struct Node {
@@ -53,7 +53,7 @@ pub struct Tape {
 }
 
 /// The gradients of a tape's leaves.
-pub struct Gradients(Vec<Option<Tensor>>);
+pub struct Gradients(Vec<Option<Gradient>>);
 
 impl Tape {
     /// An empty tape.
@@ -139,20 +139,20 @@ impl Tape {
                 "backward: nothing in this computation is tracked; make a parameter with Tape::leaf".into(),
             ));
         };
-        let mut gradients: Vec<Option<Tensor>> = vec![None; self.nodes.len()];
-        gradients[last] = Some(upstream);
+        let mut gradients: Vec<Option<Gradient>> = vec![None; self.nodes.len()];
+        gradients[last] = Some(upstream.into());
         while let Some(node) = self.nodes.pop() {
             let (Some(rule), Some(dy)) = (node.rule, gradients[self.nodes.len()].as_ref()) else {
                 continue;
             };
             let wanted: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
-            let fresh = rule.backward(dy, &wanted)?;
+            let fresh = rule.backward(&dy.dense()?, &wanted)?;
             gradients[self.nodes.len()] = None;
             for (parent, gradient) in node.parents.iter().zip(fresh) {
                 if let (Some(parent), Some(gradient)) = (*parent, gradient) {
                     gradients[parent] = Some(match gradients[parent].take() {
                         None => gradient,
-                        Some(sum) => sum.plus(&gradient)?,
+                        Some(sum) => sum.dense()?.plus(&gradient.dense()?)?.into(),
                     });
                 }
             }
@@ -163,7 +163,7 @@ impl Tape {
 
 impl Gradients {
     /// The gradient of `leaf`, `None` where the loss does not depend on it.
-    pub fn get(&self, leaf: &Var) -> Option<&Tensor> {
+    pub fn get(&self, leaf: &Var) -> Option<&Gradient> {
         self.0.get(leaf.node?)?.as_ref()
     }
 
@@ -171,7 +171,7 @@ impl Gradients {
     ///
     /// # Errors
     /// [`Error::Usage`] where the loss does not depend on it.
-    pub fn of(&self, leaf: &Var) -> Result<&Tensor> {
+    pub fn of(&self, leaf: &Var) -> Result<&Gradient> {
         self.get(leaf)
             .ok_or_else(|| Error::Usage("backward: the loss does not depend on a parameter".into()))
     }

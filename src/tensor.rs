@@ -152,6 +152,15 @@ impl Tensor {
         }
     }
 
+    /// The lanes of the device's subgroups where this tensor's memory is an image too: on software devices, for large
+    /// tensors of one part.
+    pub(crate) fn image_lanes(&self) -> Option<usize> {
+        match &*self.parts {
+            [one] if one.is_image() => Some(self.gpu.info().subgroup[0] as usize),
+            _ => None,
+        }
+    }
+
     /// The parts with the rows that each holds.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (Range<usize>, &Buffer)> {
         self.parts.iter().enumerate().map(|(index, part)| {

@@ -62,6 +62,8 @@ fn sharded() {
             gradients
                 .of(v)
                 .expect("tracked")
+                .dense()
+                .expect("a gradient")
                 .to_vec()
                 .expect("a gradient")
         };
@@ -154,6 +156,8 @@ fn shared_values() {
     let dx = gradients
         .of(&x)
         .expect("tracked")
+        .dense()
+        .expect("a gradient")
         .to_vec()
         .expect("a gradient");
     assert_eq!(dx, [7.0; 5]);

@@ -12,7 +12,7 @@ use goldfish::optim::Adam;
 use goldfish::predict::top;
 use goldfish::random::Stream;
 use goldfish::train::{FrozenLogits, Plan, train};
-use goldfish::{Gpu, Tape, Var};
+use goldfish::{Gpu, Gradient, Tape, Var};
 use libtest_mimic::Trial;
 
 use crate::support::{error, fixture, gpu, gpu_trial, illustrations, normal};
@@ -87,11 +87,7 @@ fn narrow_gradients() {
     assert!(error(&loss.tensor.to_vec().expect("a loss"), &expected["loss"]) < 1e-5);
     let gradients = tape.backward(&loss).expect("gradients");
     for (name, var) in &tracked {
-        let gradient = gradients
-            .of(var)
-            .expect("tracked")
-            .to_vec()
-            .expect("a gradient");
+        let gradient = numbers(gradients.of(var).expect("tracked"));
         let error = error(&gradient, &expected[&format!("grad.{name}")]);
         assert!(error < 1e-4, "{name}: {error:.1e}");
     }
@@ -123,7 +119,7 @@ fn adam_losses() {
         let gradients = [&a, &b].map(|v| gradients.of(v).expect("tracked").clone());
         if step == 0 {
             for (gradient, name) in gradients.iter().zip(["grad.a", "grad.b"]) {
-                let error = error(&gradient.to_vec().expect("a gradient"), &expected[name]);
+                let error = error(&numbers(gradient), &expected[name]);
                 assert!(error < 1e-5, "{name}: {error:.1e}");
             }
         }
@@ -133,6 +129,14 @@ fn adam_losses() {
     }
     // Adam's first steps have the gradient's sign: roundings of tiny gradients grow.
     assert!(error(&losses, &expected["losses"]) < 1e-4, "{losses:?}");
+}
+
+fn numbers(gradient: &Gradient) -> Vec<f32> {
+    gradient
+        .dense()
+        .expect("a gradient")
+        .to_vec()
+        .expect("a gradient")
 }
 
 /// Normalised noise, [n, 3, side, side].

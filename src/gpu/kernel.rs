@@ -119,6 +119,12 @@ impl Kernel {
         })
     }
 
+    /// The same with other storage bindings, for a header that declares them.
+    pub const fn bound(mut self, bindings: &'static [Access]) -> Self {
+        self.bindings = bindings;
+        self
+    }
+
     /// The same with values for its `override` declarations.
     pub const fn with(mut self, constants: &'static [(&'static str, f64)]) -> Self {
         self.constants = constants;
@@ -181,6 +187,11 @@ impl Gpu {
             let resource = match binding {
                 Binding::Texture(texture) if kernel.bindings[index] == Access::ReadTexture => {
                     BindingResource::TextureView(&texture.shared.view)
+                }
+                Binding::Buffer(Buffer {
+                    image: Some(view), ..
+                }) if kernel.bindings[index] == Access::ReadTexture => {
+                    BindingResource::TextureView(view)
                 }
                 binding if binding.bytes() > most => {
                     return Err(Error::Memory(format!(

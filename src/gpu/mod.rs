@@ -15,8 +15,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 pub use kernel::{Access, Kernel};
-pub(crate) use pool::Buffer;
 pub use pool::PoolStats;
+pub(crate) use pool::{Buffer, IMAGE_LEAST, IMAGE_WIDTH};
 pub use select::{DeviceInfo, devices};
 pub(crate) use texture::Texture;
 pub use transfer::Readback;
@@ -112,6 +112,7 @@ impl Gpu {
         })?;
         let failure = Arc::new(Mutex::new(None));
         watch(&device, &info.name, &failure);
+        let shares_memory = shared::suits(&adapter.get_info());
         let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
             size: (BATCH * UNIFORM_STRIDE) as u64,
@@ -124,8 +125,8 @@ impl Gpu {
             device,
             queue,
             checked: options.checked,
-            shares_memory: shared::suits(&adapter.get_info()),
-            pool: pool::Pool::new(options.guard),
+            shares_memory,
+            pool: pool::Pool::new(options.guard, shares_memory),
             uniforms,
             pipelines: Mutex::default(),
             batch: Mutex::default(),

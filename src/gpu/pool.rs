@@ -6,7 +6,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
+use super::shared;
 use crate::{Error, Result};
+
+/// Texels of a row of the image that a buffer's memory also is, where it is one (see [`shared`]).
+pub(crate) const IMAGE_WIDTH: usize = 1024;
+/// Bytes from which a buffer is worth being an image.
+pub(crate) const IMAGE_LEAST: u64 = 128 << 10;
 
 /// Bytes behind every buffer that hold [`GUARD`] words when guarding is on.
 pub(super) const GUARD_BYTES: u64 = 256;
@@ -28,7 +34,7 @@ pub struct PoolStats {
 
 #[derive(Default)]
 struct Lists {
-    free: HashMap<u64, Vec<wgpu::Buffer>>,
+    free: HashMap<u64, Vec<Raw>>,
     guarded: Vec<(wgpu::Buffer, u64)>,
     stats: PoolStats,
 }
@@ -36,23 +42,37 @@ struct Lists {
 pub(super) struct Pool {
     lists: Arc<Mutex<Lists>>,
     pub(super) guard: bool,
+    /// Whether large buffers are images too.
+    shares_memory: bool,
+}
+
+/// Device memory without its place in the pool.
+#[derive(Clone)]
+struct Raw {
+    buffer: wgpu::Buffer,
+    image: Option<wgpu::TextureView>,
 }
 
 /// A storage buffer of a whole number of 4-byte words.
 pub(crate) struct Buffer {
     pub(super) raw: wgpu::Buffer,
+    /// The same memory as an image of [`IMAGE_WIDTH`] texels a row, on devices that read those faster.
+    pub(super) image: Option<wgpu::TextureView>,
     /// Bytes that hold data.
     pub(crate) bytes: u64,
     /// Bytes that a kernel sees: `bytes`, and the guard where there is one.
     pub(super) bound: u64,
+    /// Bytes that it takes.
+    class: u64,
     pool: Weak<Mutex<Lists>>,
 }
 
 impl Pool {
-    pub(super) fn new(guard: bool) -> Self {
+    pub(super) fn new(guard: bool, shares_memory: bool) -> Self {
         Pool {
             lists: Arc::default(),
             guard,
+            shares_memory,
         }
     }
 
@@ -67,30 +87,49 @@ impl Pool {
                 limit >> 20
             )));
         }
-        let class = size_class(bound).min(limit);
+        let row = (IMAGE_WIDTH * 16) as u64;
+        let mut class = size_class(bound).min(limit);
+        let image = self.shares_memory && class >= IMAGE_LEAST;
+        if image {
+            class = class.next_multiple_of(row);
+        }
         let mut lists = self.lists.lock().expect("no panic holds the pool");
         let recycled = lists.free.get_mut(&class).and_then(Vec::pop);
         if recycled.is_some() {
             lists.stats.free_bytes -= class;
         }
-        let raw = recycled.unwrap_or_else(|| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("tensor"),
-                size: class,
-                usage: wgpu::BufferUsages::STORAGE
-                    | wgpu::BufferUsages::COPY_SRC
-                    | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        });
+        let raw = match recycled {
+            Some(raw) => raw,
+            None if image => {
+                let size = [IMAGE_WIDTH, (class / row) as usize];
+                let shared = shared::create(device, "tensor", size, false)?;
+                Raw {
+                    buffer: shared.buffer,
+                    image: (shared.pitch == IMAGE_WIDTH).then_some(shared.view),
+                }
+            }
+            None => Raw {
+                buffer: device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("tensor"),
+                    size: class,
+                    usage: wgpu::BufferUsages::STORAGE
+                        | wgpu::BufferUsages::COPY_SRC
+                        | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                }),
+                image: None,
+            },
+        };
         if self.guard {
-            lists.guarded.push((raw.clone(), bytes));
+            lists.guarded.push((raw.buffer.clone(), bytes));
         }
         lists.stats.live += 1;
         lists.stats.live_bytes += class;
         lists.stats.peak_bytes = lists.stats.peak_bytes.max(lists.stats.live_bytes);
         Ok(Buffer {
-            raw,
+            raw: raw.buffer,
+            image: raw.image,
+            class,
             bytes,
             bound,
             pool: Arc::downgrade(&self.lists),
@@ -114,18 +153,28 @@ impl Pool {
     }
 }
 
+impl Buffer {
+    /// Whether kernels can bind it for [`super::Access::ReadTexture`].
+    pub(crate) fn is_image(&self) -> bool {
+        self.image.is_some()
+    }
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(lists) = self.pool.upgrade() else {
             return;
         };
         let Ok(mut lists) = lists.lock() else { return };
-        let class = self.raw.size();
+        let class = self.class;
         lists.stats.live -= 1;
         lists.stats.live_bytes -= class;
         if self.bound == self.bytes {
             lists.stats.free_bytes += class;
-            lists.free.entry(class).or_default().push(self.raw.clone());
+            lists.free.entry(class).or_default().push(Raw {
+                buffer: self.raw.clone(),
+                image: self.image.clone(),
+            });
         }
     }
 }

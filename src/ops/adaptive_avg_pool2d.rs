@@ -7,7 +7,7 @@ use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::ops::check_trips;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -69,13 +69,13 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let op = "adaptive_avg_pool2d";
         let dx = Tensor::empty(dy.gpu(), self.shape.clone())?;
         let groups = dx.shape().len().div_ceil(256);
         dy.gpu()
             .run(&BACKWARD, &self.params, &[dy.buffer(op)?, dx.buffer(op)?], groups)?;
-        Ok(vec![Some(dx)])
+        Ok(vec![Some(dx.into())])
     }
 }
 

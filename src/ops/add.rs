@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Tape, Tensor, Var, ops::scale};
+use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var, ops::scale};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -64,13 +64,13 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let dx = match (wanted[0], self.alpha) {
             (false, _) => None,
             (true, 1.0) => Some(dy.clone()),
             (true, alpha) => Some(scale::forward(dy, alpha)?),
         };
-        Ok(vec![dx, wanted[1].then(|| dy.clone())])
+        Ok(vec![dx.map(Gradient::from), wanted[1].then(|| dy.clone().into())])
     }
 }
 

@@ -6,7 +6,7 @@ use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::ops::check_trips;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -53,7 +53,7 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let Params { n, c, inner } = self.params;
         let mut db = None;
         if wanted[1] {
@@ -63,7 +63,7 @@ impl Backward for Rule {
             dy.gpu().run(&BACKWARD, &self.params, &bindings, c as usize)?;
             db = Some(sum);
         }
-        Ok(vec![wanted[0].then(|| dy.clone()), db])
+        Ok(vec![wanted[0].then(|| dy.clone().into()), db.map(Gradient::from)])
     }
 }
 

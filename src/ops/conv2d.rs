@@ -6,7 +6,7 @@ use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::ops::{check_trips, sum};
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -177,10 +177,10 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let dx = self.weight.map(|weight| backward_x(dy, &weight, &self.x_shape, &self.params));
         let dw = self.x.map(|x| backward_w(dy, &x, &self.weight_shape, &self.params));
-        Ok(vec![dx.transpose()?, dw.transpose()?])
+        Ok(vec![dx.transpose()?.map(Gradient::from), dw.transpose()?.map(Gradient::from)])
     }
 }
 

@@ -9,7 +9,7 @@ use crate::gpu::Access::{Read, Write};
 use crate::gpu::{Buffer, Kernel};
 use crate::ops::{check_trips, sum};
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -93,12 +93,12 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let op = "cross_entropy";
         let dz = Tensor::empty(dy.gpu(), self.logits.shape().clone())?;
         let bindings = [self.logits.buffer(op)?, &*self.targets, dz.buffer(op)?, dy.buffer(op)?];
         dy.gpu().run(&BACKWARD, &self.params, &bindings, self.params.n as usize)?;
-        Ok(vec![Some(dz)])
+        Ok(vec![Some(dz.into())])
     }
 }
 

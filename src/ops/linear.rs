@@ -5,11 +5,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::Access::{Read, Write};
-use crate::gpu::Kernel;
+use crate::gpu::Access::{Read, ReadTexture, Write};
+use crate::gpu::{IMAGE_LEAST, IMAGE_WIDTH, Kernel};
 use crate::ops::{check_trips, sum};
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -29,6 +29,16 @@ const SOURCE: &str = include_str!("../../shaders/linear.wgsl");
 const FORWARD: Kernel = Kernel::new::<Params>("linear.forward", SOURCE, "forward", &[Read, Read, Write]);
 const FORWARD_QUADS: Kernel =
     Kernel::new::<Params>("linear.forward_quads", SOURCE, "forward_quads", &[Read, Read, Write]);
+const FORWARD_NARROW: Kernel =
+    Kernel::new::<Params>("linear.forward_narrow", SOURCE, "forward_narrow", &[Read, Read, Write]);
+const BACKWARD_W_NARROW: Kernel =
+    Kernel::new::<Params>("linear.backward_w_narrow", SOURCE, "backward_w_narrow", &[Read, Read, Write]);
+const FORWARD_IMAGE: Kernel = Kernel::new::<Params>(
+    "linear.forward_image",
+    include_str!("../../shaders/linear_image.wgsl"),
+    "forward",
+    &[ReadTexture, ReadTexture, Write],
+);
 const BACKWARD_X: Kernel = Kernel::new::<Params>("linear.backward_x", SOURCE, "backward_x", &[Read, Read, Write]);
 const BACKWARD_W: Kernel = Kernel::new::<Params>("linear.backward_w", SOURCE, "backward_w", &[Read, Read, Write]);
 const BACKWARD_W_QUADS: Kernel =
@@ -40,8 +50,19 @@ fn sized(kernel: &Kernel, rows: usize, outs: usize) -> &'static Kernel {
     kernel.sized(format!("{}.{rows}x{outs}", kernel.name), &header)
 }
 
+/// `forward` for operands that are images, on a device whose subgroups have `lanes`.
+fn image_kernel(lanes: usize, rows: usize, outs: usize) -> &'static Kernel {
+    let header = format!(
+        "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
+    );
+    FORWARD_IMAGE.sized(format!("linear.forward_image.{lanes}x{rows}x{outs}"), &header)
+}
+
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![
+        image_kernel(8, 5, 5),
+        sized(&FORWARD_NARROW, 1, 1),
+        sized(&BACKWARD_W_NARROW, 1, 1),
         sized(&FORWARD, 1, 4),
         sized(&FORWARD, 8, 4),
         sized(&FORWARD_QUADS, 5, 10),
@@ -54,6 +75,8 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 
 /// Columns that one workgroup of `forward` sums.
 const SPAN: usize = 2048;
+/// Columns up to which a thread sums all of them.
+const NARROW: usize = 64;
 /// Rows of the weight that one dispatch of `backward_x` sums.
 const ROWS_PER_PASS: usize = 4096;
 
@@ -66,7 +89,6 @@ pub fn linear(tape: &mut Tape, x: &Var, w: &Var) -> Result<Var> {
     Ok(tape.record(y, &[x, w], || Rule {
         x: w.is_tracked().then(|| x.tensor.clone()),
         w: x.is_tracked().then(|| w.tensor.clone()),
-        w_shape: w.tensor.shape().clone(),
     }))
 }
 
@@ -105,10 +127,24 @@ fn check(x: &Shape, w: &Shape) -> Result<()> {
 pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
     check(x.shape(), w.shape())?;
     let (n, k, out) = (x.shape()[0], x.shape()[1], w.shape()[0]);
-    let outs = outs(out);
-    let rows = rows(n, outs);
-    let kernel = if k.is_multiple_of(4) { &FORWARD_QUADS } else { &FORWARD };
-    let kernel = sized(kernel, rows, outs);
+    // One row of x is an image then, so that the choice does not depend on how many there are.
+    let long = k.is_multiple_of(4) && k as u64 * 4 >= IMAGE_LEAST;
+    let images = w.image_lanes().filter(|_| long);
+    let narrow = k <= NARROW;
+    let (kernel, rows, outs) = match images {
+        _ if narrow => (sized(&FORWARD_NARROW, 1, 1), 1, 1),
+        // Sums of 5 x 5 stay in registers and near them.
+        Some(lanes) => {
+            let (rows, outs) = (n.min(5), out.min(5));
+            (image_kernel(lanes, rows, outs), rows, outs)
+        }
+        None => {
+            let outs = outs(out);
+            let rows = rows(n, outs);
+            let kernel = if k.is_multiple_of(4) { &FORWARD_QUADS } else { &FORWARD };
+            (sized(kernel, rows, outs), rows, outs)
+        }
+    };
     let splits = k.div_ceil(SPAN);
     let y = Tensor::empty(x.gpu(), [splits, n, out])?;
     for (range, part) in w.parts() {
@@ -117,7 +153,10 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
             out_start: range.start as u32,
             ..params(n, w.shape(), alpha)
         };
-        let groups = n.div_ceil(rows) * range.len().div_ceil(outs) * splits;
+        let groups = match narrow {
+            true => (n * range.len()).div_ceil(64),
+            false => n.div_ceil(rows) * range.len().div_ceil(outs) * splits,
+        };
         let bindings = [x.buffer("linear")?, part, y.buffer("linear")?];
         x.gpu().run(kernel, &params, &bindings, groups)?;
     }
@@ -155,7 +194,9 @@ pub(crate) fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, alpha: f32) -> 
     let (n, k) = (x.shape()[0], x.shape()[1]);
     check_trips(x.gpu(), "linear", n * 9)?;
     let dw = Tensor::empty(x.gpu(), shape.clone())?;
+    let narrow = k <= NARROW;
     let (kernel, columns) = match k.is_multiple_of(4) {
+        _ if narrow => (&BACKWARD_W_NARROW, k),
         true => (&BACKWARD_W_QUADS, k / 4),
         false => (&BACKWARD_W, k),
     };
@@ -165,9 +206,13 @@ pub(crate) fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, alpha: f32) -> 
             out_start: range.start as u32,
             ..params(n, shape, alpha)
         };
-        let groups = range.len().div_ceil(8) * columns.div_ceil(64);
+        let groups = match narrow {
+            true => (range.len() * k).div_ceil(64),
+            false => range.len().div_ceil(8) * columns.div_ceil(64),
+        };
         let bindings = [dy.buffer("linear")?, x.buffer("linear")?, part];
-        x.gpu().run(sized(kernel, 8, 4), &params, &bindings, groups)?;
+        let kernel = if narrow { sized(kernel, 1, 1) } else { sized(kernel, 8, 4) };
+        x.gpu().run(kernel, &params, &bindings, groups)?;
     }
     Ok(dw)
 }
@@ -175,14 +220,17 @@ pub(crate) fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, alpha: f32) -> 
 struct Rule {
     x: Option<Tensor>,
     w: Option<Tensor>,
-    w_shape: Shape,
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let dx = self.w.map(|w| backward_x(dy, &w, 1.0)).transpose()?;
-        let dw = self.x.map(|x| backward_w(dy, &x, &self.w_shape, 1.0)).transpose()?;
-        Ok(vec![dx, dw])
+        let dw = self.x.map(|x| Gradient::Outer {
+            left: dy.clone(),
+            right: x,
+            alpha: 1.0,
+        });
+        Ok(vec![dx.map(Gradient::from), dw])
     }
 }
 
@@ -195,7 +243,7 @@ pub(super) fn reference(x: &[f64], w: &[f64], k: usize) -> Vec<f64> {
 
 pub(crate) fn cases() -> Vec<Case> {
     [(1, 1, 1), (1, 130, 7), (2, 64, 65), (3, 100, 10), (5, 2 * SPAN + 1, 3),
-        (3, SPAN + 4, 17), (11, 63, 9)]
+        (3, SPAN + 4, 17), (11, 63, 9), (6, 40_000, 11)]
         .map(|(n, k, m)| {
             Case::new(
                 "linear",

@@ -4,7 +4,7 @@
 use crate::gpu::Kernel;
 use crate::ops::linear;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![]
@@ -50,19 +50,24 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let db = wanted[2]
-            .then(|| linear::backward_w(dy, &self.hidden, self.b.shape(), self.s))
-            .transpose()?;
+    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
+        let Rule { x, a, b, hidden, s } = *self;
+        let db = wanted[2].then(|| Gradient::Outer {
+            left: dy.clone(),
+            right: hidden,
+            alpha: s,
+        });
         let (mut dx, mut da) = (None, None);
         if wanted[0] || wanted[1] {
-            let dhidden = linear::backward_x(dy, &self.b, self.s)?;
-            if wanted[1] {
-                da = Some(linear::backward_w(&dhidden, &self.x, self.a.shape(), 1.0)?);
-            }
+            let dhidden = linear::backward_x(dy, &b, s)?;
             if wanted[0] {
-                dx = Some(linear::backward_x(&dhidden, &self.a, 1.0)?);
+                dx = Some(linear::backward_x(&dhidden, &a, 1.0)?.into());
             }
+            da = wanted[1].then_some(Gradient::Outer {
+                left: dhidden,
+                right: x,
+                alpha: 1.0,
+            });
         }
         Ok(vec![dx, da, db])
     }

@@ -7,7 +7,7 @@ use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::ops::{check_trips, sum};
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -113,7 +113,7 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dc: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dc: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         use Transpose::{Nn, Nt, Tn};
         let da = self.b.map(|b| match self.transpose {
             Nn => product(dc, &b, Nt),
@@ -125,7 +125,7 @@ impl Backward for Rule {
             Nt => product(dc, &a, Tn),
             Tn => product(&a, dc, Nn),
         });
-        Ok(vec![da.transpose()?, db.transpose()?])
+        Ok(vec![da.transpose()?.map(Gradient::from), db.transpose()?.map(Gradient::from)])
     }
 }
 

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -68,13 +68,13 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let op = "max_pool2d";
         let dx = Tensor::empty(dy.gpu(), self.x.shape().clone())?;
         let bindings = [self.x.buffer(op)?, dx.buffer(op)?, dy.buffer(op)?];
         let groups = dx.shape().len().div_ceil(256);
         dy.gpu().run(&BACKWARD, &self.params, &bindings, groups)?;
-        Ok(vec![Some(dx)])
+        Ok(vec![Some(dx.into())])
     }
 }
 

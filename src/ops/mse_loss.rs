@@ -6,7 +6,7 @@ use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::ops::sum;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -54,7 +54,7 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let op = "mse_loss";
         let n = self.x.shape().len();
         let gradient = |sign: f32| {
@@ -65,7 +65,7 @@ impl Backward for Rule {
             };
             let bindings = [self.x.buffer(op)?, self.y.buffer(op)?, out.buffer(op)?, dy.buffer(op)?];
             dy.gpu().run(&BACKWARD, &params, &bindings, n.div_ceil(256))?;
-            Ok(out)
+            Ok(Gradient::from(out))
         };
         Ok(vec![
             wanted[0].then(|| gradient(1.0)).transpose()?,

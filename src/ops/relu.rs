@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Result, Tape, Tensor, Var};
+use crate::{Backward, Gradient, Result, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -39,12 +39,12 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let n = dy.shape().len();
         let dx = Tensor::empty(dy.gpu(), dy.shape().clone())?;
         let bindings = [self.y.buffer("relu")?, dx.buffer("relu")?, dy.buffer("relu")?];
         dy.gpu().run(&BACKWARD, &Params { n: n as u32 }, &bindings, n.div_ceil(256))?;
-        Ok(vec![Some(dx)])
+        Ok(vec![Some(dx.into())])
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::gpu::Kernel;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![]
@@ -27,8 +27,8 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some(dy.reshaped(self.from))])
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
+        Ok(vec![Some(dy.reshaped(self.from).into())])
     }
 }
 

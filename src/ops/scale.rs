@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Result, Tape, Tensor, Var};
+use crate::{Backward, Gradient, Result, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -45,8 +45,8 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some(forward(dy, self.alpha)?)])
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
+        Ok(vec![Some(forward(dy, self.alpha)?.into())])
     }
 }
 

@@ -6,7 +6,7 @@ use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::ops::check_trips;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Gradient, Result, Shape, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -59,7 +59,7 @@ struct Rule {
 }
 
 impl Backward for Rule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let dx = Tensor::empty(dy.gpu(), self.shape.clone())?;
         let params = Params {
             rows: self.shape[0] as u32,
@@ -69,7 +69,7 @@ impl Backward for Rule {
         let groups = self.shape.len().div_ceil(256);
         dy.gpu()
             .run(&BACKWARD, &params, &[dy.buffer("sum")?, dx.buffer("sum")?], groups)?;
-        Ok(vec![Some(dx)])
+        Ok(vec![Some(dx.into())])
     }
 }
 

@@ -3,10 +3,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::Access::{Read, Write};
-use crate::gpu::{Access, Kernel};
+use crate::gpu::Access::{Read, ReadTexture, Write};
+use crate::gpu::{Access, IMAGE_WIDTH, Kernel};
 use crate::selftest::{Case, Input};
-use crate::{Error, Result, Tensor, Var};
+use crate::{Error, Gradient, Result, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -19,16 +19,74 @@ struct Params {
     root_correction2: f32,
     eps: f32,
     weight_decay: f32,
+    rows: u32,
+    columns: u32,
+    alpha: f32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/adam.wgsl");
+const SOURCE: &str = concat!(
+    include_str!("../../shaders/adam_core.wgsl"),
+    include_str!("../../shaders/adam.wgsl")
+);
 const BINDINGS: &[Access] = &[Read, Read, Write, Write, Write];
 static FORWARD: Kernel = Kernel::new::<Params>("adam.forward", SOURCE, "forward", BINDINGS);
 static FORWARD_QUADS: Kernel =
     Kernel::new::<Params>("adam.forward_quads", SOURCE, "forward_quads", BINDINGS);
+const OUTER: Kernel = Kernel::new::<Params>(
+    "adam.outer",
+    concat!(
+        include_str!("../../shaders/adam_core.wgsl"),
+        include_str!("../../shaders/adam_outer_buffers.wgsl"),
+        include_str!("../../shaders/adam_outer.wgsl")
+    ),
+    "forward",
+    &[Read, Read, Read, Write, Write, Write],
+);
+const OUTER_IMAGES: Kernel = Kernel::new::<Params>(
+    "adam.outer_images",
+    concat!(
+        include_str!("../../shaders/adam_core.wgsl"),
+        include_str!("../../shaders/adam_outer_images.wgsl"),
+        include_str!("../../shaders/adam_outer.wgsl")
+    ),
+    "forward",
+    &[
+        ReadTexture,
+        ReadTexture,
+        Read,
+        ReadTexture,
+        ReadTexture,
+        Write,
+        Write,
+        Write,
+    ],
+);
+
+/// The most rows of an outer product's factors that a kernel holds at once.
+const OUTER_MOST: usize = 8;
+/// Threads of a workgroup on GPUs.
+const OUTER_LANES: usize = 64;
+
+/// The kernel for factors of `n` rows, and the quads of one of its workgroups.
+fn outer_kernel(images: Option<usize>, n: usize) -> (&'static Kernel, usize) {
+    let (kernel, lanes, run) = match images {
+        Some(lanes) => (&OUTER_IMAGES, lanes, 16),
+        None => (&OUTER, OUTER_LANES, 1),
+    };
+    let header = format!(
+        "const LANES: u32 = {lanes}u;\nconst N: u32 = {n}u;\nconst RUN: u32 = {run}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
+    );
+    let name = format!("{}.{lanes}x{n}", kernel.name);
+    (kernel.sized(name, &header), lanes * run)
+}
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {
-    vec![&FORWARD, &FORWARD_QUADS]
+    vec![
+        &FORWARD,
+        &FORWARD_QUADS,
+        outer_kernel(None, 5).0,
+        outer_kernel(Some(8), 5).0,
+    ]
 }
 
 /// `torch.optim.Adam`, its defaults in [`Adam::new`].
@@ -60,19 +118,20 @@ impl Adam {
         }
     }
 
-    /// Replaces each parameter by its next value.
+    /// Replaces each parameter by its next value. A gradient that is an outer product of few rows is formed in the
+    /// kernel that uses it.
     ///
     /// # Errors
     /// [`Error::Shape`] where a gradient is missing or has another shape than its parameter.
-    pub fn step(&mut self, parameters: &mut [Tensor], gradients: &[Tensor]) -> Result<()> {
+    pub fn step(&mut self, parameters: &mut [Tensor], gradients: &[Gradient]) -> Result<()> {
         if parameters.len() != gradients.len() {
             let (expected, found) = (parameters.len().to_string(), gradients.len().to_string());
             return Err(Error::shape("adam", format!("{expected} gradients"), found));
         }
         for (p, dp) in parameters.iter().zip(gradients) {
-            if p.shape() != dp.shape() {
+            if *p.shape() != dp.shape() {
                 let expected = "a gradient of its parameter's shape";
-                return Err(Error::shapes("adam", expected, p.shape(), dp.shape()));
+                return Err(Error::shapes("adam", expected, p.shape(), &dp.shape()));
             }
         }
         if self.moments.is_empty() {
@@ -84,32 +143,83 @@ impl Adam {
                 .collect::<Result<_>>()?;
         }
         self.steps += 1;
-        let correction = self.betas.map(|beta| 1.0 - beta.powf(self.steps as f64));
         for ((p, dp), moments) in parameters.iter_mut().zip(gradients).zip(&self.moments) {
-            let n = p.shape().len();
-            let (kernel, items) = match n.is_multiple_of(4) {
-                true => (&FORWARD_QUADS, n / 4),
-                false => (&FORWARD, n),
+            *p = match dp {
+                Gradient::Outer { left, right, alpha }
+                    if right.shape()[0] <= OUTER_MOST && right.shape()[1].is_multiple_of(4) =>
+                {
+                    self.outer(p, [left, right], *alpha, moments)?
+                }
+                _ => self.dense(p, &dp.dense()?, moments)?,
             };
-            let params = Params {
-                n: items as u32,
-                step_size: (self.lr / correction[0]) as f32,
-                rest1: (1.0 - self.betas[0]) as f32,
-                beta2: self.betas[1] as f32,
-                rest2: (1.0 - self.betas[1]) as f32,
-                root_correction2: correction[1].sqrt() as f32,
-                eps: self.eps as f32,
-                weight_decay: self.weight_decay as f32,
-            };
-            let next = Tensor::empty(p.gpu(), p.shape().clone())?;
-            let all = [p, dp, &moments[0], &moments[1], &next];
-            let bindings = all.map(|tensor| tensor.buffer("adam"));
-            let bindings = bindings.into_iter().collect::<Result<Vec<_>>>()?;
-            p.gpu()
-                .run(kernel, &params, &bindings, items.div_ceil(64))?;
-            *p = next;
         }
         Ok(())
+    }
+
+    fn params(&self, n: usize) -> Params {
+        let correction = self.betas.map(|beta| 1.0 - beta.powf(self.steps as f64));
+        Params {
+            n: n as u32,
+            step_size: (self.lr / correction[0]) as f32,
+            rest1: (1.0 - self.betas[0]) as f32,
+            beta2: self.betas[1] as f32,
+            rest2: (1.0 - self.betas[1]) as f32,
+            root_correction2: correction[1].sqrt() as f32,
+            eps: self.eps as f32,
+            weight_decay: self.weight_decay as f32,
+            rows: 0,
+            columns: 0,
+            alpha: 1.0,
+        }
+    }
+
+    fn dense(&self, p: &Tensor, dp: &Tensor, moments: &[Tensor; 2]) -> Result<Tensor> {
+        let n = p.shape().len();
+        let (kernel, items) = match n.is_multiple_of(4) {
+            true => (&FORWARD_QUADS, n / 4),
+            false => (&FORWARD, n),
+        };
+        let next = Tensor::empty(p.gpu(), p.shape().clone())?;
+        let all = [p, dp, &moments[0], &moments[1], &next];
+        let bindings = all.map(|tensor| tensor.buffer("adam"));
+        let bindings = bindings.into_iter().collect::<Result<Vec<_>>>()?;
+        let groups = items.div_ceil(64);
+        p.gpu()
+            .run(kernel, &self.params(items), &bindings, groups)?;
+        Ok(next)
+    }
+
+    fn outer(
+        &self,
+        p: &Tensor,
+        [left, right]: [&Tensor; 2],
+        alpha: f32,
+        [m, v]: &[Tensor; 2],
+    ) -> Result<Tensor> {
+        let (n, rows, columns) = (right.shape()[0], p.shape()[0], p.shape()[1] / 4);
+        let next = Tensor::empty(p.gpu(), p.shape().clone())?;
+        let images = [p, right, m, v].map(Tensor::image_lanes);
+        let images = images
+            .iter()
+            .all(Option::is_some)
+            .then_some(images[0])
+            .flatten();
+        let (kernel, quads) = outer_kernel(images, n);
+        let all: &[&Tensor] = match images {
+            Some(_) => &[p, right, left, m, v, m, v, &next],
+            None => &[p, right, left, m, v, &next],
+        };
+        let bindings = all.iter().map(|tensor| tensor.buffer("adam"));
+        let bindings = bindings.collect::<Result<Vec<_>>>()?;
+        let params = Params {
+            rows: rows as u32,
+            columns: columns as u32,
+            alpha,
+            ..self.params(rows * columns)
+        };
+        let groups = rows * columns.div_ceil(quads);
+        p.gpu().run(kernel, &params, &bindings, groups)?;
+        Ok(next)
     }
 }
 
@@ -117,6 +227,20 @@ pub(super) fn cases() -> Vec<Case> {
     let adam = || Adam {
         weight_decay: 0.01,
         ..Adam::new(0.05)
+    };
+    let reference = move |(&p, &dp): (&f64, &f64)| {
+        let adam = adam();
+        let [beta1, beta2] = adam.betas;
+        let (mut p, mut m, mut v) = (p, 0.0, 0.0);
+        for t in 1..=3 {
+            let g = dp + adam.weight_decay * p;
+            m = beta1 * m + (1.0 - beta1) * g;
+            v = beta2 * v + (1.0 - beta2) * g * g;
+            let m_hat = m / (1.0 - beta1.powi(t));
+            let v_hat: f64 = v / (1.0 - beta2.powi(t));
+            p -= adam.lr * m_hat / (v_hat.sqrt() + adam.eps);
+        }
+        p
     };
     let case = |n: usize| {
         Case::new(
@@ -127,29 +251,54 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut p = [v[0].tensor.clone()];
                 let mut adam = adam();
                 for _ in 0..3 {
-                    adam.step(&mut p, &[v[1].tensor.clone()])?;
+                    adam.step(&mut p, &[v[1].tensor.clone().into()])?;
+                }
+                Ok(Var::frozen(&p[0]))
+            },
+            move |v| v[0].iter().zip(&v[1]).map(reference).collect(),
+        )
+        .forward_only()
+    };
+    // Three steps on one outer product, the parameter as [rows, columns].
+    let outer = |n: usize, rows: usize, columns: usize| {
+        Case::new(
+            "adam",
+            format!("[{rows}, {columns}] outer product of {n}, three steps"),
+            [
+                Input::normal([rows, columns]),
+                Input::normal([n, rows]),
+                Input::normal([n, columns]),
+            ],
+            move |_, v| {
+                let mut p = [v[0].tensor.clone()];
+                let mut adam = adam();
+                let gradient = Gradient::Outer {
+                    left: v[1].tensor.clone(),
+                    right: v[2].tensor.clone(),
+                    alpha: 0.5,
+                };
+                for _ in 0..3 {
+                    adam.step(&mut p, std::slice::from_ref(&gradient))?;
                 }
                 Ok(Var::frozen(&p[0]))
             },
             move |v| {
-                let adam = adam();
-                let [beta1, beta2] = adam.betas;
-                let one = |(&p, &dp): (&f64, &f64)| {
-                    let (mut p, mut m, mut v) = (p, 0.0, 0.0);
-                    for t in 1..=3 {
-                        let g = dp + adam.weight_decay * p;
-                        m = beta1 * m + (1.0 - beta1) * g;
-                        v = beta2 * v + (1.0 - beta2) * g * g;
-                        let m_hat = m / (1.0 - beta1.powi(t));
-                        let v_hat: f64 = v / (1.0 - beta2.powi(t));
-                        p -= adam.lr * m_hat / (v_hat.sqrt() + adam.eps);
-                    }
-                    p
-                };
-                v[0].iter().zip(&v[1]).map(one).collect()
+                let gradient = (0..rows * columns).map(|i| {
+                    let product =
+                        |n: usize| v[1][n * rows + i / columns] * v[2][n * columns + i % columns];
+                    0.5 * (0..n).map(product).sum::<f64>()
+                });
+                let gradient: Vec<f64> = gradient.collect();
+                v[0].iter().zip(&gradient).map(reference).collect()
             },
         )
         .forward_only()
     };
-    vec![case(300), case(301)]
+    vec![
+        case(300),
+        case(301),
+        outer(2, 3, 132),
+        outer(5, 11, 40_000),
+        outer(9, 3, 40),
+    ]
 }

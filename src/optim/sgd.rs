@@ -1,7 +1,7 @@
 //! Plain gradient descent: p - lr * dp.
 
 use crate::selftest::{Case, Input};
-use crate::{Error, Result, Tensor, Var};
+use crate::{Error, Gradient, Result, Tensor, Var};
 
 /// `torch.optim.SGD` without momentum.
 #[derive(Clone, Debug)]
@@ -15,13 +15,13 @@ impl Sgd {
     ///
     /// # Errors
     /// [`Error::Shape`] where a gradient is missing or has another shape.
-    pub fn step(&mut self, parameters: &mut [Tensor], gradients: &[Tensor]) -> Result<()> {
+    pub fn step(&mut self, parameters: &mut [Tensor], gradients: &[Gradient]) -> Result<()> {
         if parameters.len() != gradients.len() {
             let (expected, found) = (parameters.len().to_string(), gradients.len().to_string());
             return Err(Error::shape("sgd", format!("{expected} gradients"), found));
         }
         for (p, dp) in parameters.iter_mut().zip(gradients) {
-            *p = dp.times_plus(-self.lr as f32, p)?;
+            *p = dp.dense()?.times_plus(-self.lr as f32, p)?;
         }
         Ok(())
     }
@@ -35,7 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
             [Input::normal([300]), Input::normal([300])],
             |_, v| {
                 let mut p = [v[0].tensor.clone()];
-                Sgd { lr: 0.1 }.step(&mut p, &[v[1].tensor.clone()])?;
+                Sgd { lr: 0.1 }.step(&mut p, &[v[1].tensor.clone().into()])?;
                 Ok(Var::frozen(&p[0]))
             },
             |v| v[0].iter().zip(&v[1]).map(|(p, dp)| p - 0.1 * dp).collect(),
