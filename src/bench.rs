@@ -15,7 +15,7 @@ use crate::nn::lora::{Init, Lora};
 use crate::nn::{Arch, Frozen, Source};
 use crate::ops::{self, Conv2d, Transpose};
 use crate::random::Stream;
-use crate::train::{FrozenLogits, Plan, train};
+use crate::train::{FrozenLogits, Plan, Room, train};
 use crate::{Result, Tape, Tensor, Var};
 
 /// Least repetitions of a measurement.
@@ -247,7 +247,7 @@ fn steps(
 ) -> Result<[f64; 2]> {
     let side = images.transform().size;
     let arch = base.arch();
-    let mut frozen = FrozenLogits::new(base, images, cached);
+    let mut frozen = FrozenLogits::new(base, images, cached.then(|| Room::of(1 << 30)));
     let start = Instant::now();
     if cached {
         frozen.fill(images, |_| Ok(()))?;

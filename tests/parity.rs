@@ -11,7 +11,7 @@ use goldfish::ops::{self, Targets};
 use goldfish::optim::Adam;
 use goldfish::predict::top;
 use goldfish::random::Stream;
-use goldfish::train::{FrozenLogits, Plan, train};
+use goldfish::train::{FrozenLogits, Plan, Room, train};
 use goldfish::{Gpu, Gradient, Tape, Var};
 use libtest_mimic::Trial;
 
@@ -204,7 +204,7 @@ fn full() {
     let (images, _) =
         ImageStore::open(&paths, transform, false, 1 << 24, false, |_| {}).expect("images");
     let base = Frozen::load(&gpu, VGG19, &Source::Random(7), |_| {}).expect("a network");
-    let mut frozen = FrozenLogits::new(&base, &images, true);
+    let mut frozen = FrozenLogits::new(&base, &images, Some(Room::of(1 << 30)));
     frozen.fill(&images, |_| Ok(())).expect("logits");
     let batch = images.batch(&[0, 1, 2, 3]).expect("a batch");
     let logits = frozen.of(&batch).expect("logits").to_vec().expect("logits");

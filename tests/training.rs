@@ -8,7 +8,7 @@ use goldfish::data::{ImageStore, Transform};
 use goldfish::nn::lora::{Init, Lora};
 use goldfish::nn::vgg::{VGG19_TINY, Vgg};
 use goldfish::nn::{Frozen, Source};
-use goldfish::train::{FrozenLogits, Plan, Trained, train};
+use goldfish::train::{FrozenLogits, Plan, Room, Trained, train};
 use goldfish::{Error, Gpu, GpuOptions, Tensor};
 use libtest_mimic::Trial;
 
@@ -85,7 +85,7 @@ fn base(gpu: &Gpu) -> Frozen {
 fn run(gpu: &Gpu, plan: Plan, cache: bool, seed: u64) -> Trained {
     let (_folder, images, labels) = images();
     let base = base(gpu);
-    let mut frozen = FrozenLogits::new(&base, &images, cache);
+    let mut frozen = FrozenLogits::new(&base, &images, cache.then(|| Room::of(1 << 30)));
     train(
         &mut frozen,
         &images,
@@ -117,7 +117,7 @@ fn learns() {
     let vgg = Vgg::load(&gpu, VGG19_TINY, &Source::Random(2), |_| {}).expect("a network");
     let before: Vec<Vec<u32>> = vgg.parameters().values().map(bits).collect();
     let base = Frozen::portable(vgg.clone());
-    let mut frozen = FrozenLogits::new(&base, &images, true);
+    let mut frozen = FrozenLogits::new(&base, &images, Some(Room::of(1 << 30)));
     let plan = Plan { epochs: 12, ..PLAN };
     let trained = train(
         &mut frozen,
@@ -186,7 +186,7 @@ fn no_leak() {
     let gpu = gpu_with(GpuOptions::default());
     let (_folder, images, labels) = images();
     let base = base(&gpu);
-    let mut frozen = FrozenLogits::new(&base, &images, true);
+    let mut frozen = FrozenLogits::new(&base, &images, Some(Room::of(1 << 30)));
     let plan = Plan {
         epochs: 12,
         batch_size: 7,
@@ -228,7 +228,7 @@ fn stops() {
     let gpu = gpu();
     let (_folder, images, labels) = images();
     let base = base(&gpu);
-    let mut frozen = FrozenLogits::new(&base, &images, true);
+    let mut frozen = FrozenLogits::new(&base, &images, Some(Room::of(1 << 30)));
     let stop = AtomicBool::new(false);
     let report = |record: goldfish::train::StepRecord| {
         stop.store(record.step == 2, Ordering::Relaxed);

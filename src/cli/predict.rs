@@ -72,7 +72,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         .transpose()?;
     let (images, _) = open_images(&paths, &base, &args.base)?;
     let base_net = base.load(&gpu)?;
-    let mut frozen = FrozenLogits::new(&base_net, &images, false);
+    let mut frozen = FrozenLogits::new(&base_net, &images, None);
     let mut progress = Progress::new("predict", "images", images.len() as u64);
     let mut report = Report { images: Vec::new() };
     for batch in images.batches((0..images.len()).map(|i| vec![i]).collect()) {

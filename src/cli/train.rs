@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::data::{Dataset, ImageStore};
 use goldfish::formats::adapter;
 use goldfish::nn::lora::{Init, Lora};
-use goldfish::train::{FrozenLogits, Plan, Run, adapted_logits, train};
+use goldfish::train::{FrozenLogits, Plan, Room, Run, adapted_logits, train};
 use goldfish::{Error, Gpu, Result};
 use serde::Serialize;
 
@@ -64,6 +64,9 @@ pub struct TrainArgs {
     /// Keep the base's answer for each image (auto), or compute it in every epoch (off); the adapter is the same
     #[arg(long, value_enum, default_value = "auto")]
     cache: Cache,
+    /// Memory for what is kept, in MiB: on the device, as much again on the host, then a file beside the run
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    cache_memory: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum, Serialize)]
@@ -194,7 +197,11 @@ pub fn job(
     let stop = stop_on_ctrl_c();
 
     let base_net = base.load(&gpu)?;
-    let mut frozen = FrozenLogits::new(&base_net, &images, args.cache == Cache::Auto);
+    let room = (args.cache == Cache::Auto).then(|| Room {
+        bytes: args.cache_memory << 20,
+        folder: output.to_path_buf(),
+    });
+    let mut frozen = FrozenLogits::new(&base_net, &images, room);
     if args.cache == Cache::Auto {
         let mut progress = Progress::new("frozen", "images", images.len() as u64);
         frozen.fill(&images, |done| {

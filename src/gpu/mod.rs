@@ -28,6 +28,9 @@ const BATCH: usize = 64;
 /// Bytes between the `Params` of two dispatches: the largest alignment that devices ask for.
 const UNIFORM_STRIDE: usize = 256;
 
+/// Bytes of small uploads between two submissions.
+const STAGED: usize = 256 << 10;
+
 /// The most bytes that one binding may have on any device.
 const MAX_BINDING: u64 = 1 << 31;
 
@@ -58,6 +61,7 @@ struct Inner {
     shares_memory: bool,
     pool: pool::Pool,
     uniforms: wgpu::Buffer,
+    staging: wgpu::Buffer,
     pipelines: Mutex<HashMap<String, Arc<kernel::Pipeline>>>,
     batch: Mutex<Batch>,
     failure: Arc<Mutex<Option<Error>>>,
@@ -69,6 +73,8 @@ struct Batch {
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
     params: Vec<u8>,
+    /// Small uploads, which the encoder copies where they go.
+    staged: Vec<u8>,
     dispatches: usize,
 }
 
@@ -119,6 +125,12 @@ impl Gpu {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
+        let staging = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("staging"),
+            size: STAGED as u64,
+            usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
         Ok(Gpu(Arc::new(Inner {
             info,
             limits,
@@ -128,6 +140,7 @@ impl Gpu {
             shares_memory,
             pool: pool::Pool::new(options.guard, shares_memory),
             uniforms,
+            staging,
             pipelines: Mutex::default(),
             batch: Mutex::default(),
             failure,
@@ -174,35 +187,64 @@ impl Gpu {
         params: &[u8],
         dispatch: impl FnOnce(&mut wgpu::ComputePass<'static>, u32),
     ) -> Result<()> {
-        let full = {
-            let mut batch = self.0.batch.lock().expect("no panic holds the batch");
-            let offset = batch.params.len() as u32;
-            batch.params.extend_from_slice(params);
-            let padded = batch.params.len().next_multiple_of(UNIFORM_STRIDE);
-            batch.params.resize(padded, 0);
-            let Batch { encoder, pass, .. } = &mut *batch;
-            let encoder = encoder
-                .get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
-            let pass = pass.get_or_insert_with(|| {
-                encoder
-                    .begin_compute_pass(&Default::default())
-                    .forget_lifetime()
-            });
-            dispatch(pass, offset);
-            batch.dispatches += 1;
-            batch.dispatches == BATCH
-        };
-        if full { self.submit() } else { Ok(()) }
+        let mut batch = self.0.batch.lock().expect("no panic holds the batch");
+        let offset = batch.params.len() as u32;
+        batch.params.extend_from_slice(params);
+        let padded = batch.params.len().next_multiple_of(UNIFORM_STRIDE);
+        batch.params.resize(padded, 0);
+        let Batch { encoder, pass, .. } = &mut *batch;
+        let encoder = encoder
+            .get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
+        let pass = pass.get_or_insert_with(|| {
+            encoder
+                .begin_compute_pass(&Default::default())
+                .forget_lifetime()
+        });
+        dispatch(pass, offset);
+        batch.dispatches += 1;
+        if batch.dispatches == BATCH {
+            self.flush(&mut batch);
+            drop(batch);
+            return self.failure();
+        }
+        Ok(())
     }
 
     /// Appends a copy to the open batch, after everything recorded so far.
     fn record_copy(&self, copy: impl FnOnce(&mut wgpu::CommandEncoder)) {
         let mut batch = self.0.batch.lock().expect("no panic holds the batch");
+        copy(self.encoder(&mut batch));
+    }
+
+    /// The open batch's encoder, outside of a pass.
+    fn encoder<'b>(&self, batch: &'b mut Batch) -> &'b mut wgpu::CommandEncoder {
         batch.pass = None;
-        let encoder = batch
+        batch
             .encoder
-            .get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
-        copy(encoder);
+            .get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()))
+    }
+
+    /// Appends an upload of a few words to the open batch, in its order; `false` where it is too large for that.
+    fn record_upload(&self, to: &wgpu::Buffer, offset: u64, data: &[u8]) -> bool {
+        if data.len() > STAGED / 8 {
+            return false;
+        }
+        let mut batch = self.0.batch.lock().expect("no panic holds the batch");
+        if batch.staged.len() + data.len() > STAGED {
+            self.flush(&mut batch);
+        }
+        let (from, bytes) = (batch.staged.len() as u64, data.len() as u64);
+        batch.staged.extend_from_slice(data);
+        let encoder = self.encoder(&mut batch);
+        encoder.copy_buffer_to_buffer(&self.0.staging, from, to, offset, bytes);
+        true
+    }
+
+    /// Copies bytes of one buffer to another, after everything recorded so far.
+    pub(crate) fn copy(&self, from: &Buffer, at: u64, to: &Buffer, offset: u64, bytes: u64) {
+        self.record_copy(|encoder| {
+            encoder.copy_buffer_to_buffer(&from.raw, at, &to.raw, offset, bytes);
+        });
     }
 
     /// Hands recorded work to the device without waiting for it.
@@ -210,18 +252,26 @@ impl Gpu {
     /// # Errors
     /// What the device reported since the last call.
     pub fn submit(&self) -> Result<()> {
-        let mut batch = self.0.batch.lock().expect("no panic holds the batch");
+        self.flush(&mut self.0.batch.lock().expect("no panic holds the batch"));
+        self.failure()
+    }
+
+    fn flush(&self, batch: &mut Batch) {
         batch.pass = None;
         if let Some(encoder) = batch.encoder.take() {
-            self.0
-                .queue
-                .write_buffer(&self.0.uniforms, 0, &batch.params);
-            self.0.queue.submit([encoder.finish()]);
+            let Inner {
+                queue,
+                uniforms,
+                staging,
+                ..
+            } = &*self.0;
+            queue.write_buffer(uniforms, 0, &batch.params);
+            queue.write_buffer(staging, 0, &batch.staged);
+            queue.submit([encoder.finish()]);
             batch.params.clear();
+            batch.staged.clear();
             batch.dispatches = 0;
         }
-        drop(batch);
-        self.failure()
     }
 
     /// Waits until the device has finished everything.

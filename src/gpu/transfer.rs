@@ -33,6 +33,9 @@ impl Gpu {
 
     /// Writes `data` at byte `offset`, after everything recorded so far.
     pub(crate) fn write(&self, buffer: &Buffer, offset: u64, data: &[u8]) -> Result<()> {
+        if self.record_upload(&buffer.raw, offset, data) {
+            return self.failure();
+        }
         // `write_buffer` runs before dispatches that are recorded and not submitted, and the
         // buffer may be a recycled one that they still read.
         self.submit()?;

@@ -70,7 +70,7 @@ const OUTER_LANES: usize = 64;
 /// The kernel for factors of `n` rows, and the quads of one of its workgroups.
 fn outer_kernel(images: Option<usize>, n: usize) -> (&'static Kernel, usize) {
     let (kernel, lanes, run) = match images {
-        Some(lanes) => (&OUTER_IMAGES, lanes, 16),
+        Some(lanes) => (&OUTER_IMAGES, lanes, 32),
         None => (&OUTER, OUTER_LANES, 1),
     };
     let header = format!(

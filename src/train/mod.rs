@@ -1,6 +1,7 @@
 //! Training: a frozen base, a tracked adapter, one loop.
 
 mod frozen;
+mod rows;
 mod run;
 
 use std::collections::VecDeque;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 pub use frozen::FrozenLogits;
+pub use rows::Room;
 pub use run::{Run, StepRecord};
 
 use crate::data::ImageStore;
@@ -99,7 +101,6 @@ pub fn train(
     mut report: impl FnMut(StepRecord) -> Result<()>,
 ) -> Result<Trained> {
     plan.check()?;
-    let gpu = lora.a.gpu().clone();
     let start = Instant::now();
     let mut adam = Adam::new(plan.lr);
     let mut losses = Vec::new();
@@ -129,15 +130,14 @@ pub fn train(
     };
     // The adapter of the last finite loss: an update after it may have gone to NaN.
     let mut good = lora.clone();
-    for batch in images.batches(plan.order(images.len())) {
-        let batch = batch?;
+    for input in base.inputs(images, plan.order(images.len())) {
+        let input = input?;
         if stop.load(Ordering::Relaxed) {
             end = Err(Error::Interrupted { step: adam.steps });
             break;
         }
-        let labels: Vec<u32> = batch.indices.iter().map(|&i| labels[i]).collect();
-        let x = Var::frozen(&batch.to_tensor(&gpu, images.transform())?);
-        let base_logits = Var::frozen(&base.of(&batch)?);
+        let labels: Vec<u32> = input.indices.iter().map(|&i| labels[i]).collect();
+        let (x, base_logits) = (Var::frozen(&input.pixels), Var::frozen(&input.logits));
 
         let mut tape = Tape::new();
         let (a, b) = (tape.leaf(&lora.a), tape.leaf(&lora.b));

@@ -1,0 +1,179 @@
+//! Rows of numbers, one an image, computed once: on the device while they fit, then in host memory, then in a file.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::gpu::{Buffer, Gpu};
+use crate::{Error, Result, Tensor};
+
+/// Bytes of device memory that rows are given at a time.
+const BLOCK: usize = 32 << 20;
+
+/// Where rows may be kept.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// Bytes on the device, and as many again in host memory.
+    pub bytes: u64,
+    /// The folder for a file of what does not fit; it has no name and goes with the run.
+    pub folder: PathBuf,
+}
+
+impl Room {
+    /// `bytes`, and beyond them a file in the system's folder for such.
+    pub fn of(bytes: u64) -> Self {
+        Room {
+            bytes,
+            folder: std::env::temp_dir(),
+        }
+    }
+
+    /// The rest once `bytes` are promised to somebody else.
+    pub fn without(&self, bytes: u64) -> Self {
+        Room {
+            bytes: self.bytes.saturating_sub(bytes),
+            folder: self.folder.clone(),
+        }
+    }
+}
+
+/// A row's place.
+#[derive(Clone, Copy)]
+enum Place {
+    Device(usize),
+    Host(usize),
+    File(usize),
+}
+
+/// Rows by image.
+pub(super) struct Rows {
+    gpu: Gpu,
+    /// Numbers in a row.
+    length: usize,
+    room: Room,
+    places: Vec<Option<Place>>,
+    blocks: Vec<Buffer>,
+    on_device: usize,
+    host: Vec<Vec<f32>>,
+    file: Option<File>,
+    in_file: usize,
+}
+
+impl Rows {
+    pub(super) fn new(gpu: &Gpu, images: usize, length: usize, room: Room) -> Self {
+        Rows {
+            gpu: gpu.clone(),
+            length,
+            room,
+            places: vec![None; images],
+            blocks: Vec::new(),
+            on_device: 0,
+            host: Vec::new(),
+            file: None,
+            in_file: 0,
+        }
+    }
+
+    /// Whether all rows would fit without a file.
+    pub(super) fn fit(&self) -> bool {
+        (self.places.len() * self.length * 4) as u64 <= 2 * self.room.bytes
+    }
+
+    pub(super) fn has(&self, image: usize) -> bool {
+        self.places[image].is_some()
+    }
+
+    pub(super) fn complete(&self) -> bool {
+        self.places.iter().all(Option::is_some)
+    }
+
+    /// Keeps the row of an image.
+    ///
+    /// # Errors
+    /// What the device reported, and [`Error::Io`] where the disk is full.
+    pub(super) fn put(&mut self, image: usize, row: &[f32]) -> Result<()> {
+        assert_eq!(row.len(), self.length, "rows have one length");
+        let bytes = self.length * 4;
+        let fits = |count: usize| ((count + 1) * bytes) as u64 <= self.room.bytes;
+        let place = if fits(self.on_device) {
+            let (block, offset) = self.block(self.on_device);
+            if block == self.blocks.len() {
+                self.blocks
+                    .push(self.gpu.alloc((self.in_block() * bytes) as u64)?);
+            }
+            self.gpu
+                .write(&self.blocks[block], offset, bytemuck::cast_slice(row))?;
+            self.on_device += 1;
+            Place::Device(self.on_device - 1)
+        } else if fits(self.host.len()) {
+            self.host.push(row.to_vec());
+            Place::Host(self.host.len() - 1)
+        } else {
+            let folder = &self.room.folder;
+            let file = match &mut self.file {
+                Some(file) => file,
+                none => none.insert(
+                    tempfile::tempfile_in(folder).map_err(Error::io(folder, "make a file"))?,
+                ),
+            };
+            at(file, folder, self.in_file * bytes)?
+                .write_all(bytemuck::cast_slice(row))
+                .map_err(Error::io(folder, "write the cache"))?;
+            self.in_file += 1;
+            Place::File(self.in_file - 1)
+        };
+        self.places[image] = Some(place);
+        Ok(())
+    }
+
+    /// The rows of `images` as a tensor [N, length]; all of them have been put.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub(super) fn tensor(&mut self, images: &[usize]) -> Result<Tensor> {
+        let bytes = (self.length * 4) as u64;
+        let result = Tensor::empty(&self.gpu, [images.len(), self.length])?;
+        let to = result.buffer("cache")?;
+        let mut row = Vec::new();
+        for (index, &image) in images.iter().enumerate() {
+            let offset = index as u64 * bytes;
+            match self.places[image].expect("the row has been put") {
+                Place::Device(place) => {
+                    let (block, from) = self.block(place);
+                    self.gpu.copy(&self.blocks[block], from, to, offset, bytes);
+                }
+                Place::Host(place) => {
+                    self.gpu
+                        .write(to, offset, bytemuck::cast_slice(&self.host[place]))?;
+                }
+                Place::File(place) => {
+                    row.resize(self.length, 0.0f32);
+                    let folder = &self.room.folder;
+                    let file = self.file.as_mut().expect("rows are in the file");
+                    at(file, folder, place * bytes as usize)?
+                        .read_exact(bytemuck::cast_slice_mut(&mut row))
+                        .map_err(Error::io(folder, "read the cache"))?;
+                    self.gpu.write(to, offset, bytemuck::cast_slice(&row))?;
+                }
+            }
+        }
+        Ok(result)
+    }
+
+    /// Rows of one block.
+    fn in_block(&self) -> usize {
+        (BLOCK / (self.length * 4)).clamp(1, self.places.len())
+    }
+
+    /// The block of row `place` on the device, and its byte there.
+    fn block(&self, place: usize) -> (usize, u64) {
+        let rows = self.in_block();
+        (place / rows, (place % rows * self.length * 4) as u64)
+    }
+}
+
+fn at<'a>(file: &'a mut File, folder: &Path, offset: usize) -> Result<&'a mut File> {
+    file.seek(SeekFrom::Start(offset as u64))
+        .map_err(Error::io(folder, "read the cache"))?;
+    Ok(file)
+}
