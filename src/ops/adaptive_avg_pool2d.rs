@@ -20,8 +20,18 @@ struct Params {
 }
 
 const SOURCE: &str = include_str!("../../shaders/adaptive_avg_pool2d.wgsl");
-static FORWARD: Kernel = Kernel::new::<Params>("adaptive_avg_pool2d.forward", SOURCE, "forward", &[Read, Write]);
-static BACKWARD: Kernel = Kernel::new::<Params>("adaptive_avg_pool2d.backward", SOURCE, "backward", &[Read, Write]);
+static FORWARD: Kernel = Kernel::new::<Params>(
+    "adaptive_avg_pool2d.forward",
+    SOURCE,
+    "forward",
+    &[Read, Write],
+);
+static BACKWARD: Kernel = Kernel::new::<Params>(
+    "adaptive_avg_pool2d.backward",
+    SOURCE,
+    "backward",
+    &[Read, Write],
+);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]
@@ -56,7 +66,12 @@ pub fn adaptive_avg_pool2d(tape: &mut Tape, x: &Var, size: usize) -> Result<Var>
     };
     let y = Tensor::empty(gpu, [shape[0], shape[1], size, size])?;
     let groups = y.shape().len().div_ceil(256);
-    gpu.run(&FORWARD, &params, &[x.tensor.buffer(op)?, y.buffer(op)?], groups)?;
+    gpu.run(
+        &FORWARD,
+        &params,
+        &[x.tensor.buffer(op)?, y.buffer(op)?],
+        groups,
+    )?;
     Ok(tape.record(y, &[x], || Rule {
         params,
         shape: shape.clone(),
@@ -73,8 +88,12 @@ impl Backward for Rule {
         let op = "adaptive_avg_pool2d";
         let dx = Tensor::empty(dy.gpu(), self.shape.clone())?;
         let groups = dx.shape().len().div_ceil(256);
-        dy.gpu()
-            .run(&BACKWARD, &self.params, &[dy.buffer(op)?, dx.buffer(op)?], groups)?;
+        dy.gpu().run(
+            &BACKWARD,
+            &self.params,
+            &[dy.buffer(op)?, dx.buffer(op)?],
+            groups,
+        )?;
         Ok(vec![Some(dx.into())])
     }
 }
@@ -104,5 +123,10 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         )
     };
-    vec![case([1, 2, 1, 1], 7), case([2, 3, 10, 13], 7), case([1, 1, 14, 21], 7), case([1, 2, 5, 3], 2)]
+    vec![
+        case([1, 2, 1, 1], 7),
+        case([2, 3, 10, 13], 7),
+        case([1, 1, 14, 21], 7),
+        case([1, 2, 5, 3], 2),
+    ]
 }

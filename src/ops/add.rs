@@ -15,7 +15,8 @@ struct Params {
 }
 
 const SOURCE: &str = include_str!("../../shaders/add.wgsl");
-static FORWARD: Kernel = Kernel::new::<Params>("add.forward", SOURCE, "forward", &[Read, Read, Write]);
+static FORWARD: Kernel =
+    Kernel::new::<Params>("add.forward", SOURCE, "forward", &[Read, Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD]
@@ -47,13 +48,19 @@ impl Tensor {
     /// `alpha * self + other` off the tape.
     pub(crate) fn times_plus(&self, alpha: f32, other: &Tensor) -> Result<Tensor> {
         if self.shape() != other.shape() {
-            return Err(Error::shapes("add", "one shape twice", self.shape(), other.shape()));
+            return Err(Error::shapes(
+                "add",
+                "one shape twice",
+                self.shape(),
+                other.shape(),
+            ));
         }
         let z = Tensor::empty(self.gpu(), self.shape().clone())?;
         for (((rows, x), (_, y)), (_, z)) in self.parts().zip(other.parts()).zip(z.parts()) {
             let n = rows.len() * self.shape().row_len();
             let params = Params { n: n as u32, alpha };
-            self.gpu().run(&FORWARD, &params, &[x, y, z], n.div_ceil(256))?;
+            self.gpu()
+                .run(&FORWARD, &params, &[x, y, z], n.div_ceil(256))?;
         }
         Ok(z)
     }
@@ -70,7 +77,10 @@ impl Backward for Rule {
             (true, 1.0) => Some(dy.clone()),
             (true, alpha) => Some(scale::forward(dy, alpha)?),
         };
-        Ok(vec![dx.map(Gradient::from), wanted[1].then(|| dy.clone().into())])
+        Ok(vec![
+            dx.map(Gradient::from),
+            wanted[1].then(|| dy.clone().into()),
+        ])
     }
 }
 
@@ -82,7 +92,12 @@ pub(crate) fn cases() -> Vec<Case> {
                 format!("[{n}] alpha {alpha}"),
                 [Input::normal([n]), Input::normal([n])],
                 move |tape, v| axpy(tape, alpha, &v[0], &v[1]),
-                move |v| v[0].iter().zip(&v[1]).map(|(x, y)| f64::from(alpha) * x + y).collect(),
+                move |v| {
+                    v[0].iter()
+                        .zip(&v[1])
+                        .map(|(x, y)| f64::from(alpha) * x + y)
+                        .collect()
+                },
             )
         })
         .into()

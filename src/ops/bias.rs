@@ -17,8 +17,10 @@ struct Params {
 }
 
 const SOURCE: &str = include_str!("../../shaders/bias.wgsl");
-static FORWARD: Kernel = Kernel::new::<Params>("bias.forward", SOURCE, "forward", &[Read, Write, Read]);
-static BACKWARD: Kernel = Kernel::new::<Params>("bias.backward", SOURCE, "backward", &[Read, Write]);
+static FORWARD: Kernel =
+    Kernel::new::<Params>("bias.forward", SOURCE, "forward", &[Read, Write, Read]);
+static BACKWARD: Kernel =
+    Kernel::new::<Params>("bias.backward", SOURCE, "backward", &[Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]
@@ -31,7 +33,11 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 pub fn bias(tape: &mut Tape, x: &Var, b: &Var) -> Result<Var> {
     let params = params(x.tensor.shape(), b.tensor.shape())?;
     let y = Tensor::empty(x.tensor.gpu(), x.tensor.shape().clone())?;
-    let bindings = [x.tensor.buffer("bias")?, y.buffer("bias")?, b.tensor.buffer("bias")?];
+    let bindings = [
+        x.tensor.buffer("bias")?,
+        y.buffer("bias")?,
+        b.tensor.buffer("bias")?,
+    ];
     let groups = y.shape().len().div_ceil(256);
     x.tensor.gpu().run(&FORWARD, &params, &bindings, groups)?;
     Ok(tape.record(y, &[x, b], || Rule { params }))
@@ -60,10 +66,14 @@ impl Backward for Rule {
             check_trips(dy.gpu(), "bias", (n * inner) as usize / 256 + 10)?;
             let sum = Tensor::empty(dy.gpu(), [c as usize])?;
             let bindings = [dy.buffer("bias")?, sum.buffer("bias")?];
-            dy.gpu().run(&BACKWARD, &self.params, &bindings, c as usize)?;
+            dy.gpu()
+                .run(&BACKWARD, &self.params, &bindings, c as usize)?;
             db = Some(sum);
         }
-        Ok(vec![wanted[0].then(|| dy.clone().into()), db.map(Gradient::from)])
+        Ok(vec![
+            wanted[0].then(|| dy.clone().into()),
+            db.map(Gradient::from),
+        ])
     }
 }
 
@@ -78,7 +88,11 @@ pub(crate) fn cases() -> Vec<Case> {
                 format!("{shape:?}"),
                 [Input::normal(shape), Input::normal([c])],
                 |tape, v| bias(tape, &v[0], &v[1]),
-                move |v| (0..v[0].len()).map(|i| v[0][i] + v[1][(i / inner) % c]).collect(),
+                move |v| {
+                    (0..v[0].len())
+                        .map(|i| v[0][i] + v[1][(i / inner) % c])
+                        .collect()
+                },
             )
         })
         .collect()

@@ -33,26 +33,54 @@ const FIXED: &[(&str, f64)] = &[("FIXED_3X3", 1.0)];
 /// Any kernel, then 3x3 with stride 1 and padding 1.
 static FORWARD: [Kernel; 2] = [
     Kernel::new::<Params>("conv2d.forward", SOURCE, "forward", &[Read, Read, Write]),
-    Kernel::new::<Params>("conv2d.forward.3x3", SOURCE, "forward", &[Read, Read, Write]).with(FIXED),
+    Kernel::new::<Params>(
+        "conv2d.forward.3x3",
+        SOURCE,
+        "forward",
+        &[Read, Read, Write],
+    )
+    .with(FIXED),
 ];
 static BACKWARD_X: [Kernel; 2] = [
-    Kernel::new::<Params>("conv2d.backward_x", SOURCE, "backward_x", &[Read, Read, Write]),
-    Kernel::new::<Params>("conv2d.backward_x.3x3", SOURCE, "backward_x", &[Read, Read, Write]).with(FIXED),
+    Kernel::new::<Params>(
+        "conv2d.backward_x",
+        SOURCE,
+        "backward_x",
+        &[Read, Read, Write],
+    ),
+    Kernel::new::<Params>(
+        "conv2d.backward_x.3x3",
+        SOURCE,
+        "backward_x",
+        &[Read, Read, Write],
+    )
+    .with(FIXED),
 ];
 static BACKWARD_W: [Kernel; 2] = [
-    Kernel::new::<Params>("conv2d.backward_w", SOURCE, "backward_w", &[Read, Read, Write]),
-    Kernel::new::<Params>("conv2d.backward_w.3x3", SOURCE, "backward_w", &[Read, Read, Write]).with(FIXED),
+    Kernel::new::<Params>(
+        "conv2d.backward_w",
+        SOURCE,
+        "backward_w",
+        &[Read, Read, Write],
+    ),
+    Kernel::new::<Params>(
+        "conv2d.backward_w.3x3",
+        SOURCE,
+        "backward_w",
+        &[Read, Read, Write],
+    )
+    .with(FIXED),
 ];
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![
-    &FORWARD[0],
-    &FORWARD[1],
-    &BACKWARD_X[0],
-    &BACKWARD_X[1],
-    &BACKWARD_W[0],
-    &BACKWARD_W[1],
-]
+        &FORWARD[0],
+        &FORWARD[1],
+        &BACKWARD_X[0],
+        &BACKWARD_X[1],
+        &BACKWARD_W[0],
+        &BACKWARD_W[1],
+    ]
 }
 
 /// Output pixels that one workgroup of the weight gradient sums.
@@ -97,7 +125,8 @@ fn plan(x: &Shape, weight: &Shape, how: Conv2d) -> Result<Params> {
         );
         return Err(Error::shapes("conv2d", expected, x, weight));
     }
-    let out = |size: usize, kernel: usize| ((size + 2 * how.padding - kernel) / how.stride + 1) as u32;
+    let out =
+        |size: usize, kernel: usize| ((size + 2 * how.padding - kernel) / how.stride + 1) as u32;
     Ok(Params {
         n: x[0] as u32,
         cin: x[1] as u32,
@@ -140,7 +169,11 @@ fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
     check_depth(x, p.cin as usize * p.taps())?;
     let y = Tensor::empty(x.gpu(), [p.n, p.cout, p.oh, p.ow].map(|d| d as usize))?;
     let groups = Params::tiles(p.cout, (p.n * p.oh * p.ow) as usize);
-    let bindings = [weight.buffer("conv2d")?, x.buffer("conv2d")?, y.buffer("conv2d")?];
+    let bindings = [
+        weight.buffer("conv2d")?,
+        x.buffer("conv2d")?,
+        y.buffer("conv2d")?,
+    ];
     x.gpu().run(&FORWARD[p.fixed()], p, &bindings, groups)?;
     Ok(y)
 }
@@ -149,7 +182,11 @@ fn backward_x(dy: &Tensor, weight: &Tensor, shape: &Shape, p: &Params) -> Result
     check_depth(dy, p.cout as usize * p.taps())?;
     let dx = Tensor::empty(dy.gpu(), shape.clone())?;
     let groups = Params::tiles(p.cin, (p.n * p.h * p.w) as usize);
-    let bindings = [weight.buffer("conv2d")?, dy.buffer("conv2d")?, dx.buffer("conv2d")?];
+    let bindings = [
+        weight.buffer("conv2d")?,
+        dy.buffer("conv2d")?,
+        dx.buffer("conv2d")?,
+    ];
     dy.gpu().run(&BACKWARD_X[p.fixed()], p, &bindings, groups)?;
     Ok(dx)
 }
@@ -160,7 +197,11 @@ fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tens
     let splits = ((p.n * p.oh * p.ow) as usize).div_ceil(SPAN);
     let parts = Tensor::empty(dy.gpu(), [splits, p.cout as usize, columns])?;
     let groups = Params::tiles(p.cout, columns) * splits;
-    let bindings = [dy.buffer("conv2d")?, x.buffer("conv2d")?, parts.buffer("conv2d")?];
+    let bindings = [
+        dy.buffer("conv2d")?,
+        x.buffer("conv2d")?,
+        parts.buffer("conv2d")?,
+    ];
     dy.gpu().run(&BACKWARD_W[p.fixed()], p, &bindings, groups)?;
     if splits == 1 {
         return Ok(parts.reshaped(shape.clone()));
@@ -178,9 +219,16 @@ struct Rule {
 
 impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
-        let dx = self.weight.map(|weight| backward_x(dy, &weight, &self.x_shape, &self.params));
-        let dw = self.x.map(|x| backward_w(dy, &x, &self.weight_shape, &self.params));
-        Ok(vec![dx.transpose()?.map(Gradient::from), dw.transpose()?.map(Gradient::from)])
+        let dx = self
+            .weight
+            .map(|weight| backward_x(dy, &weight, &self.x_shape, &self.params));
+        let dw = self
+            .x
+            .map(|x| backward_w(dy, &x, &self.weight_shape, &self.params));
+        Ok(vec![
+            dx.transpose()?.map(Gradient::from),
+            dw.transpose()?.map(Gradient::from),
+        ])
     }
 }
 
@@ -216,9 +264,18 @@ fn reference(x: &[f64], weight: &[f64], p: &Params) -> Vec<f64> {
     let [stride, padding] = [p.stride, p.padding].map(|d| d as usize);
     let mut y = vec![0.0; n * cout * oh * ow];
     for (i, y) in y.iter_mut().enumerate() {
-        let (image, m, oy, ox) = (i / (cout * oh * ow), (i / (oh * ow)) % cout, (i / ow) % oh, i % ow);
+        let (image, m, oy, ox) = (
+            i / (cout * oh * ow),
+            (i / (oh * ow)) % cout,
+            (i / ow) % oh,
+            i % ow,
+        );
         for j in 0..cin * kernel_h * kernel_w {
-            let (c, r, s) = (j / (kernel_h * kernel_w), (j / kernel_w) % kernel_h, j % kernel_w);
+            let (c, r, s) = (
+                j / (kernel_h * kernel_w),
+                (j / kernel_w) % kernel_h,
+                j % kernel_w,
+            );
             let (iy, ix) = (oy * stride + r, ox * stride + s);
             if (padding..h + padding).contains(&iy) && (padding..w + padding).contains(&ix) {
                 let source = ((image * cin + c) * h + iy - padding) * w + ix - padding;
@@ -235,12 +292,25 @@ mod tests {
 
     #[test]
     fn channels_must_agree_and_windows_must_fit() {
-        let how = Conv2d { stride: 1, padding: 1 };
+        let how = Conv2d {
+            stride: 1,
+            padding: 1,
+        };
         let x = [1, 3, 5, 5].into();
         assert!(plan(&x, &[4, 3, 3, 3].into(), how).is_ok());
         assert!(plan(&x, &[4, 2, 3, 3].into(), how).is_err());
         assert!(plan(&x, &[4, 3, 8, 3].into(), how).is_err());
         assert!(plan(&x, &[4, 3, 3].into(), how).is_err());
-        assert!(plan(&x, &[4, 3, 3, 3].into(), Conv2d { stride: 0, padding: 1 }).is_err());
+        assert!(
+            plan(
+                &x,
+                &[4, 3, 3, 3].into(),
+                Conv2d {
+                    stride: 0,
+                    padding: 1
+                }
+            )
+            .is_err()
+        );
     }
 }

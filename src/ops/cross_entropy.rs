@@ -20,9 +20,18 @@ struct Params {
 }
 
 const SOURCE: &str = include_str!("../../shaders/cross_entropy.wgsl");
-static FORWARD: Kernel = Kernel::new::<Params>("cross_entropy.forward", SOURCE, "forward", &[Read, Read, Write]);
-static BACKWARD: Kernel =
-    Kernel::new::<Params>("cross_entropy.backward", SOURCE, "backward", &[Read, Read, Write, Read]);
+static FORWARD: Kernel = Kernel::new::<Params>(
+    "cross_entropy.forward",
+    SOURCE,
+    "forward",
+    &[Read, Read, Write],
+);
+static BACKWARD: Kernel = Kernel::new::<Params>(
+    "cross_entropy.backward",
+    SOURCE,
+    "backward",
+    &[Read, Read, Write, Read],
+);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]
@@ -52,7 +61,8 @@ pub fn cross_entropy(tape: &mut Tape, logits: &Var, targets: Targets) -> Result<
     let targets = Arc::new(uploaded);
     let rows = Tensor::empty(z.gpu(), [params.n as usize])?;
     let bindings = [z.buffer(op)?, &*targets, rows.buffer(op)?];
-    z.gpu().run(&FORWARD, &params, &bindings, params.n as usize)?;
+    z.gpu()
+        .run(&FORWARD, &params, &bindings, params.n as usize)?;
     let loss = sum::forward(&rows, 1.0 / params.n as f32)?;
     Ok(tape.record(loss, &[logits], || Rule {
         params,
@@ -96,8 +106,14 @@ impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let op = "cross_entropy";
         let dz = Tensor::empty(dy.gpu(), self.logits.shape().clone())?;
-        let bindings = [self.logits.buffer(op)?, &*self.targets, dz.buffer(op)?, dy.buffer(op)?];
-        dy.gpu().run(&BACKWARD, &self.params, &bindings, self.params.n as usize)?;
+        let bindings = [
+            self.logits.buffer(op)?,
+            &*self.targets,
+            dz.buffer(op)?,
+            dy.buffer(op)?,
+        ];
+        dy.gpu()
+            .run(&BACKWARD, &self.params, &bindings, self.params.n as usize)?;
         Ok(vec![Some(dz.into())])
     }
 }
@@ -133,7 +149,12 @@ pub(crate) fn cases() -> Vec<Case> {
         move |tape, v| cross_entropy(tape, &v[0], Targets::Probabilities(&t)),
         move |v| reference(&v[0], &t64, c),
     );
-    vec![indices(1, 1), indices(5, 1000), indices(2, 63), probabilities]
+    vec![
+        indices(1, 1),
+        indices(5, 1000),
+        indices(2, 63),
+        probabilities,
+    ]
 }
 
 #[cfg(test)]

@@ -26,23 +26,50 @@ struct Params {
 }
 
 const SOURCE: &str = include_str!("../../shaders/linear.wgsl");
-const FORWARD: Kernel = Kernel::new::<Params>("linear.forward", SOURCE, "forward", &[Read, Read, Write]);
-const FORWARD_QUADS: Kernel =
-    Kernel::new::<Params>("linear.forward_quads", SOURCE, "forward_quads", &[Read, Read, Write]);
-const FORWARD_NARROW: Kernel =
-    Kernel::new::<Params>("linear.forward_narrow", SOURCE, "forward_narrow", &[Read, Read, Write]);
-const BACKWARD_W_NARROW: Kernel =
-    Kernel::new::<Params>("linear.backward_w_narrow", SOURCE, "backward_w_narrow", &[Read, Read, Write]);
+const FORWARD: Kernel =
+    Kernel::new::<Params>("linear.forward", SOURCE, "forward", &[Read, Read, Write]);
+const FORWARD_QUADS: Kernel = Kernel::new::<Params>(
+    "linear.forward_quads",
+    SOURCE,
+    "forward_quads",
+    &[Read, Read, Write],
+);
+const FORWARD_NARROW: Kernel = Kernel::new::<Params>(
+    "linear.forward_narrow",
+    SOURCE,
+    "forward_narrow",
+    &[Read, Read, Write],
+);
+const BACKWARD_W_NARROW: Kernel = Kernel::new::<Params>(
+    "linear.backward_w_narrow",
+    SOURCE,
+    "backward_w_narrow",
+    &[Read, Read, Write],
+);
 const FORWARD_IMAGE: Kernel = Kernel::new::<Params>(
     "linear.forward_image",
     include_str!("../../shaders/linear_image.wgsl"),
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
-const BACKWARD_X: Kernel = Kernel::new::<Params>("linear.backward_x", SOURCE, "backward_x", &[Read, Read, Write]);
-const BACKWARD_W: Kernel = Kernel::new::<Params>("linear.backward_w", SOURCE, "backward_w", &[Read, Read, Write]);
-const BACKWARD_W_QUADS: Kernel =
-    Kernel::new::<Params>("linear.backward_w_quads", SOURCE, "backward_w_quads", &[Read, Read, Write]);
+const BACKWARD_X: Kernel = Kernel::new::<Params>(
+    "linear.backward_x",
+    SOURCE,
+    "backward_x",
+    &[Read, Read, Write],
+);
+const BACKWARD_W: Kernel = Kernel::new::<Params>(
+    "linear.backward_w",
+    SOURCE,
+    "backward_w",
+    &[Read, Read, Write],
+);
+const BACKWARD_W_QUADS: Kernel = Kernel::new::<Params>(
+    "linear.backward_w_quads",
+    SOURCE,
+    "backward_w_quads",
+    &[Read, Read, Write],
+);
 
 /// `kernel` for `rows` of x and `outs` of w at a time.
 fn sized(kernel: &Kernel, rows: usize, outs: usize) -> &'static Kernel {
@@ -55,7 +82,10 @@ fn image_kernel(lanes: usize, rows: usize, outs: usize) -> &'static Kernel {
     let header = format!(
         "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
     );
-    FORWARD_IMAGE.sized(format!("linear.forward_image.{lanes}x{rows}x{outs}"), &header)
+    FORWARD_IMAGE.sized(
+        format!("linear.forward_image.{lanes}x{rows}x{outs}"),
+        &header,
+    )
 }
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
@@ -141,7 +171,11 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
         None => {
             let outs = outs(out);
             let rows = rows(n, outs);
-            let kernel = if k.is_multiple_of(4) { &FORWARD_QUADS } else { &FORWARD };
+            let kernel = if k.is_multiple_of(4) {
+                &FORWARD_QUADS
+            } else {
+                &FORWARD
+            };
             (sized(kernel, rows, outs), rows, outs)
         }
     };
@@ -183,7 +217,7 @@ pub(crate) fn backward_x(dy: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> 
             let bindings = [dy.buffer("linear")?, part, dx.buffer("linear")?];
             let groups = k.div_ceil(64) * n.div_ceil(rows);
             dy.gpu()
-.run(sized(&BACKWARD_X, rows, 4), &params, &bindings, groups)?;
+                .run(sized(&BACKWARD_X, rows, 4), &params, &bindings, groups)?;
         }
     }
     Ok(dx)
@@ -211,7 +245,11 @@ pub(crate) fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, alpha: f32) -> 
             false => range.len().div_ceil(8) * columns.div_ceil(64),
         };
         let bindings = [dy.buffer("linear")?, x.buffer("linear")?, part];
-        let kernel = if narrow { sized(kernel, 1, 1) } else { sized(kernel, 8, 4) };
+        let kernel = if narrow {
+            sized(kernel, 1, 1)
+        } else {
+            sized(kernel, 8, 4)
+        };
         x.gpu().run(kernel, &params, &bindings, groups)?;
     }
     Ok(dw)
@@ -237,23 +275,34 @@ impl Backward for Rule {
 /// x w^T in f64, for the cases of this op and of `low_rank`.
 pub(super) fn reference(x: &[f64], w: &[f64], k: usize) -> Vec<f64> {
     x.chunks(k)
-        .flat_map(|x| w.chunks(k).map(|w| x.iter().zip(w).map(|(x, w)| x * w).sum()))
+        .flat_map(|x| {
+            w.chunks(k)
+                .map(|w| x.iter().zip(w).map(|(x, w)| x * w).sum())
+        })
         .collect()
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [(1, 1, 1), (1, 130, 7), (2, 64, 65), (3, 100, 10), (5, 2 * SPAN + 1, 3),
-        (3, SPAN + 4, 17), (11, 63, 9), (6, 40_000, 11)]
-        .map(|(n, k, m)| {
-            Case::new(
-                "linear",
-                format!("[{n}, {k}] by [{m}, {k}]"),
-                [Input::normal([n, k]), Input::normal([m, k])],
-                |tape, v| linear(tape, &v[0], &v[1]),
-                move |v| reference(&v[0], &v[1], k),
-            )
-        })
-        .into()
+    [
+        (1, 1, 1),
+        (1, 130, 7),
+        (2, 64, 65),
+        (3, 100, 10),
+        (5, 2 * SPAN + 1, 3),
+        (3, SPAN + 4, 17),
+        (11, 63, 9),
+        (6, 40_000, 11),
+    ]
+    .map(|(n, k, m)| {
+        Case::new(
+            "linear",
+            format!("[{n}, {k}] by [{m}, {k}]"),
+            [Input::normal([n, k]), Input::normal([m, k])],
+            |tape, v| linear(tape, &v[0], &v[1]),
+            move |v| reference(&v[0], &v[1], k),
+        )
+    })
+    .into()
 }
 
 #[cfg(test)]

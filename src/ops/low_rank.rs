@@ -74,21 +74,29 @@ impl Backward for Rule {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [(1, 1, 1, 1, 1.0), (2, 131, 4, 67, 0.5), (5, 5000, 3, 11, -2.0)]
-        .map(|(n, k, r, m, s)| {
-            Case::new(
-                "low_rank",
-                format!("[{n}, {k}] rank {r} to {m} scale {s}"),
-                [Input::normal([n, k]), Input::normal([r, k]), Input::normal([m, r])],
-                move |tape, v| low_rank(tape, &v[0], &v[1], &v[2], s),
-                move |v| {
-                    let hidden = linear::reference(&v[0], &v[1], k);
-                    let y = linear::reference(&hidden, &v[2], r);
-                    y.into_iter().map(|y| f64::from(s) * y).collect()
-                },
-            )
-        })
-        .into()
+    [
+        (1, 1, 1, 1, 1.0),
+        (2, 131, 4, 67, 0.5),
+        (5, 5000, 3, 11, -2.0),
+    ]
+    .map(|(n, k, r, m, s)| {
+        Case::new(
+            "low_rank",
+            format!("[{n}, {k}] rank {r} to {m} scale {s}"),
+            [
+                Input::normal([n, k]),
+                Input::normal([r, k]),
+                Input::normal([m, r]),
+            ],
+            move |tape, v| low_rank(tape, &v[0], &v[1], &v[2], s),
+            move |v| {
+                let hidden = linear::reference(&v[0], &v[1], k);
+                let y = linear::reference(&hidden, &v[2], r);
+                y.into_iter().map(|y| f64::from(s) * y).collect()
+            },
+        )
+    })
+    .into()
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ const SOURCE: &str = concat!(
     include_str!("../../shaders/tile.wgsl"),
     include_str!("../../shaders/matmul.wgsl")
 );
-static FORWARD: Kernel = Kernel::new::<Params>("matmul.forward", SOURCE, "forward", &[Read, Read, Write]);
+static FORWARD: Kernel =
+    Kernel::new::<Params>("matmul.forward", SOURCE, "forward", &[Read, Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD]
@@ -98,7 +99,11 @@ fn product(a: &Tensor, b: &Tensor, transpose: Transpose) -> Result<Tensor> {
     check_trips(a.gpu(), "matmul", SPAN / 16 * 85)?;
     let c = Tensor::empty(a.gpu(), [splits, m, n])?;
     let groups = m.div_ceil(64) * n.div_ceil(64) * splits;
-    let bindings = [a.buffer("matmul")?, b.buffer("matmul")?, c.buffer("matmul")?];
+    let bindings = [
+        a.buffer("matmul")?,
+        b.buffer("matmul")?,
+        c.buffer("matmul")?,
+    ];
     a.gpu().run(&FORWARD, &params, &bindings, groups)?;
     if splits == 1 {
         return Ok(c.reshaped([m, n]));
@@ -125,7 +130,10 @@ impl Backward for Rule {
             Nt => product(dc, &a, Tn),
             Tn => product(&a, dc, Nn),
         });
-        Ok(vec![da.transpose()?.map(Gradient::from), db.transpose()?.map(Gradient::from)])
+        Ok(vec![
+            da.transpose()?.map(Gradient::from),
+            db.transpose()?.map(Gradient::from),
+        ])
     }
 }
 

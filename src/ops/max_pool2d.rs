@@ -20,8 +20,14 @@ struct Params {
 }
 
 const SOURCE: &str = include_str!("../../shaders/max_pool2d.wgsl");
-static FORWARD: Kernel = Kernel::new::<Params>("max_pool2d.forward", SOURCE, "forward", &[Read, Write]);
-static BACKWARD: Kernel = Kernel::new::<Params>("max_pool2d.backward", SOURCE, "backward", &[Read, Write, Read]);
+static FORWARD: Kernel =
+    Kernel::new::<Params>("max_pool2d.forward", SOURCE, "forward", &[Read, Write]);
+static BACKWARD: Kernel = Kernel::new::<Params>(
+    "max_pool2d.backward",
+    SOURCE,
+    "backward",
+    &[Read, Write, Read],
+);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]
@@ -46,7 +52,9 @@ pub fn max_pool2d(tape: &mut Tape, x: &Var, kernel: usize, stride: usize) -> Res
 fn plan(x: &Shape, kernel: usize, stride: usize) -> Result<(Params, Shape)> {
     let fits = x.rank() == 4 && kernel > 0 && stride > 0 && x[2] >= kernel && x[3] >= kernel;
     if !fits || kernel * kernel > 1024 {
-        let expected = format!("[N, C, H, W] with H and W at least the window {kernel} (1 to 32), stride {stride} at least 1");
+        let expected = format!(
+            "[N, C, H, W] with H and W at least the window {kernel} (1 to 32), stride {stride} at least 1"
+        );
         return Err(Error::shape("max_pool2d", expected, x.to_string()));
     }
     let (oh, ow) = ((x[2] - kernel) / stride + 1, (x[3] - kernel) / stride + 1);
@@ -115,7 +123,10 @@ mod tests {
 
     #[test]
     fn windows_must_fit() {
-        assert_eq!(plan(&[1, 2, 5, 4].into(), 2, 2).map(|p| p.1).ok(), Some([1, 2, 2, 2].into()));
+        assert_eq!(
+            plan(&[1, 2, 5, 4].into(), 2, 2).map(|p| p.1).ok(),
+            Some([1, 2, 2, 2].into())
+        );
         assert!(plan(&[1, 2, 1, 4].into(), 2, 2).is_err());
         assert!(plan(&[2, 5, 4].into(), 2, 2).is_err());
         assert!(plan(&[1, 2, 5, 4].into(), 2, 0).is_err());

@@ -16,8 +16,14 @@ struct Params {
 }
 
 const SOURCE: &str = include_str!("../../shaders/mse_loss.wgsl");
-static FORWARD: Kernel = Kernel::new::<Params>("mse_loss.forward", SOURCE, "forward", &[Read, Read, Write]);
-static BACKWARD: Kernel = Kernel::new::<Params>("mse_loss.backward", SOURCE, "backward", &[Read, Read, Write, Read]);
+static FORWARD: Kernel =
+    Kernel::new::<Params>("mse_loss.forward", SOURCE, "forward", &[Read, Read, Write]);
+static BACKWARD: Kernel = Kernel::new::<Params>(
+    "mse_loss.backward",
+    SOURCE,
+    "backward",
+    &[Read, Read, Write, Read],
+);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]
@@ -30,7 +36,12 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 pub fn mse_loss(tape: &mut Tape, x: &Var, y: &Var) -> Result<Var> {
     let (a, b) = (&x.tensor, &y.tensor);
     if a.shape() != b.shape() {
-        return Err(Error::shapes("mse_loss", "one shape twice", a.shape(), b.shape()));
+        return Err(Error::shapes(
+            "mse_loss",
+            "one shape twice",
+            a.shape(),
+            b.shape(),
+        ));
     }
     let n = a.shape().len();
     let groups = n.div_ceil(4096);
@@ -39,7 +50,11 @@ pub fn mse_loss(tape: &mut Tape, x: &Var, y: &Var) -> Result<Var> {
         n: n as u32,
         scale: 0.0,
     };
-    let bindings = [a.buffer("mse_loss")?, b.buffer("mse_loss")?, sums.buffer("mse_loss")?];
+    let bindings = [
+        a.buffer("mse_loss")?,
+        b.buffer("mse_loss")?,
+        sums.buffer("mse_loss")?,
+    ];
     a.gpu().run(&FORWARD, &params, &bindings, groups)?;
     let loss = sum::forward(&sums, 1.0 / n as f32)?;
     Ok(tape.record(loss, &[x, y], || Rule {
@@ -63,8 +78,14 @@ impl Backward for Rule {
                 n: n as u32,
                 scale: sign * 2.0 / n as f32,
             };
-            let bindings = [self.x.buffer(op)?, self.y.buffer(op)?, out.buffer(op)?, dy.buffer(op)?];
-            dy.gpu().run(&BACKWARD, &params, &bindings, n.div_ceil(256))?;
+            let bindings = [
+                self.x.buffer(op)?,
+                self.y.buffer(op)?,
+                out.buffer(op)?,
+                dy.buffer(op)?,
+            ];
+            dy.gpu()
+                .run(&BACKWARD, &params, &bindings, n.div_ceil(256))?;
             Ok(Gradient::from(out))
         };
         Ok(vec![

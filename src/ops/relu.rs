@@ -15,7 +15,8 @@ struct Params {
 
 const SOURCE: &str = include_str!("../../shaders/relu.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("relu.forward", SOURCE, "forward", &[Read, Write]);
-static BACKWARD: Kernel = Kernel::new::<Params>("relu.backward", SOURCE, "backward", &[Read, Write, Read]);
+static BACKWARD: Kernel =
+    Kernel::new::<Params>("relu.backward", SOURCE, "backward", &[Read, Write, Read]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]
@@ -30,7 +31,12 @@ pub fn relu(tape: &mut Tape, x: &Var) -> Result<Var> {
     let n = x.tensor.shape().len();
     let y = Tensor::empty(gpu, x.tensor.shape().clone())?;
     let bindings = [x.tensor.buffer("relu")?, y.buffer("relu")?];
-    gpu.run(&FORWARD, &Params { n: n as u32 }, &bindings, n.div_ceil(256))?;
+    gpu.run(
+        &FORWARD,
+        &Params { n: n as u32 },
+        &bindings,
+        n.div_ceil(256),
+    )?;
     Ok(tape.record(y.clone(), &[x], || Rule { y }))
 }
 
@@ -42,8 +48,17 @@ impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let n = dy.shape().len();
         let dx = Tensor::empty(dy.gpu(), dy.shape().clone())?;
-        let bindings = [self.y.buffer("relu")?, dx.buffer("relu")?, dy.buffer("relu")?];
-        dy.gpu().run(&BACKWARD, &Params { n: n as u32 }, &bindings, n.div_ceil(256))?;
+        let bindings = [
+            self.y.buffer("relu")?,
+            dx.buffer("relu")?,
+            dy.buffer("relu")?,
+        ];
+        dy.gpu().run(
+            &BACKWARD,
+            &Params { n: n as u32 },
+            &bindings,
+            n.div_ceil(256),
+        )?;
         Ok(vec![Some(dx.into())])
     }
 }

@@ -35,7 +35,8 @@ pub(crate) fn forward(x: &Tensor, alpha: f32) -> Result<Tensor> {
     for ((rows, x_part), (_, y_part)) in x.parts().zip(y.parts()) {
         let n = rows.len() * x.shape().row_len();
         let params = Params { n: n as u32, alpha };
-        x.gpu().run(&FORWARD, &params, &[x_part, y_part], n.div_ceil(256))?;
+        x.gpu()
+            .run(&FORWARD, &params, &[x_part, y_part], n.div_ceil(256))?;
     }
     Ok(y)
 }

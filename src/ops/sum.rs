@@ -48,8 +48,12 @@ pub(crate) fn forward(x: &Tensor, alpha: f32) -> Result<Tensor> {
         n: n as u32,
         alpha,
     };
-    x.gpu()
-        .run(&FORWARD, &params, &[x.buffer("sum")?, y.buffer("sum")?], n.div_ceil(256))?;
+    x.gpu().run(
+        &FORWARD,
+        &params,
+        &[x.buffer("sum")?, y.buffer("sum")?],
+        n.div_ceil(256),
+    )?;
     Ok(y)
 }
 
@@ -67,8 +71,12 @@ impl Backward for Rule {
             alpha: self.alpha,
         };
         let groups = self.shape.len().div_ceil(256);
-        dy.gpu()
-            .run(&BACKWARD, &params, &[dy.buffer("sum")?, dx.buffer("sum")?], groups)?;
+        dy.gpu().run(
+            &BACKWARD,
+            &params,
+            &[dy.buffer("sum")?, dx.buffer("sum")?],
+            groups,
+        )?;
         Ok(vec![Some(dx.into())])
     }
 }
