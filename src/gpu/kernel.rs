@@ -167,6 +167,29 @@ impl Gpu {
         grid: [u32; 3],
     ) -> Result<()> {
         assert_eq!(size_of::<P>(), kernel.params, "{}: Params", kernel.name);
+        self.dispatch(kernel, bytemuck::bytes_of(params), bindings, grid)
+    }
+
+    /// Has the driver compile `kernel` while the host does other things: a dispatch of nothing, which software
+    /// drivers take as the moment to compile. For kernels of textures.
+    pub(crate) fn warm(&self, kernel: &Kernel) -> Result<()> {
+        let textures = kernel
+            .bindings
+            .iter()
+            .map(|_| self.texture("warm", [1, 1]))
+            .collect::<Result<Vec<_>>>()?;
+        let bindings: Vec<Binding> = textures.iter().map(Binding::from).collect();
+        self.dispatch(kernel, &vec![0; kernel.params], &bindings, [0, 0, 0])?;
+        self.submit()
+    }
+
+    fn dispatch(
+        &self,
+        kernel: &Kernel,
+        params: &[u8],
+        bindings: &[Binding],
+        grid: [u32; 3],
+    ) -> Result<()> {
         assert_eq!(
             bindings.len(),
             kernel.bindings.len(),
@@ -218,7 +241,7 @@ impl Gpu {
             layout: &pipeline.layout,
             entries: &entries,
         });
-        self.record(bytemuck::bytes_of(params), |pass, offset| {
+        self.record(params, |pass, offset| {
             pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &bind_group, &[offset]);
             pass.dispatch_workgroups(grid[0], grid[1], grid[2]);

@@ -62,6 +62,8 @@ impl Conv3x3 {
         bias: &[f32],
     ) -> Result<Self> {
         let outs = context.outs(OUTS, cout);
+        let kernel = kernel(context.lanes, outs, cin.min(4));
+        context.warm(&[kernel])?;
         let (blocks, in_quads) = (cout.div_ceil(outs), cin.div_ceil(4));
         let width = in_quads * 9 * outs;
         let lay_out = |texels: &mut [f32], pitch: usize| {
@@ -76,7 +78,7 @@ impl Conv3x3 {
             .gpu
             .texture_from("conv3x3 weights", [width, blocks], lay_out)?;
         Ok(Conv3x3 {
-            kernel: kernel(context.lanes, outs, cin.min(4)),
+            kernel,
             weights,
             bias: context.bias(bias)?,
             channels: cout,

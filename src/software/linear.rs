@@ -42,6 +42,8 @@ const LINEAR: Kernel = Kernel::new::<Params>(
 
 /// Rows of the weight that one workgroup takes: `OUTS` of the shader.
 const OUTS: usize = 4;
+/// Rows of x that one workgroup takes at most.
+const MOST_ROWS: usize = 8;
 
 fn flatten_kernel(lanes: usize) -> &'static Kernel {
     FLATTEN.sized(
@@ -63,8 +65,10 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
 pub(super) struct Flatten(&'static Kernel);
 
 impl Flatten {
-    pub(super) fn new(context: &Context) -> Self {
-        Flatten(flatten_kernel(context.lanes))
+    pub(super) fn new(context: &Context) -> Result<Self> {
+        let kernel = flatten_kernel(context.lanes);
+        context.warm(&[kernel])?;
+        Ok(Flatten(kernel))
     }
 
     pub(super) fn forward(
@@ -112,6 +116,7 @@ impl Linear {
         bias: &[f32],
         relu: bool,
     ) -> Result<Self> {
+        context.warm(&[linear_kernel(context.lanes, MOST_ROWS)])?;
         let quads = inputs.div_ceil(4);
         let lay_out = |texels: &mut [f32], pitch: usize| {
             // Padding reads as zero: the columns past the last one count for nothing.
@@ -146,7 +151,7 @@ impl Linear {
     ) -> Result<Arc<Texture>> {
         let quads = self.outputs.div_ceil(4);
         let y = context.scratch.take(&context.gpu, label, [quads, n])?;
-        let rows = n.next_power_of_two().min(8);
+        let rows = n.next_power_of_two().min(MOST_ROWS);
         let params = Params {
             quads: self.inputs.div_ceil(4) as u32,
             rows: n as u32,

@@ -12,7 +12,7 @@ mod conv3x3;
 mod linear;
 mod winograd;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use conv3x3::Conv3x3;
@@ -87,6 +87,7 @@ struct Context {
     gpu: Gpu,
     lanes: usize,
     scratch: Scratch,
+    warmed: Mutex<HashSet<String>>,
 }
 
 impl Context {
@@ -97,6 +98,17 @@ impl Context {
         let buffer = self.gpu.alloc(padded.len() as u64 * 4)?;
         self.gpu.write(&buffer, 0, bytemuck::cast_slice(&padded))?;
         Ok(buffer)
+    }
+
+    /// Has the driver compile kernels of a layer while the next ones load. `warmed` ones cost nothing again.
+    fn warm(&self, kernels: &[&'static Kernel]) -> Result<()> {
+        for kernel in kernels {
+            let mut warmed = self.warmed.lock().expect("no panic holds the kernels");
+            if warmed.insert(kernel.name.to_string()) {
+                self.gpu.warm(kernel)?;
+            }
+        }
+        Ok(())
     }
 
     /// Output channels of one workgroup: the most of `wanted`, then halves of it, that waste no whole block.
@@ -153,6 +165,7 @@ impl Net {
             gpu: gpu.clone(),
             lanes: gpu.info().subgroup[0] as usize,
             scratch: Scratch::default(),
+            warmed: Mutex::default(),
         };
         let mut convs: Vec<Box<dyn Conv>> = Vec::new();
         let mut linears = Vec::new();
@@ -184,7 +197,7 @@ impl Net {
             progress((elements + bias.len()) as u64 * 4);
         }
         Ok(Net {
-            flatten: Flatten::new(&context),
+            flatten: Flatten::new(&context)?,
             context,
             convs,
             linears,

@@ -206,6 +206,12 @@ impl Winograd {
         shape.outs = context.outs(shape.outs, cout);
         let lanes = context.lanes;
         let (blocks, in_quads) = (cout.div_ceil(shape.outs), cin.div_ceil(4));
+        let kernels = [
+            input_kernel(lanes, shape.m),
+            product_kernel(lanes, shape.outs, shape.groups),
+            output_kernel(lanes, shape.m, pool),
+        ];
+        context.warm(&kernels)?;
         let a = shape.m + 2;
         let weights = context.gpu.texture_from(
             "winograd weights",
@@ -216,11 +222,7 @@ impl Winograd {
             },
         )?;
         Ok(Winograd {
-            kernels: [
-                input_kernel(lanes, shape.m),
-                product_kernel(lanes, shape.outs, shape.groups),
-                output_kernel(lanes, shape.m, pool),
-            ],
+            kernels,
             shape,
             weights,
             bias: context.bias(bias)?,
@@ -246,6 +248,7 @@ impl Conv for Winograd {
             gpu,
             lanes,
             scratch,
+            ..
         } = context;
         let size_out = self.size_out(x.size);
         if x.channels.div_ceil(4) != self.in_quads
