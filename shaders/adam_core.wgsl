@@ -5,7 +5,7 @@ struct Params {
     rest1: f32, // 1 - beta1, rounded once
     beta2: f32,
     rest2: f32, // 1 - beta2, rounded once
-    root_correction2: f32, // sqrt(1 - beta2^t)
+    inverse_root2: f32, // 1 / sqrt(1 - beta2^t)
     eps: f32,
     weight_decay: f32,
     rows: u32, // outer: of the parameter
@@ -24,6 +24,6 @@ fn moved(p: vec4f, dp: vec4f, m: vec4f, v: vec4f) -> Moved {
     let gradient = dp + params.weight_decay * p;
     let mean = m + (gradient - m) * params.rest1;
     let square = v * params.beta2 + params.rest2 * gradient * gradient;
-    return Moved(p - params.step_size * (mean / (sqrt(square) / params.root_correction2 + params.eps)), mean, square);
+    return Moved(p - params.step_size * (mean / (sqrt(square) * params.inverse_root2 + params.eps)), mean, square);
 }
 

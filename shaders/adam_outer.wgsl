@@ -1,27 +1,41 @@
 // Adam with a gradient that is never stored: alpha left^T right, of left [N, rows] and right [N, 4 columns]. Follows
-// adam_core.wgsl and a header with N, LANES, RUN (quads of a thread), what is bound from binding 1 on, and p_at, m_at,
-// v_at, right_at, store: in buffers for GPUs, in images for software devices.
+// adam_core.wgsl and a header with N, ROWS (of the parameter at a time), LANES, RUN (quads of a thread), what is bound
+// from binding 1 on, and p_at, m_at, v_at, right_at, store: in buffers for GPUs, in images for software devices.
+const COEFFICIENTS: u32 = N * ROWS;
 
-// One workgroup updates RUN * LANES quads of one row; neighbours do the same quads of the next row, while right's are
-// still in the cache.
+// One workgroup updates RUN * LANES quads of ROWS rows: right is read once for all of them.
 @compute @workgroup_size(LANES)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let id = group.x + group.y * groups.x;
-    let row = id % params.rows;
-    let first = (id / params.rows) * RUN * LANES;
-    var coefficients: array<f32, N>;
+    let blocks = (params.rows + ROWS - 1u) / ROWS;
+    let row0 = (id % blocks) * ROWS;
+    let first = (id / blocks) * RUN * LANES;
+    var coefficients: array<f32, COEFFICIENTS>; // [N][ROWS]
     // unroll
     for (var n = 0u; n < N; n++) {
-        coefficients[n] = params.alpha * left[n * params.rows + row];
+        // unroll
+        for (var r = 0u; r < ROWS; r++) {
+            coefficients[n * ROWS + r] = params.alpha * left[n * params.rows + min(row0 + r, params.rows - 1u)];
+        }
     }
     let end = min(first + RUN * LANES, params.columns);
     for (var column = first + lane; column < end; column += LANES) {
-        var gradient = vec4f(0.0);
+        var x: array<vec4f, N>;
         // unroll
         for (var n = 0u; n < N; n++) {
-            gradient += coefficients[n] * right_at(n * params.columns + column);
+            x[n] = right_at(n * params.columns + column);
         }
-        let i = row * params.columns + column;
-        store(i, moved(p_at(i), gradient, m_at(i), v_at(i)));
+        // unroll
+        for (var r = 0u; r < ROWS; r++) {
+            if row0 + r < params.rows {
+                var gradient = vec4f(0.0);
+                // unroll
+                for (var n = 0u; n < N; n++) {
+                    gradient += coefficients[n * ROWS + r] * x[n];
+                }
+                let i = (row0 + r) * params.columns + column;
+                store(i, moved(p_at(i), gradient, m_at(i), v_at(i)));
+            }
+        }
     }
 }

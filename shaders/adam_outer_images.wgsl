@@ -4,9 +4,9 @@
 @group(0) @binding(3) var<storage, read> left: array<f32>; // [N, rows]
 @group(0) @binding(4) var m_image: texture_storage_2d<rgba32float, read>; // the memory of m
 @group(0) @binding(5) var v_image: texture_storage_2d<rgba32float, read>; // the memory of v
-@group(0) @binding(6) var<storage, read_write> m: array<vec4f>;
-@group(0) @binding(7) var<storage, read_write> v: array<vec4f>;
-@group(0) @binding(8) var<storage, read_write> p_next: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> m: array<vec2<u64>>;
+@group(0) @binding(7) var<storage, read_write> v: array<vec2<u64>>;
+@group(0) @binding(8) var<storage, read_write> p_next: array<vec2<u64>>;
 
 fn at(i: u32) -> vec2u {
     return vec2u(i % IMAGE_WIDTH, i / IMAGE_WIDTH);
@@ -24,7 +24,7 @@ fn right_at(i: u32) -> vec4f {
     return textureLoad(right_image, at(i));
 }
 fn store(i: u32, next: Moved) {
-    p_next[i] = next.p;
-    m[i] = next.m;
-    v[i] = next.v;
+    p_next[i] = packed(next.p);
+    m[i] = packed(next.m);
+    v[i] = packed(next.v);
 }

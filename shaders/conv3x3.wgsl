@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
 @group(0) @binding(2) var w: texture_storage_2d<rgba32float, read>; // texel ((quad * 9 + tap) * OUTS + out % OUTS, out / OUTS)
-@group(0) @binding(3) var<storage, read_write> y: array<vec4f>; // as x
+@group(0) @binding(3) var<storage, read_write> y: array<vec2<u64>>; // as x
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 
 // One workgroup computes OUTS channels of GROUPS * LANES pixels.
@@ -80,7 +80,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
                     sums[(q * 4u + 3u) * GROUPS + b],
                 );
                 if quad < params.out_quads {
-                    y[corner[b].x + 1u + (corner[b].y + quad * padded + 1u) * params.pitch] = max(four + bias[quad], low);
+                    y[corner[b].x + 1u + (corner[b].y + quad * padded + 1u) * params.pitch] = packed(max(four + bias[quad], low));
                 }
             }
         }

@@ -5,6 +5,7 @@ struct Params {
     cells: u32,
     length: u32, // elements of a row
     pitch: u32, // texels from one row of y to the next
+    row: u32, // of y, for the first image
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
@@ -39,6 +40,6 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     let k = texel * 4u;
     if k < params.length {
         let four = vec4f(element(group.y, k), element(group.y, k + 1u), element(group.y, k + 2u), element(group.y, k + 3u));
-        y[texel + group.y * params.pitch] = four;
+        y[texel + (group.y + params.row) * params.pitch] = four;
     }
 }

@@ -17,7 +17,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
-@group(0) @binding(2) var<storage, read_write> v: array<vec4f>; // texel (quad * width + tile % width, position * blocks + tile / width)
+@group(0) @binding(2) var<storage, read_write> v: array<vec2<u64>>; // texel (quad * width + tile % width, position * blocks + tile / width)
 
 // One workgroup transforms one quad of channels of LANES tiles.
 @compute @workgroup_size(LANES)
@@ -61,7 +61,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
         let t = transform_input(line);
         // unroll
         for (var j = 0u; j < A; j++) {
-            v[to + (i * A + j) * params.blocks * params.pitch] = t[j];
+            v[to + (i * A + j) * params.blocks * params.pitch] = packed(t[j]);
         }
     }
 }

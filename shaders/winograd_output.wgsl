@@ -17,7 +17,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var m: texture_storage_2d<rgba32float, read>; // texel (tile, position * out_quads + quad)
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>; // texel (image * (size_out + 2) + column + 1, quad * (size_out + 2) + row + 1)
+@group(0) @binding(2) var<storage, read_write> y: array<vec2<u64>>; // texel (image * (size_out + 2) + column + 1, quad * (size_out + 2) + row + 1)
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 
 const HALF: u32 = M / 2;
@@ -76,7 +76,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
                 let top = max(result[(i * 2u) * M + j * 2u], result[(i * 2u) * M + j * 2u + 1u]);
                 let low = max(result[(i * 2u + 1u) * M + j * 2u], result[(i * 2u + 1u) * M + j * 2u + 1u]);
                 if all(at < vec2u(params.size_out)) {
-                    y[origin + at.x + at.y * params.pitch] = max(top, low);
+                    y[origin + at.x + at.y * params.pitch] = packed(max(top, low));
                 }
             }
         }
@@ -87,7 +87,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
             for (var j = 0u; j < M; j++) {
                 let at = vec2u(tx * M + j, ty * M + i);
                 if all(at < vec2u(params.size_out)) {
-                    y[origin + at.x + at.y * params.pitch] = result[i * M + j];
+                    y[origin + at.x + at.y * params.pitch] = packed(result[i * M + j]);
                 }
             }
         }

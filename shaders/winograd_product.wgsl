@@ -23,7 +23,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var v: texture_storage_2d<rgba32float, read>; // texel (quad * WIDTH + tile % WIDTH, position * blocks + tile / WIDTH)
 @group(0) @binding(2) var u: texture_storage_2d<rgba32float, read>; // texel (quad * OUTS + out % OUTS, position * out blocks + out / OUTS)
-@group(0) @binding(3) var<storage, read_write> m: array<vec4f>; // texel (tile, position * out_quads + out / 4)
+@group(0) @binding(3) var<storage, read_write> m: array<vec2<u64>>; // texel (tile, position * out_quads + out / 4)
 
 // One workgroup multiplies OUTS output channels by GROUPS * LANES tiles at one position: a lane holds one tile of each
 // group and one channel's weights of each OUTS / LANES, which it passes to the others.
@@ -72,7 +72,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
                 sums[(q * 4u + 2u) * GROUPS + b],
                 sums[(q * 4u + 3u) * GROUPS + b],
             );
-            m[to + b * LANES + q * params.pitch] = four;
+            m[to + b * LANES + q * params.pitch] = packed(four);
         }
     }
 }

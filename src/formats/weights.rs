@@ -8,6 +8,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::nn::weights::Mapped;
 use crate::nn::{Arch, Source};
 use crate::{Error, Result, Shape};
 
@@ -100,7 +101,11 @@ impl Tensors {
         problems.extend(
             found
                 .iter()
-                .filter(|(_, bytes)| !all_finite(bytes))
+                .filter(|(_, bytes)| {
+                    let finite = all_finite(bytes);
+                    self.release(bytes);
+                    !finite
+                })
                 .map(|(name, _)| format!("{name} holds values that are not finite")),
         );
         if problems.is_empty() {
@@ -113,6 +118,27 @@ impl Tensors {
             problems.push(format!("and {more} more"));
         }
         Err(Error::data(&self.path, problems.join("; ")))
+    }
+
+    /// Lets the system take the memory behind a part of the file back: it is read again when it is looked at again.
+    /// Small parts are not worth the call.
+    #[allow(unsafe_code)]
+    fn release(&self, part: &[u8]) {
+        #[cfg(unix)]
+        if part.len() >= 1 << 20 {
+            let range = offset_of(&self.map, part);
+            // SAFETY: the map is of a file and read-only, so that pages which are dropped come back as they were. A
+            // system that refuses keeps them, which is no error.
+            let _ = unsafe {
+                self.map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    range.start,
+                    range.len(),
+                )
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = part;
     }
 }
 
@@ -155,7 +181,10 @@ impl Tensors {
                 name.to_string()
             }
         };
-        Ok(Source::Bytes(self.take(&arch.parameters(), rename)?))
+        Ok(Source::File(Mapped {
+            parameters: self.take(&arch.parameters(), rename)?,
+            release: Box::new(|part| self.release(part)),
+        }))
     }
 }
 

@@ -91,7 +91,7 @@ impl Pool {
         let mut class = size_class(bound).min(limit);
         let image = self.shares_memory && class >= IMAGE_LEAST;
         if image {
-            class = class.next_multiple_of(row);
+            class = shared::odd_side(class.div_ceil(row) as usize) as u64 * row;
         }
         let mut lists = self.lists.lock().expect("no panic holds the pool");
         let recycled = lists.free.get_mut(&class).and_then(Vec::pop);

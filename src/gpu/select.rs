@@ -34,6 +34,7 @@ pub struct DeviceInfo {
 /// Features worth requesting where the adapter has them.
 pub(super) const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::SHADER_INT64)
     .union(wgpu::Features::TIMESTAMP_QUERY);
 
 /// Every adapter that can run compute, the preferred one first.

@@ -42,6 +42,15 @@ pub(super) fn create(_: &wgpu::Device, label: &str, _: [usize; 2], _: bool) -> R
     )))
 }
 
+/// `size`, or one more where it is a power of two: lavapipe compiles a kernel once more for images with such a side.
+pub(super) fn odd_side(size: usize) -> usize {
+    if size.is_power_of_two() {
+        size.max(2) + 1
+    } else {
+        size
+    }
+}
+
 /// Memory of `width` x `height` texels, zero where asked for.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]

@@ -41,19 +41,20 @@ impl Gpu {
     }
 
     fn make(&self, label: &str, [width, height]: [usize; 2], zero: bool) -> Result<Texture> {
+        let (wide, high) = (shared::odd_side(width), shared::odd_side(height));
         let most = self.limits().max_texture_dimension_2d as usize;
-        if width.max(height) > most || width.min(height) == 0 {
+        if wide.max(high) > most || width.min(height) == 0 {
             return Err(Error::Memory(format!(
                 "{label}: a texture of {width} x {height} is not possible on this device (1 to {most} a side): \
                  lower the batch or image size"
             )));
         }
-        let shared = shared::create(&self.0.device, label, [width, height], zero)?;
+        let shared = shared::create(&self.0.device, label, [wide, high], zero)?;
         self.failure()?;
         Ok(Texture {
             shared,
             width,
-            height,
+            height: high,
         })
     }
 

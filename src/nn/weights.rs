@@ -12,10 +12,20 @@ pub enum Source<'a> {
     /// (`kaiming_normal_`, fan out), linear layers normal with deviation 0.01, biases zero. A parameter's
     /// numbers are the [`Stream`] of its name.
     Random(u64),
-    /// Little-endian f32, every parameter whole.
-    Bytes(BTreeMap<String, &'a [u8]>),
+    /// A file's bytes.
+    File(Mapped<'a>),
 }
 
+/// Parameters in a mapped file.
+pub struct Mapped<'a> {
+    /// Little-endian f32, every parameter whole.
+    pub(crate) parameters: BTreeMap<String, &'a [u8]>,
+    /// Told of bytes that have been used, so that they need not stay in memory.
+    pub(crate) release: Box<dyn Fn(&[u8]) + Send + Sync + 'a>,
+}
+
+/// Bytes of a file that are in memory at a time.
+const RELEASED: usize = 8 << 20;
 /// Elements that one core makes at a time.
 const RUN: usize = 1 << 16;
 
@@ -23,9 +33,13 @@ impl Source<'_> {
     /// Elements `first..` of parameter `name` of an architecture whose parameter has `shape`.
     pub(crate) fn fill(&self, name: &str, shape: &[usize], first: usize, out: &mut [f32]) {
         match self {
-            Source::Bytes(parameters) => {
-                let bytes = &parameters[name][first * 4..][..out.len() * 4];
-                bytemuck::cast_slice_mut(out).copy_from_slice(bytes);
+            Source::File(file) => {
+                let bytes = &file.parameters[name][first * 4..][..out.len() * 4];
+                let out: &mut [u8] = bytemuck::cast_slice_mut(out);
+                for (out, bytes) in out.chunks_mut(RELEASED).zip(bytes.chunks(RELEASED)) {
+                    out.copy_from_slice(bytes);
+                    (file.release)(bytes);
+                }
             }
             Source::Random(seed) => {
                 let deviation = match shape {

@@ -163,9 +163,9 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
     let narrow = k <= NARROW;
     let (kernel, rows, outs) = match images {
         _ if narrow => (sized(&FORWARD_NARROW, 1, 1), 1, 1),
-        // Sums of 5 x 5 stay in registers and near them.
+        // All rows of a low-rank factor where it has few: x is the larger part of what is read.
         Some(lanes) => {
-            let (rows, outs) = (n.min(5), out.min(5));
+            let (rows, outs) = (n.min(5), out.min(10));
             (image_kernel(lanes, rows, outs), rows, outs)
         }
         None => {

@@ -16,7 +16,7 @@ struct Params {
     rest1: f32,
     beta2: f32,
     rest2: f32,
-    root_correction2: f32,
+    inverse_root2: f32,
     eps: f32,
     weight_decay: f32,
     rows: u32,
@@ -45,6 +45,7 @@ const OUTER: Kernel = Kernel::new::<Params>(
 const OUTER_IMAGES: Kernel = Kernel::new::<Params>(
     "adam.outer_images",
     concat!(
+        include_str!("../../shaders/packed.wgsl"),
         include_str!("../../shaders/adam_core.wgsl"),
         include_str!("../../shaders/adam_outer_images.wgsl"),
         include_str!("../../shaders/adam_outer.wgsl")
@@ -67,25 +68,29 @@ const OUTER_MOST: usize = 8;
 /// Threads of a workgroup on GPUs.
 const OUTER_LANES: usize = 64;
 
-/// The kernel for factors of `n` rows, and the quads of one of its workgroups.
-fn outer_kernel(images: Option<usize>, n: usize) -> (&'static Kernel, usize) {
+/// Rows of the parameter that a workgroup takes, at most.
+const OUTER_ROWS: usize = 2;
+
+/// The kernel for factors of `n` rows and a parameter of `rows`, with the rows and the quads of one of its workgroups.
+fn outer_kernel(images: Option<usize>, n: usize, rows: usize) -> (&'static Kernel, [usize; 2]) {
+    let rows = rows.div_ceil(rows.div_ceil(OUTER_ROWS));
     let (kernel, lanes, run) = match images {
         Some(lanes) => (&OUTER_IMAGES, lanes, 32),
         None => (&OUTER, OUTER_LANES, 1),
     };
     let header = format!(
-        "const LANES: u32 = {lanes}u;\nconst N: u32 = {n}u;\nconst RUN: u32 = {run}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
+        "const LANES: u32 = {lanes}u;\nconst N: u32 = {n}u;\nconst ROWS: u32 = {rows}u;\nconst RUN: u32 = {run}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
     );
-    let name = format!("{}.{lanes}x{n}", kernel.name);
-    (kernel.sized(name, &header), lanes * run)
+    let name = format!("{}.{lanes}x{n}x{rows}", kernel.name);
+    (kernel.sized(name, &header), [rows, lanes * run])
 }
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {
     vec![
         &FORWARD,
         &FORWARD_QUADS,
-        outer_kernel(None, 5).0,
-        outer_kernel(Some(8), 5).0,
+        outer_kernel(None, 5, 10).0,
+        outer_kernel(Some(8), 5, 10).0,
     ]
 }
 
@@ -164,7 +169,7 @@ impl Adam {
             rest1: (1.0 - self.betas[0]) as f32,
             beta2: self.betas[1] as f32,
             rest2: (1.0 - self.betas[1]) as f32,
-            root_correction2: correction[1].sqrt() as f32,
+            inverse_root2: (1.0 / correction[1].sqrt()) as f32,
             eps: self.eps as f32,
             weight_decay: self.weight_decay as f32,
             rows: 0,
@@ -204,7 +209,7 @@ impl Adam {
             .all(Option::is_some)
             .then_some(images[0])
             .flatten();
-        let (kernel, quads) = outer_kernel(images, n);
+        let (kernel, [rows_each, quads]) = outer_kernel(images, n, rows);
         let all: &[&Tensor] = match images {
             Some(_) => &[p, right, left, m, v, m, v, &next],
             None => &[p, right, left, m, v, &next],
@@ -217,7 +222,7 @@ impl Adam {
             alpha,
             ..self.params(rows * columns)
         };
-        let groups = rows * columns.div_ceil(quads);
+        let groups = rows.div_ceil(rows_each) * columns.div_ceil(quads);
         p.gpu().run(kernel, &params, &bindings, groups)?;
         Ok(next)
     }

@@ -21,7 +21,10 @@ struct Params {
 
 const KERNEL: Kernel = Kernel::new::<Params>(
     "conv3x3",
-    include_str!("../../shaders/conv3x3.wgsl"),
+    concat!(
+        include_str!("../../shaders/packed.wgsl"),
+        include_str!("../../shaders/conv3x3.wgsl")
+    ),
     "forward",
     &[ReadTexture, ReadTexture, Write, Read],
 );

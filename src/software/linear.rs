@@ -16,6 +16,7 @@ struct FlattenParams {
     cells: u32,
     length: u32,
     pitch: u32,
+    row: u32,
 }
 
 #[repr(C)]
@@ -71,30 +72,30 @@ impl Flatten {
         Ok(Flatten(kernel))
     }
 
+    /// Writes the planes of `x` to rows `row..` of `y`.
     pub(super) fn forward(
         &self,
         context: &Context,
         x: &Planes,
         cells: usize,
-    ) -> Result<Arc<Texture>> {
+        y: &Texture,
+        row: usize,
+    ) -> Result<()> {
         let length = x.channels * cells * cells;
-        let y = context
-            .scratch
-            .take(&context.gpu, "features", [length.div_ceil(4), x.images])?;
         let params = FlattenParams {
             size: x.size as u32,
             cells: cells as u32,
             length: length as u32,
             pitch: y.pitch() as u32,
+            row: row as u32,
         };
         let grid = [
             length.div_ceil(4).div_ceil(context.lanes) as u32,
             x.images as u32,
             1,
         ];
-        let bindings = [(&*x.texture).into(), (&*y).into()];
-        context.gpu.run_grid(self.0, &params, &bindings, grid)?;
-        Ok(y)
+        let bindings = [(&*x.texture).into(), y.into()];
+        context.gpu.run_grid(self.0, &params, &bindings, grid)
     }
 }
 

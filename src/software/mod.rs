@@ -223,18 +223,26 @@ impl Net {
         let _one = self.busy.lock().expect("no panic holds the network");
         let Context { gpu, scratch, .. } = &self.context;
         let n = pixels.len() / image;
-        let mut x = scratch.planes(gpu, "image", [n, 3, side])?;
-        gpu.refill(&x.texture, |memory, pitch| {
-            lay_out(pixels, n, side, memory, pitch)
-        })?;
-        for (index, conv) in self.convs.iter().enumerate() {
-            // Neighbouring layers of one size alternate between two textures.
-            let label = ["even planes", "odd planes"][index % 2];
-            let y = scratch.planes(gpu, label, [n, conv.channels(), conv.size_out(x.size)])?;
-            conv.forward(&self.context, &x, &y)?;
-            x = y;
+        let last = self.convs.last().map_or(3, |conv| conv.channels());
+        let features = [(last * POOLED * POOLED).div_ceil(4), n];
+        let mut rows = scratch.take(gpu, "features", features)?;
+        // The convolutions take an image at a time, which needs the least memory; the linear layers take all, so that
+        // their weights are read once.
+        for (image, pixels) in pixels.chunks(image).enumerate() {
+            let mut x = scratch.planes(gpu, "image", [1, 3, side])?;
+            gpu.refill(&x.texture, |memory, pitch| {
+                lay_out(pixels, 1, side, memory, pitch)
+            })?;
+            for (index, conv) in self.convs.iter().enumerate() {
+                // Neighbouring layers of one size alternate between two textures.
+                let label = ["even planes", "odd planes"][index % 2];
+                let y = scratch.planes(gpu, label, [1, conv.channels(), conv.size_out(x.size)])?;
+                conv.forward(&self.context, &x, &y)?;
+                x = y;
+            }
+            self.flatten
+                .forward(&self.context, &x, POOLED, &rows, image)?;
         }
-        let mut rows = self.flatten.forward(&self.context, &x, POOLED)?;
         for (index, linear) in self.linears.iter().enumerate() {
             rows = linear.forward(
                 &self.context,

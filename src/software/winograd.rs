@@ -34,6 +34,7 @@ const INPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
         "winograd4.input",
         concat!(
+            include_str!("../../shaders/packed.wgsl"),
             include_str!("../../shaders/winograd4.wgsl"),
             include_str!("../../shaders/winograd_input.wgsl")
         ),
@@ -43,6 +44,7 @@ const INPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
         "winograd6.input",
         concat!(
+            include_str!("../../shaders/packed.wgsl"),
             include_str!("../../shaders/winograd6.wgsl"),
             include_str!("../../shaders/winograd_input.wgsl")
         ),
@@ -52,7 +54,10 @@ const INPUT: [Kernel; 2] = [
 ];
 const PRODUCT: Kernel = Kernel::new::<Params>(
     "winograd.product",
-    include_str!("../../shaders/winograd_product.wgsl"),
+    concat!(
+        include_str!("../../shaders/packed.wgsl"),
+        include_str!("../../shaders/winograd_product.wgsl")
+    ),
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
@@ -60,6 +65,7 @@ const OUTPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
         "winograd4.output",
         concat!(
+            include_str!("../../shaders/packed.wgsl"),
             include_str!("../../shaders/winograd4.wgsl"),
             include_str!("../../shaders/winograd_output.wgsl")
         ),
@@ -69,6 +75,7 @@ const OUTPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
         "winograd6.output",
         concat!(
+            include_str!("../../shaders/packed.wgsl"),
             include_str!("../../shaders/winograd6.wgsl"),
             include_str!("../../shaders/winograd_output.wgsl")
         ),

@@ -57,13 +57,17 @@ impl Plan {
         Ok(())
     }
 
-    /// The images of every step. Epoch `e` (from 0) goes through
-    /// [`Stream::permutation`] of the stream `shuffle <e>`.
+    /// The images of every step. Epoch `e` (from 0) is cut from [`Stream::permutation`] of the stream `shuffle <e>`;
+    /// a step's images are sorted, since their order means nothing and steps of the same ones can share their data.
     pub fn order(&self, images: usize) -> Vec<Vec<usize>> {
         (0..self.epochs)
             .flat_map(|epoch| {
                 let order = Stream::new(self.seed, &format!("shuffle {epoch}")).permutation(images);
-                let batches = order.chunks(self.batch_size).map(<[usize]>::to_vec);
+                let batches = order.chunks(self.batch_size).map(|images| {
+                    let mut images = images.to_vec();
+                    images.sort_unstable();
+                    images
+                });
                 batches.collect::<Vec<_>>()
             })
             .collect()
