@@ -7,8 +7,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> z: array<f32>; // [n, c]
 @group(0) @binding(2) var<storage, read> targets: array<u32>; // indices, or the bits of f32 probabilities
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // forward: row losses [n]; backward: dz [n, c]
-@group(0) @binding(4) var<storage, read> dloss: array<f32>; // [1]; backward only
+@group(0) @binding(3) var<storage, read_write> out: array<f32>; // row losses [n]
+@group(0) @binding(4) var<storage, read_write> dz: array<f32>; // [n, c], of the mean loss
 
 var<workgroup> partial: array<f32, 64>;
 
@@ -61,7 +61,7 @@ fn sum_exp(lane: u32, row: u32, largest: f32) -> f32 {
     return total(lane, sum);
 }
 
-// One workgroup computes the loss of one row.
+// One workgroup computes the loss of one row and its dz = (softmax(z) * sum t - t) / n.
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let row = group.x + group.y * groups.x;
@@ -69,36 +69,24 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
         return;
     }
     let largest = row_max(lane, row);
-    let log_sum = log(sum_exp(lane, row, largest));
+    let sum = sum_exp(lane, row, largest);
+    let log_sum = log(sum);
     var loss = 0.0;
+    var mass = 0.0;
     for (var c = lane; c < params.c; c += 64u) {
         let t = target_of(row, c);
         // Not t * x alone: 0 * inf would make a loss of a diverged logit that no target names.
         loss += select(0.0, t * (log_sum - (z[row * params.c + c] - largest)), t != 0.0);
+        mass += t;
     }
     loss = total(lane, loss);
+    mass = total(lane, mass);
     if lane == 0u {
         out[row] = loss;
     }
-}
-
-// One workgroup computes one row of dz = (softmax(z) * sum t - t) * dloss / n.
-@compute @workgroup_size(64)
-fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let row = group.x + group.y * groups.x;
-    if row >= params.n {
-        return;
-    }
-    let largest = row_max(lane, row);
-    let sum = sum_exp(lane, row, largest);
-    var mass = 0.0;
-    for (var c = lane; c < params.c; c += 64u) {
-        mass += target_of(row, c);
-    }
-    mass = total(lane, mass);
-    let scale = dloss[0] / f32(params.n);
+    let scale = 1.0 / f32(params.n);
     for (var c = lane; c < params.c; c += 64u) {
         let i = row * params.c + c;
-        out[i] = (exp(z[i] - largest) / sum * mass - target_of(row, c)) * scale;
+        dz[i] = (exp(z[i] - largest) / sum * mass - target_of(row, c)) * scale;
     }
 }

@@ -38,6 +38,19 @@ pub trait Backward {
     /// # Errors
     /// What the device reported.
     fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>>;
+
+    /// The same for an output `y` of one element whose gradient is 1, as a loss has. For rules that know the answer.
+    ///
+    /// # Errors
+    /// What the device reported.
+    fn backward_of_one(
+        self: Box<Self>,
+        y: &Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Gradient>>> {
+        let one = Tensor::from_slice(y.gpu(), y.shape().clone(), &[1.0])?;
+        self.backward(&one, wanted)
+    }
 }
 
 struct Node {
@@ -109,7 +122,7 @@ impl Tape {
     /// # Errors
     /// [`Error::Shape`] where `loss` has more than one element, [`Error::Usage`] where nothing that it
     /// was computed from is tracked, and what the device reported.
-    pub fn backward(self, loss: &Var) -> Result<Gradients> {
+    pub fn backward(mut self, loss: &Var) -> Result<Gradients> {
         if loss.tensor.shape().len() != 1 {
             return Err(Error::shape(
                 "backward",
@@ -117,15 +130,31 @@ impl Tape {
                 loss.tensor.shape().to_string(),
             ));
         }
-        let one = Tensor::from_slice(loss.tensor.gpu(), loss.tensor.shape().clone(), &[1.0])?;
-        self.backward_from(loss, one)
+        let last = tracked(loss)?;
+        self.nodes.truncate(last + 1);
+        let mut gradients: Vec<Option<Gradient>> = vec![None; last + 1];
+        if let Some(Node { parents, rule }) = self.nodes.pop() {
+            let wanted: Vec<bool> = parents.iter().map(Option::is_some).collect();
+            match rule {
+                Some(rule) => {
+                    let fresh = rule.backward_of_one(&loss.tensor, &wanted)?;
+                    hand_down(&mut gradients, &parents, fresh)?;
+                }
+                None => {
+                    let shape = loss.tensor.shape().clone();
+                    let one = Tensor::from_slice(loss.tensor.gpu(), shape, &[1.0])?;
+                    gradients[last] = Some(one.into());
+                }
+            }
+        }
+        self.walk(gradients)
     }
 
     /// The gradients of the sum of `output * upstream` with respect to every leaf.
     ///
     /// # Errors
     /// [`Error::Shape`] where the shapes differ, otherwise as [`Tape::backward`].
-    pub fn backward_from(mut self, output: &Var, upstream: Tensor) -> Result<Gradients> {
+    pub fn backward_from(self, output: &Var, upstream: Tensor) -> Result<Gradients> {
         if output.tensor.shape() != upstream.shape() {
             return Err(Error::shapes(
                 "backward",
@@ -134,13 +163,14 @@ impl Tape {
                 upstream.shape(),
             ));
         }
-        let Some(last) = output.node else {
-            return Err(Error::Usage(
-                "backward: nothing in this computation is tracked; make a parameter with Tape::leaf".into(),
-            ));
-        };
+        let last = tracked(output)?;
         let mut gradients: Vec<Option<Gradient>> = vec![None; self.nodes.len()];
         gradients[last] = Some(upstream.into());
+        self.walk(gradients)
+    }
+
+    /// Pops the nodes from the end and hands their gradients down.
+    fn walk(mut self, mut gradients: Vec<Option<Gradient>>) -> Result<Gradients> {
         while let Some(node) = self.nodes.pop() {
             let (Some(rule), Some(dy)) = (node.rule, gradients[self.nodes.len()].as_ref()) else {
                 continue;
@@ -148,17 +178,36 @@ impl Tape {
             let wanted: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
             let fresh = rule.backward(&dy.dense()?, &wanted)?;
             gradients[self.nodes.len()] = None;
-            for (parent, gradient) in node.parents.iter().zip(fresh) {
-                if let (Some(parent), Some(gradient)) = (*parent, gradient) {
-                    gradients[parent] = Some(match gradients[parent].take() {
-                        None => gradient,
-                        Some(sum) => sum.dense()?.plus(&gradient.dense()?)?.into(),
-                    });
-                }
-            }
+            hand_down(&mut gradients, &node.parents, fresh)?;
         }
         Ok(Gradients(gradients))
     }
+}
+
+fn tracked(output: &Var) -> Result<usize> {
+    output.node.ok_or_else(|| {
+        Error::Usage(
+            "backward: nothing in this computation is tracked; make a parameter with Tape::leaf"
+                .into(),
+        )
+    })
+}
+
+/// Adds the gradients of a node's parents to what they have.
+fn hand_down(
+    gradients: &mut [Option<Gradient>],
+    parents: &[Option<usize>],
+    fresh: Vec<Option<Gradient>>,
+) -> Result<()> {
+    for (parent, gradient) in parents.iter().zip(fresh) {
+        if let (Some(parent), Some(gradient)) = (*parent, gradient) {
+            gradients[parent] = Some(match gradients[parent].take() {
+                None => gradient,
+                Some(sum) => sum.dense()?.plus(&gradient.dense()?)?.into(),
+            });
+        }
+    }
+    Ok(())
 }
 
 impl Gradients {

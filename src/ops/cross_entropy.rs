@@ -1,12 +1,10 @@
 //! `cross_entropy`: softmax and negative log-likelihood in one, the mean over the batch (PyTorch's
 //! `nn.CrossEntropyLoss`), for class indices or probabilities.
 
-use std::sync::Arc;
-
 use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::Access::{Read, Write};
-use crate::gpu::{Buffer, Kernel};
+use crate::gpu::Kernel;
 use crate::ops::{check_trips, sum};
 use crate::selftest::{Case, Input};
 use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
@@ -24,17 +22,11 @@ static FORWARD: Kernel = Kernel::new::<Params>(
     "cross_entropy.forward",
     SOURCE,
     "forward",
-    &[Read, Read, Write],
-);
-static BACKWARD: Kernel = Kernel::new::<Params>(
-    "cross_entropy.backward",
-    SOURCE,
-    "backward",
-    &[Read, Read, Write, Read],
+    &[Read, Read, Write, Write],
 );
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    vec![&FORWARD, &BACKWARD]
+    vec![&FORWARD]
 }
 
 /// What the logits should say.
@@ -56,19 +48,15 @@ pub fn cross_entropy(tape: &mut Tape, logits: &Var, targets: Targets) -> Result<
     let z = &logits.tensor;
     let (params, words) = plan(z.shape(), targets)?;
     check_trips(z.gpu(), op, params.c as usize)?;
-    let uploaded = z.gpu().alloc(size_of_val(words) as u64)?;
-    z.gpu().write(&uploaded, 0, bytemuck::cast_slice(words))?;
-    let targets = Arc::new(uploaded);
+    let targets = z.gpu().alloc(size_of_val(words) as u64)?;
+    z.gpu().write(&targets, 0, bytemuck::cast_slice(words))?;
     let rows = Tensor::empty(z.gpu(), [params.n as usize])?;
-    let bindings = [z.buffer(op)?, &*targets, rows.buffer(op)?];
+    let dz = Tensor::empty(z.gpu(), z.shape().clone())?;
+    let bindings = [z.buffer(op)?, &targets, rows.buffer(op)?, dz.buffer(op)?];
     z.gpu()
         .run(&FORWARD, &params, &bindings, params.n as usize)?;
     let loss = sum::forward(&rows, 1.0 / params.n as f32)?;
-    Ok(tape.record(loss, &[logits], || Rule {
-        params,
-        logits: z.clone(),
-        targets,
-    }))
+    Ok(tape.record(loss, &[logits], || Rule { dz }))
 }
 
 fn plan<'a>(z: &Shape, targets: Targets<'a>) -> Result<(Params, &'a [u32])> {
@@ -97,24 +85,23 @@ fn plan<'a>(z: &Shape, targets: Targets<'a>) -> Result<(Params, &'a [u32])> {
 }
 
 struct Rule {
-    params: Params,
-    logits: Tensor,
-    targets: Arc<Buffer>,
+    /// The gradient of the loss itself, which came with it.
+    dz: Tensor,
 }
 
 impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
-        let op = "cross_entropy";
-        let dz = Tensor::empty(dy.gpu(), self.logits.shape().clone())?;
-        let bindings = [
-            self.logits.buffer(op)?,
-            &*self.targets,
-            dz.buffer(op)?,
-            dy.buffer(op)?,
-        ];
-        dy.gpu()
-            .run(&BACKWARD, &self.params, &bindings, self.params.n as usize)?;
-        Ok(vec![Some(dz.into())])
+        let (shape, n) = (self.dz.shape().clone(), self.dz.shape().len());
+        let scaled = Gradient::Outer {
+            left: dy.reshaped([1, 1]),
+            right: self.dz.reshaped([1, n]),
+            alpha: 1.0,
+        };
+        Ok(vec![Some(scaled.dense()?.reshaped(shape).into())])
+    }
+
+    fn backward_of_one(self: Box<Self>, _: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
+        Ok(vec![Some(self.dz.into())])
     }
 }
 
