@@ -48,7 +48,8 @@ fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
     let source = kernel.wgsl().expect("it unrolls");
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+    let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_INT64;
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
