@@ -34,3 +34,9 @@ fn transform_output(m: array<vec4f, 6>) -> array<vec4f, 4> {
         dif1 + 8.0 * dif2 + m[5],
     );
 }
+
+// The weights' transform of the middle tap of three.
+fn transform_middle(i: u32) -> f32 {
+    var middle = array<f32, 6>(0.0, -1.0 / 6.0, 1.0 / 6.0, 1.0 / 12.0, -1.0 / 12.0, 0.0);
+    return middle[i];
+}

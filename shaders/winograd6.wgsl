@@ -41,3 +41,9 @@ fn transform_output(m: array<vec4f, 8>) -> array<vec4f, 6> {
         dif1 + 32.0 * dif2 + 0.03125 * dif3 + m[7],
     );
 }
+
+// The weights' transform of the middle tap of three.
+fn transform_middle(i: u32) -> f32 {
+    var middle = array<f32, 8>(0.0, -2.0 / 9.0, 2.0 / 9.0, 1.0 / 45.0, -1.0 / 45.0, 16.0 / 45.0, -16.0 / 45.0, 0.0);
+    return middle[i];
+}

@@ -12,8 +12,10 @@ struct Params {
     size_out: u32, // side of the result, after the pool where there is one
     zero: u32, // 0, not known to the compiler
     floor: f32, // 0 for ReLU, else the lowest f32
+    channel_quads: u32, // of the result
     width: u32, // tiles of a block
     pitch: u32, // texels from one row of the result to the next
+    quad: u32, // of the result, for the first quad of x
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
@@ -50,7 +52,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
             half[i * A + j] = t[i];
         }
     }
-    let to = quad * params.width + local % params.width + local / params.width * params.pitch;
+    let to = (quad + params.quad) * params.width + local % params.width + local / params.width * params.pitch;
     // unroll
     for (var i = 0u; i < A; i++) {
         var line: array<vec4f, A>;

@@ -1,5 +1,5 @@
 // Winograd's output transform with bias, ReLU and, where POOL, the 2x2 max-pool. Follows a header with LANES and POOL,
-// and winograd4.wgsl or winograd6.wgsl.
+// winograd4.wgsl or winograd6.wgsl, packed.wgsl, and winograd_mask.wgsl or winograd_no_mask.wgsl.
 struct Params {
     first: u32,
     tiles: u32,
@@ -12,8 +12,10 @@ struct Params {
     size_out: u32,
     zero: u32,
     floor: f32,
+    channel_quads: u32,
     width: u32,
     pitch: u32,
+    quad: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var m: texture_storage_2d<rgba32float, read>; // texel (tile, position * out_quads + quad)
@@ -21,6 +23,20 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 
 const HALF: u32 = M / 2;
+
+// Whether the value at (row, column) of a 2x2 window is its largest, the first of equal ones, as PyTorch takes it.
+fn first_largest(row: u32, column: u32, a: vec4f, b: vec4f, c: vec4f, d: vec4f) -> vec4<bool> {
+    if row == 0u && column == 0u {
+        return (a >= b) & (a >= c) & (a >= d);
+    }
+    if row == 0u {
+        return (b > a) & (b >= c) & (b >= d);
+    }
+    if column == 0u {
+        return (c > a) & (c > b) & (c >= d);
+    }
+    return (d > a) & (d > b) & (d > c);
+}
 
 // One workgroup finishes one quad of channels of LANES tiles.
 @compute @workgroup_size(LANES)
@@ -66,6 +82,26 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     let origin = corner.x + corner.y * params.pitch;
     if tile >= params.tiles {
         return;
+    }
+    if MASK {
+        let mask_row = (image * params.channel_quads + quad) * params.size + ty * M;
+        // unroll
+        for (var i = 0u; i < M; i++) {
+            var bits = 0u;
+            // unroll
+            for (var j = 0u; j < M; j++) {
+                var through = result[i * M + j] > vec4f(0.0);
+                if POOL {
+                    through = through & first_largest(i % 2u, j % 2u, result[(i & ~1u) * M + (j & ~1u)], result[(i & ~1u) * M + (j | 1u)], result[(i | 1u) * M + (j & ~1u)], result[(i | 1u) * M + (j | 1u)]);
+                    through = through & vec4<bool>(all(vec2u(tx * M + j, ty * M + i) / 2u < vec2u(params.size_out)));
+                }
+                let four = select(vec4u(0u), vec4u(1u, 2u, 4u, 8u), through);
+                bits |= (four.x | four.y | four.z | four.w) << (j * 4u);
+            }
+            if ty * M + i < params.size {
+                keep((mask_row + i) * params.tiles_w + tx, bits);
+            }
+        }
     }
     if POOL {
         // unroll

@@ -17,8 +17,10 @@ struct Params {
     size_out: u32,
     zero: u32,
     floor: f32,
+    channel_quads: u32,
     width: u32,
     pitch: u32,
+    quad: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var v: texture_storage_2d<rgba32float, read>; // texel (quad * WIDTH + tile % WIDTH, position * blocks + tile / WIDTH)

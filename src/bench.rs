@@ -11,11 +11,11 @@ use serde::Serialize;
 use crate::data::{ImageStore, Transform};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::{Gpu, Kernel};
-use crate::nn::lora::{Init, Lora};
-use crate::nn::{Arch, Frozen, Source};
+use crate::nn::lora::Init;
+use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
 use crate::ops::{self, Conv2d, Transpose};
 use crate::random::Stream;
-use crate::train::{FrozenLogits, Plan, Room, train};
+use crate::train::{Plan, Prefix, Room, train};
 use crate::{Result, Tape, Tensor, Var};
 
 /// Least repetitions of a measurement.
@@ -222,7 +222,7 @@ pub fn ops(gpu: &Gpu, peak: Peak) -> Result<Vec<OpTime>> {
 ///
 /// # Errors
 /// What the device reported.
-pub fn forward(base: &Frozen, side: usize, batches: &[usize]) -> Result<Vec<ForwardTime>> {
+pub fn forward(base: &Vgg, side: usize, batches: &[usize]) -> Result<Vec<ForwardTime>> {
     let times = batches.iter().map(|&batch| {
         let mut pixels = vec![0.0; batch * 3 * side * side];
         Stream::new(0, "pixels").fill_normal(0, 1.0, &mut pixels);
@@ -240,32 +240,32 @@ pub fn forward(base: &Frozen, side: usize, batches: &[usize]) -> Result<Vec<Forw
 
 /// Trains the tutorial's adapter on `paths` for `epochs`, and says how long a step took.
 fn steps(
-    base: &Frozen,
+    base: &Vgg,
     images: &std::sync::Arc<ImageStore>,
     epochs: usize,
     cached: bool,
 ) -> Result<[f64; 2]> {
     let side = images.transform().size;
-    let arch = base.arch();
-    let mut frozen = FrozenLogits::new(base, images, cached.then(|| Room::of(1 << 30)));
+    let choice = Choice {
+        targets: vec!["pixels".into()],
+        rank: 10,
+        alpha: None,
+        ranks: Vec::new(),
+        alphas: Vec::new(),
+    };
+    let targets = choice.resolve(base.arch(), side)?;
+    let adapter = Adapter::new(base.gpu(), &targets, false, |_| Init::Tutorial, 0)?;
+    let room = cached.then(|| Room::of(1 << 30));
+    let mut frozen = Prefix::new(base.clone(), &adapter, images, room);
     let start = Instant::now();
     if cached {
         frozen.fill(images, |_| Ok(()))?;
     }
     let filled = start.elapsed().as_secs_f64();
-    let lora = Lora::new(
-        base.gpu(),
-        [3 * side * side, arch.classes],
-        10,
-        10.0,
-        Init::Tutorial,
-        0,
-    )?;
     let plan = Plan {
         epochs,
         batch_size: images.len(),
-        lr: 1e-3,
-        seed: 0,
+        ..Plan::default()
     };
     let labels = vec![1; images.len()];
     let start = Instant::now();
@@ -273,7 +273,7 @@ fn steps(
         &mut frozen,
         images,
         &labels,
-        lora,
+        adapter,
         plan,
         &AtomicBool::new(false),
         |_| Ok(()),
@@ -298,7 +298,7 @@ fn store(paths: &[std::path::PathBuf], side: usize) -> Result<std::sync::Arc<Ima
 ///
 /// # Errors
 /// What the device or an image file reported.
-pub fn step(base: &Frozen, paths: &[std::path::PathBuf], side: usize) -> Result<Vec<StepTime>> {
+pub fn step(base: &Vgg, paths: &[std::path::PathBuf], side: usize) -> Result<Vec<StepTime>> {
     let images = store(paths, side)?;
     let mut times = Vec::new();
     for (cached, epochs) in [(true, 100), (false, 5)] {
@@ -326,7 +326,7 @@ pub fn job(
     side: usize,
 ) -> Result<JobTime> {
     let start = Instant::now();
-    let base = Frozen::load(gpu, arch, source, |_| {})?;
+    let base = Vgg::load(gpu, arch, source, &Loading::default(), |_| {})?;
     let load = start.elapsed().as_secs_f64();
     let [frozen, train] = steps(&base, &store(paths, side)?, 20, true)?;
     Ok(JobTime {

@@ -95,6 +95,8 @@ pub struct Case {
     forward: Box<Forward>,
     reference: Box<Reference>,
     differentiable: bool,
+    /// Whether it is for the software family's devices alone.
+    software: bool,
 }
 
 /// How a case went.
@@ -141,6 +143,7 @@ impl Case {
             forward: Box::new(forward),
             reference: Box::new(reference),
             differentiable: true,
+            software: false,
         }
     }
 
@@ -148,6 +151,17 @@ impl Case {
     pub fn forward_only(mut self) -> Self {
         self.differentiable = false;
         self
+    }
+
+    /// The same for kernels of the software family, which other devices do not run.
+    pub(crate) fn on_software(mut self) -> Self {
+        self.software = true;
+        self
+    }
+
+    /// Whether `gpu` runs what the case is about.
+    pub fn suits(&self, gpu: &Gpu) -> bool {
+        !self.software || crate::software::suits(gpu)
     }
 
     /// Runs the case on a device opened with [`GpuOptions::guard`].

@@ -2,12 +2,15 @@
 //!
 //! A tensor larger than one binding is split along its first dimension into parts of whole rows;
 //! only ops that say so take such a tensor (the weight of [`crate::ops::linear`]), others report it.
+//!
+//! Between the convolutions of the software family a tensor is in planes (see [`crate::software`]): only that family's
+//! own kernels take it.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::gpu::{Buffer, Gpu, Readback};
-use crate::{Error, Result, Shape};
+use crate::gpu::{Buffer, Gpu, Readback, Recycled, Texture};
+use crate::{Error, Result, Shape, software};
 
 /// Elements filled at a time by [`Tensor::from_fn`].
 const FILL: usize = 8 << 20;
@@ -19,6 +22,8 @@ pub struct Tensor {
     shape: Shape,
     parts: Arc<[Buffer]>,
     rows_per_part: usize,
+    /// The data instead of `parts`.
+    planes: Option<Arc<Recycled>>,
 }
 
 impl Tensor {
@@ -53,7 +58,37 @@ impl Tensor {
             shape,
             parts,
             rows_per_part,
+            planes: None,
         })
+    }
+
+    /// Planes of `size` x `size`, contents undefined, with a border of zeros: [N, C, size, size].
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where the images do not fit a texture.
+    pub(crate) fn planes(gpu: &Gpu, [n, channels, size]: [usize; 3]) -> Result<Self> {
+        let padded = size + 2;
+        let texels = [n * padded, channels.div_ceil(4) * padded];
+        let least = gpu.limits().max_storage_buffer_binding_size;
+        if (texels[0] * texels[1] * 16) as u64 > least {
+            return Err(Error::Memory(format!(
+                "{n} images of {channels} channels of {size} x {size} do not fit this device's bindings of {} MiB: \
+                 lower the batch or image size",
+                least >> 20
+            )));
+        }
+        Ok(Tensor {
+            gpu: gpu.clone(),
+            shape: [n, channels, size, size].into(),
+            parts: Arc::new([]),
+            rows_per_part: n,
+            planes: Some(Arc::new(gpu.planes(texels, padded)?)),
+        })
+    }
+
+    /// The texture of a tensor in planes.
+    pub(crate) fn texture(&self) -> Option<&Texture> {
+        self.planes.as_deref().map(|recycled| &**recycled)
     }
 
     /// A tensor with the given elements.
@@ -136,6 +171,7 @@ impl Tensor {
             rows_per_part: shape[0],
             shape,
             parts: self.parts.clone(),
+            planes: None,
         }
     }
 
@@ -143,6 +179,11 @@ impl Tensor {
     pub(crate) fn buffer(&self, op: &'static str) -> Result<&Buffer> {
         match &*self.parts {
             [one] => Ok(one),
+            [] => Err(Error::shape(
+                op,
+                "a tensor in rows",
+                format!("{} in planes", self.shape),
+            )),
             _ => Err(Error::Memory(format!(
                 "{op}: a tensor {} has {} MiB and this device binds {} MiB: lower the batch or image size",
                 self.shape,
@@ -152,13 +193,28 @@ impl Tensor {
         }
     }
 
-    /// The lanes of the device's subgroups where this tensor's memory is an image too: on software devices, for large
-    /// tensors of one part.
+    /// The lanes of the device's subgroups where this tensor's memory is an image too: on software devices, for all but
+    /// small tensors.
     pub(crate) fn image_lanes(&self) -> Option<usize> {
-        match &*self.parts {
-            [one] if one.is_image() => Some(self.gpu.info().subgroup[0] as usize),
-            _ => None,
+        let images = !self.parts.is_empty() && self.parts.iter().all(Buffer::is_image);
+        images.then_some(self.gpu.info().subgroup[0] as usize)
+    }
+
+    /// Some rows along the first dimension: itself where they are all, else a copy.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Result<Self> {
+        if rows == (0..self.shape[0]) {
+            return Ok(self.clone());
         }
+        let mut dims = self.shape.dims().to_vec();
+        dims[0] = rows.len();
+        let some = Tensor::empty(&self.gpu, dims)?;
+        let (from, to) = (self.buffer("rows")?, some.buffer("rows")?);
+        let offset = (rows.start * self.shape.row_len() * 4) as u64;
+        self.gpu.copy(from, offset, to, 0, to.bytes);
+        Ok(some)
     }
 
     /// The parts with the rows that each holds.
@@ -174,6 +230,9 @@ impl Tensor {
     /// # Errors
     /// What the device reported.
     pub fn to_vec(&self) -> Result<Vec<f32>> {
+        if self.planes.is_some() {
+            return software::rows(self)?.to_vec();
+        }
         let mut data = Vec::with_capacity(self.shape.len());
         for part in self.parts.iter() {
             data.extend(self.gpu.read(part)?.wait()?);

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use goldfish::formats::{Tensors, adapter, write_atomic};
-use goldfish::nn::Vgg;
-use goldfish::nn::lora::{Init, Lora};
+use goldfish::formats::{Tensors, adapter as files, write_atomic};
+use goldfish::nn::lora::Init;
 use goldfish::nn::vgg::{Arch, VGG19_TINY};
+use goldfish::nn::{Adapter, Loading, Vgg};
 use goldfish::random::Stream;
 use libtest_mimic::Trial;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-use crate::support::{gpu, gpu_trial, trial};
+use crate::support::{adapter, gpu, gpu_trial, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -93,7 +93,11 @@ fn store(path: &Path, tensors: &Stored, dtype: Dtype) {
 fn load(path: &Path) -> Result<Vec<f32>, String> {
     let load = || {
         let file = Tensors::open(path)?;
-        let vgg = Vgg::load(&gpu(), VGG19_TINY, &file.source(VGG19_TINY)?, |_| {})?;
+        let how = Loading {
+            portable: true,
+            ..Loading::default()
+        };
+        let vgg = Vgg::load(&gpu(), VGG19_TINY, &file.source(VGG19_TINY)?, &how, |_| {})?;
         vgg.parameters()["classifier.0.weight"].to_vec()
     };
     load().map_err(|e: goldfish::Error| e.to_string())
@@ -213,27 +217,39 @@ fn nan_weights() {
     );
 }
 
-fn lora() -> Lora {
-    let mut lora = Lora::new(&gpu(), [3072, 1000], 4, 6.0, Init::Tutorial, 9).expect("an adapter");
-    lora.b = crate::support::normal(&gpu(), 9, "b", &[1000, 4], 1.0);
-    lora
+/// An adapter of `targets` with random B.
+fn trained(targets: &str) -> Adapter {
+    let mut adapter = adapter(&gpu(), VGG19_TINY, 32, targets, [4, 6], (Init::Tutorial, 9));
+    for (_, lora) in &mut adapter.0 {
+        lora.b = crate::support::normal(&gpu(), 9, "b", lora.b.shape().dims(), 1.0);
+    }
+    adapter
 }
 
 fn adapter_round_trip() {
     let folder = tempfile::tempdir().expect("a folder");
-    let before = lora();
-    let (path, bytes) = adapter::save(folder.path(), &before, "vgg19").expect("it is written");
-    assert_eq!(fs::metadata(path).expect("the file").len(), bytes);
-    let after = adapter::load(&gpu(), folder.path(), [3072, 1000]).expect("it is read");
-    assert_eq!(after.a.to_vec().expect("A"), before.a.to_vec().expect("A"));
-    assert_eq!(after.b.to_vec().expect("B"), before.b.to_vec().expect("B"));
-    assert_eq!((after.rank(), after.scale()), (4, 1.5));
+    for targets in ["pixels", "pixels,features.0,classifier", "all"] {
+        let mut before = trained(targets);
+        if let Some((_, lora)) = before.0.last_mut() {
+            (lora.alpha, lora.rslora) = (2.5, false);
+        }
+        let (path, bytes) = files::save(folder.path(), &before, "vgg19").expect("it is written");
+        assert_eq!(fs::metadata(path).expect("the file").len(), bytes);
+        let after = files::load(&gpu(), folder.path(), VGG19_TINY, 32).expect("it is read");
+        assert_eq!(after.0.len(), before.0.len());
+        for ((module, before), (name, after)) in before.0.iter().zip(&after.0) {
+            assert_eq!(module, name);
+            assert_eq!(after.a.to_vec().expect("A"), before.a.to_vec().expect("A"));
+            assert_eq!(after.b.to_vec().expect("B"), before.b.to_vec().expect("B"));
+            assert_eq!(after.scale(), before.scale(), "{module}");
+        }
+    }
 }
 
 fn adapter_layout() {
     let folder = tempfile::tempdir().expect("a folder");
-    adapter::save(folder.path(), &lora(), "vgg19").expect("it is written");
-    let bytes = fs::read(folder.path().join(adapter::MODEL)).expect("the file");
+    files::save(folder.path(), &trained("pixels"), "vgg19").expect("it is written");
+    let bytes = fs::read(folder.path().join(files::MODEL)).expect("the file");
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("a header");
     assert_eq!(
         header
@@ -251,7 +267,7 @@ fn adapter_layout() {
     assert_eq!(shapes.len(), 2);
     assert_eq!(shapes["base_model.model.pixels.lora_A.weight"], [4, 3072]);
     assert_eq!(shapes["base_model.model.pixels.lora_B.weight"], [1000, 4]);
-    let text = fs::read_to_string(folder.path().join(adapter::CONFIG)).expect("the settings");
+    let text = fs::read_to_string(folder.path().join(files::CONFIG)).expect("the settings");
     let config: Value = serde_json::from_str(&text).expect("JSON");
     for (key, value) in [
         ("peft_type", json!("LORA")),
@@ -265,23 +281,22 @@ fn adapter_layout() {
 
 fn wrong_adapters() {
     let folder = tempfile::tempdir().expect("a folder");
-    adapter::save(folder.path(), &lora(), "vgg19").expect("it is written");
-    let says = |sizes| {
-        let loaded = adapter::load(&gpu(), folder.path(), sizes);
+    files::save(folder.path(), &trained("pixels"), "vgg19").expect("it is written");
+    let says = |side: usize| {
+        let loaded = files::load(&gpu(), folder.path(), VGG19_TINY, side);
         loaded.map(|_| ()).expect_err("it does not fit").to_string()
     };
-    let error = says([150_528, 1000]);
+    let error = says(224);
     assert!(
         error.contains("lora_A.weight has shape [4, 3072] and should have [4, 150528]"),
         "{error}"
     );
-    let config = folder.path().join(adapter::CONFIG);
+    let config = folder.path().join(files::CONFIG);
     let text = fs::read_to_string(&config).expect("the settings");
     let good: Value = serde_json::from_str(&text).expect("JSON");
     for (key, value, part) in [
         ("peft_type", json!("IA3"), "peft_type"),
         ("use_dora", json!(true), "use_dora"),
-        ("use_rslora", json!(true), "use_rslora"),
         ("bias", json!("all"), "bias"),
         (
             "modules_to_save",
@@ -290,19 +305,20 @@ fn wrong_adapters() {
         ),
         ("target_modules", json!(["features.0"]), "target_modules"),
         ("r", json!(0), "r must be"),
-        ("r", json!(u64::MAX), "does not fit"),
+        ("r", json!(1001), "does not fit"),
+        ("r", json!(u64::MAX), "r must be"),
         ("lora_alpha", json!("much"), "lora_alpha"),
     ] {
         let mut bad = good.clone();
         bad[key] = value;
         fs::write(&config, bad.to_string()).expect("the settings");
-        let error = says([3072, 1000]);
+        let error = says(32);
         assert!(
-            error.contains(part) && error.contains(adapter::CONFIG),
+            error.contains(part) && error.contains(files::CONFIG),
             "{error}"
         );
     }
     fs::write(&config, "{").expect("the settings");
-    assert!(says([3072, 1000]).contains("not a JSON object"));
+    assert!(says(32).contains("not a JSON object"));
     assert!(Arch::named("resnet").is_err());
 }

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use goldfish::data::{ImageStore, Transform};
-use goldfish::nn::lora::{Init, Lora};
-use goldfish::nn::vgg::{Arch, VGG19, VGG19_TINY, Vgg};
-use goldfish::nn::{Frozen, Source};
+use goldfish::nn::lora::{Init, Lora, PIXELS};
+use goldfish::nn::vgg::{Arch, VGG19, VGG19_TINY};
+use goldfish::nn::{Adapter, Loading, Source, Vgg};
 use goldfish::ops::{self, Targets};
 use goldfish::optim::Adam;
 use goldfish::predict::top;
 use goldfish::random::Stream;
-use goldfish::train::{FrozenLogits, Plan, Room, train};
+use goldfish::train::{Plan, Prefix, Room, train};
 use goldfish::{Gpu, Gradient, Tape, Var};
 use libtest_mimic::Trial;
 
-use crate::support::{error, fixture, gpu, gpu_trial, illustrations, normal};
+use crate::support::{adapter, error, fixture, gpu, gpu_trial, illustrations, network, normal};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -31,6 +31,10 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial(
             "parity::the_portable_kernels_have_torchvisions_logits_too",
             portable,
+        ),
+        gpu_trial(
+            "parity::a_narrow_vgg19_with_every_layer_adapted_has_pefts_gradients_and_losses",
+            adapted_gradients,
         ),
         gpu_trial("parity::both_families_agree_at_any_size", families_agree),
         gpu_trial(
@@ -58,7 +62,7 @@ fn narrow(gpu: &Gpu) -> Vgg {
         let tensor = normal(gpu, 1, &name, shape.dims(), (2.0 / fan_in as f64).sqrt());
         (name, tensor)
     });
-    Vgg::new(NARROW, parameters.collect()).expect("the parameters fit")
+    Vgg::new(NARROW, &parameters.collect()).expect("the parameters fit")
 }
 
 fn narrow_gradients() {
@@ -100,32 +104,40 @@ fn adam_losses() {
     let base = narrow(&gpu)
         .forward(&mut Tape::new(), &images)
         .expect("logits");
-    let mut lora = Lora {
-        a: normal(&gpu, 1, "a", &[3, 6144], 0.02),
-        b: normal(&gpu, 1, "b", &[10, 3], 0.5),
-        alpha: 1.5,
-    };
+    let mut lora = Adapter(vec![(
+        PIXELS.into(),
+        Lora {
+            a: normal(&gpu, 1, "a", &[3, 6144], 0.02),
+            b: normal(&gpu, 1, "b", &[10, 3], 0.5),
+            alpha: 1.5,
+            rslora: false,
+        },
+    )]);
     let mut adam = Adam::new(1e-3);
     let mut losses = Vec::new();
     for step in 0..10 {
         let mut tape = Tape::new();
-        let (a, b) = (tape.leaf(&lora.a), tape.leaf(&lora.b));
-        let branch = lora.forward(&mut tape, &images, &a, &b).expect("a branch");
+        let (tracked, leaves) = lora.track(&mut tape);
+        let branch = tracked.branch(&mut tape, &images).expect("a branch");
+        let branch = branch.expect("pixels are adapted");
         let logits = ops::add(&mut tape, &base, &branch).expect("logits");
         let loss =
             ops::cross_entropy(&mut tape, &logits, Targets::Classes(&LABELS)).expect("a loss");
         losses.extend(loss.tensor.to_vec().expect("a loss"));
         let gradients = tape.backward(&loss).expect("gradients");
-        let gradients = [&a, &b].map(|v| gradients.of(v).expect("tracked").clone());
+        let gradients: Vec<Gradient> = leaves
+            .iter()
+            .map(|v| gradients.of(v).expect("tracked").clone())
+            .collect();
         if step == 0 {
             for (gradient, name) in gradients.iter().zip(["grad.a", "grad.b"]) {
                 let error = error(&numbers(gradient), &expected[name]);
                 assert!(error < 1e-5, "{name}: {error:.1e}");
             }
         }
-        let mut parameters = [lora.a, lora.b];
-        adam.step(&mut parameters, &gradients).expect("a step");
-        [lora.a, lora.b] = parameters;
+        let mut factors = lora.factors();
+        adam.step(&mut factors, &gradients).expect("a step");
+        lora = lora.with(&factors);
     }
     // Adam's first steps have the gradient's sign: roundings of tiny gradients grow.
     assert!(error(&losses, &expected["losses"]) < 1e-4, "{losses:?}");
@@ -152,9 +164,9 @@ fn portable() {
     let image = Transform { size: 224 };
     let path = illustrations().join("goldfish/bowl.png");
     let (images, _) = ImageStore::open(&[path], image, false, 0, false, |_| {}).expect("an image");
-    let vgg = Vgg::load(&gpu, VGG19, &Source::Random(7), |_| {}).expect("a network");
+    let vgg = network(&gpu, VGG19, 7, true);
     let pixels = images.batch(&[0]).expect("a batch").pixels;
-    let logits = Frozen::portable(vgg).logits(&pixels, 224).expect("logits");
+    let logits = vgg.logits(&pixels, 224).expect("logits");
     assert!(error(&logits, &expected["logits"][..1000]) < 1e-4);
 }
 
@@ -162,9 +174,7 @@ fn families_agree() {
     let gpu = gpu();
     // Widths that are no multiple of a workgroup's channels, planes that are none of a tile's side.
     for (arch, sides) in [(VGG19_TINY, [32, 45, 97]), (NARROW, [33, 64, 150])] {
-        let fast = Frozen::load(&gpu, arch, &Source::Random(6), |_| {}).expect("a network");
-        let vgg = Vgg::load(&gpu, arch, &Source::Random(6), |_| {}).expect("a network");
-        let portable = Frozen::portable(vgg);
+        let [fast, portable] = [false, true].map(|portable| network(&gpu, arch, 6, portable));
         for side in sides {
             let pixels = noise(2, side);
             let found = fast.logits(&pixels, side).expect("logits");
@@ -178,9 +188,7 @@ fn families_agree() {
 
 fn batches_agree() {
     let gpu = gpu();
-    let vgg = Vgg::load(&gpu, VGG19_TINY, &Source::Random(6), |_| {}).expect("a network");
-    let fast = Frozen::load(&gpu, VGG19_TINY, &Source::Random(6), |_| {}).expect("a network");
-    for base in [fast, Frozen::portable(vgg)] {
+    for base in [false, true].map(|portable| network(&gpu, VGG19_TINY, 6, portable)) {
         // Sizes whose planes, one image's or several images', share dimensions on the way down.
         for (n, side) in [(11, 61), (3, 32), (9, 32)] {
             let pixels = noise(n, side);
@@ -203,8 +211,9 @@ fn full() {
     let transform = Transform { size: 224 };
     let (images, _) =
         ImageStore::open(&paths, transform, false, 1 << 24, false, |_| {}).expect("images");
-    let base = Frozen::load(&gpu, VGG19, &Source::Random(7), |_| {}).expect("a network");
-    let mut frozen = FrozenLogits::new(&base, &images, Some(Room::of(1 << 30)));
+    let start = adapter(&gpu, VGG19, 224, "pixels", [10, 10], (Init::Tutorial, 7));
+    let base = network(&gpu, VGG19, 7, false);
+    let mut frozen = Prefix::new(base, &start, &images, Some(Room::of(1 << 30)));
     frozen.fill(&images, |_| Ok(())).expect("logits");
     let batch = images.batch(&[0, 1, 2, 3]).expect("a batch");
     let logits = frozen.of(&batch).expect("logits").to_vec().expect("logits");
@@ -214,18 +223,17 @@ fn full() {
         let wanted: Vec<f32> = expected.iter().map(|&v| v as f32).collect();
         assert_eq!(top(found, 1)[0].index, top(&wanted, 1)[0].index);
     }
-    let lora = Lora::new(&gpu, [150_528, 1000], 10, 10.0, Init::Tutorial, 7).expect("an adapter");
     let plan = Plan {
         epochs: 20,
         batch_size: 4,
         lr: 5e-5,
-        seed: 0,
+        ..Plan::default()
     };
     let run = train(
         &mut frozen,
         &images,
         &[1; 4],
-        lora,
+        start,
         plan,
         &AtomicBool::new(false),
         |_| Ok(()),
@@ -238,5 +246,78 @@ fn full() {
             error < 1e-3 * expected.abs().max(1.0),
             "step {step}: {found} for {expected}"
         );
+    }
+}
+
+/// Every layer of the narrow network adapted, rank 2, alpha 3, B away from zero: PEFT's logits, loss, the gradient of
+/// every factor, and ten losses of Adam, by both families.
+fn adapted_gradients() {
+    let gpu = gpu();
+    let expected = fixture("lora.safetensors");
+    let images = normal(&gpu, 1, "images", &[3, 3, 64, 64], 1.0);
+    for portable in [true, false] {
+        let mut start = adapter(&gpu, NARROW, 64, "all", [2, 3], (Init::Kaiming, 0));
+        for (module, lora) in &mut start.0 {
+            let (a, b) = (lora.a.shape().clone(), lora.b.shape().clone());
+            let deviation = 1.0 / (a.row_len() as f64).sqrt();
+            lora.a = normal(&gpu, 1, &format!("{module}.a"), a.dims(), deviation);
+            lora.b = normal(&gpu, 1, &format!("{module}.b"), b.dims(), 0.5);
+        }
+        let how = Loading {
+            portable,
+            ranks: start.ranks(),
+            trained: true,
+        };
+        let source = Source::Numbers(Box::new(
+            |name: &str, shape: &[usize], first, out: &mut [f32]| {
+                let fan_in = if shape.len() > 1 {
+                    shape[1..].iter().product()
+                } else {
+                    100
+                };
+                let deviation = (2.0 / fan_in as f64).sqrt();
+                Stream::new(1, name).fill_normal(first, deviation, out);
+            },
+        ));
+        let base = Vgg::load(&gpu, NARROW, &source, &how, |_| {}).expect("a network");
+        let mut adam = Adam::new(1e-3);
+        let mut losses = Vec::new();
+        for step in 0..10 {
+            let mut tape = Tape::new();
+            let (tracked, leaves) = start.track(&mut tape);
+            let logits = base
+                .forward_from(&mut tape, &Var::frozen(&images), 0, &tracked)
+                .expect("logits");
+            let loss =
+                ops::cross_entropy(&mut tape, &logits, Targets::Classes(&LABELS)).expect("a loss");
+            losses.extend(loss.tensor.to_vec().expect("a loss"));
+            let family = base.family();
+            if step == 0 {
+                let found = logits.tensor.to_vec().expect("logits");
+                let error = error(&found, &expected["logits"]);
+                assert!(error < 1e-5, "{family} logits: {error:.1e}");
+            }
+            let gradients = tape.backward(&loss).expect("gradients");
+            let gradients: Vec<Gradient> = leaves
+                .iter()
+                .map(|v| gradients.of(v).expect("tracked").clone())
+                .collect();
+            for (gradient, ((module, _), factor)) in gradients
+                .iter()
+                .zip(start.0.iter().flat_map(|lora| [(lora, "A"), (lora, "B")]))
+            {
+                if step == 0 {
+                    let name = format!("grad.{module}.lora_{factor}");
+                    let error = error(&numbers(gradient), &expected[&name]);
+                    // Winograd's F(6x6) is within 1e-5 a layer; 19 of them lie on the way.
+                    assert!(error < 1e-4, "{family} {name}: {error:.1e}");
+                }
+            }
+            let mut factors = start.factors();
+            adam.step(&mut factors, &gradients).expect("a step");
+            start = start.with(&factors);
+        }
+        let error = error(&losses, &expected["losses"]);
+        assert!(error < 1e-4, "{error:.1e}: {losses:?}");
     }
 }

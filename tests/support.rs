@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use goldfish::nn::lora::Init;
+use goldfish::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
 use goldfish::random::Stream;
 use goldfish::{Gpu, GpuOptions, Tensor};
 use libtest_mimic::Trial;
@@ -41,6 +43,35 @@ pub fn normal(gpu: &Gpu, seed: u64, name: &str, shape: &[usize], deviation: f64)
         stream.fill_normal(first, deviation, out)
     })
     .expect("a tensor")
+}
+
+/// A fresh adapter for `targets` (separated by commas) of `arch` and images of `side`.
+pub fn adapter(
+    gpu: &Gpu,
+    arch: Arch,
+    side: usize,
+    targets: &str,
+    [rank, alpha]: [usize; 2],
+    (init, seed): (Init, u64),
+) -> Adapter {
+    let choice = Choice {
+        targets: targets.split(',').map(str::to_string).collect(),
+        rank,
+        alpha: Some(alpha as f64),
+        ranks: Vec::new(),
+        alphas: Vec::new(),
+    };
+    let targets = choice.resolve(arch, side).expect("targets");
+    Adapter::new(gpu, &targets, false, |_| init, seed).expect("an adapter")
+}
+
+/// A frozen network of seeded random weights, of the portable family or the device's own.
+pub fn network(gpu: &Gpu, arch: Arch, seed: u64, portable: bool) -> Vgg {
+    let how = Loading {
+        portable,
+        ..Loading::default()
+    };
+    Vgg::load(gpu, arch, &Source::Random(seed), &how, |_| {}).expect("a network")
 }
 
 /// A fixture's tensors as f64.

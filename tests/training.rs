@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish::data::{ImageStore, Transform};
-use goldfish::nn::lora::{Init, Lora};
-use goldfish::nn::vgg::{VGG19_TINY, Vgg};
-use goldfish::nn::{Frozen, Source};
-use goldfish::train::{FrozenLogits, Plan, Room, Trained, train};
+use goldfish::nn::lora::Init;
+use goldfish::nn::vgg::VGG19_TINY;
+use goldfish::nn::{Adapter, Loading, Source, Vgg};
+use goldfish::train::{Plan, Prefix, Room, Trained, train};
 use goldfish::{Error, Gpu, GpuOptions, Tensor};
 use libtest_mimic::Trial;
 
-use crate::support::{gpu, gpu_trial, gpu_with, pictures};
+use crate::support::{adapter, gpu, gpu_trial, gpu_with, network, pictures};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -28,6 +28,18 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial(
             "training::a_cached_run_and_an_uncached_one_give_the_same_adapter",
             cache_is_exact,
+        ),
+        gpu_trial(
+            "training::adapted_layers_learn_cached_or_not_checkpointed_or_not_to_the_same_bits",
+            layers_learn,
+        ),
+        gpu_trial(
+            "training::a_batch_in_parts_has_the_gradients_of_the_whole",
+            parts_add_up,
+        ),
+        gpu_trial(
+            "training::dropout_is_reproducible_and_changes_the_run",
+            dropout_is_seeded,
         ),
         gpu_trial(
             "training::live_buffers_are_as_many_at_step_ten_as_at_step_two",
@@ -47,6 +59,8 @@ const PLAN: Plan = Plan {
     batch_size: 3,
     lr: 1e-3,
     seed: 5,
+    dropout: 0.0,
+    checkpoint: false,
 };
 
 /// Seven images of three categories; batches of three leave a last one of one.
@@ -74,25 +88,37 @@ fn images() -> (tempfile::TempDir, Arc<ImageStore>, Vec<u32>) {
     (folder, images, vec![1, 1, 7, 1, 7, 999, 999])
 }
 
-fn lora(gpu: &Gpu, seed: u64) -> Lora {
-    Lora::new(gpu, [3 * SIZE * SIZE, 1000], 5, 5.0, Init::Tutorial, seed).expect("an adapter")
+fn lora(gpu: &Gpu, seed: u64) -> Adapter {
+    adapter(
+        gpu,
+        VGG19_TINY,
+        SIZE,
+        "pixels",
+        [5, 5],
+        (Init::Tutorial, seed),
+    )
 }
 
-fn base(gpu: &Gpu) -> Frozen {
-    Frozen::load(gpu, VGG19_TINY, &Source::Random(2), |_| {}).expect("a network")
+fn base(gpu: &Gpu) -> Vgg {
+    network(gpu, VGG19_TINY, 2, false)
+}
+
+fn keep(cache: bool) -> Option<Room> {
+    cache.then(|| Room::of(1 << 30))
 }
 
 fn run(gpu: &Gpu, plan: Plan, cache: bool, seed: u64) -> Trained {
     let (_folder, images, labels) = images();
-    let base = base(gpu);
-    let mut frozen = FrozenLogits::new(&base, &images, cache.then(|| Room::of(1 << 30)));
+    let start = lora(gpu, seed);
+    let mut prefix = Prefix::new(base(gpu), &start, &images, keep(cache));
+    let stop = AtomicBool::new(false);
     train(
-        &mut frozen,
+        &mut prefix,
         &images,
         &labels,
-        lora(gpu, seed),
+        start,
         plan,
-        &AtomicBool::new(false),
+        &stop,
         |_| Ok(()),
     )
     .expect("a run")
@@ -107,23 +133,23 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
         .collect()
 }
 
-fn adapter_bits(trained: &Trained) -> [Vec<u32>; 2] {
-    [bits(&trained.lora.a), bits(&trained.lora.b)]
+fn adapter_bits(trained: &Trained) -> Vec<Vec<u32>> {
+    trained.adapter.factors().iter().map(bits).collect()
 }
 
 fn learns() {
     let gpu = gpu();
     let (_folder, images, labels) = images();
-    let vgg = Vgg::load(&gpu, VGG19_TINY, &Source::Random(2), |_| {}).expect("a network");
+    let vgg = network(&gpu, VGG19_TINY, 2, true);
     let before: Vec<Vec<u32>> = vgg.parameters().values().map(bits).collect();
-    let base = Frozen::portable(vgg.clone());
-    let mut frozen = FrozenLogits::new(&base, &images, Some(Room::of(1 << 30)));
+    let start = lora(&gpu, 1);
+    let mut frozen = Prefix::new(vgg.clone(), &start, &images, keep(true));
     let plan = Plan { epochs: 12, ..PLAN };
     let trained = train(
         &mut frozen,
         &images,
         &labels,
-        lora(&gpu, 1),
+        start,
         plan,
         &AtomicBool::new(false),
         |_| Ok(()),
@@ -139,7 +165,7 @@ fn learns() {
 
 fn a_moves() {
     let gpu = gpu();
-    let start = bits(&lora(&gpu, 1).a);
+    let start = bits(&lora(&gpu, 1).factors()[0]);
     let steps = |epochs| {
         run(
             &gpu,
@@ -154,12 +180,18 @@ fn a_moves() {
     };
     // B starts at zero, so that A's first gradient is exactly zero.
     let (one, two) = (steps(1), steps(2));
-    assert!(bits(&one.lora.a) == start, "A rests in step 1");
     assert!(
-        bits(&one.lora.b).iter().any(|&b| b != 0),
+        bits(&one.adapter.factors()[0]) == start,
+        "A rests in step 1"
+    );
+    assert!(
+        bits(&one.adapter.factors()[1]).iter().any(|&b| b != 0),
         "B moves in step 1"
     );
-    assert!(bits(&two.lora.a) != start, "A moves in step 2");
+    assert!(
+        bits(&two.adapter.factors()[0]) != start,
+        "A moves in step 2"
+    );
 }
 
 fn reproducible() {
@@ -185,8 +217,8 @@ fn no_leak() {
     // A device of its own: other tests' buffers are not counted.
     let gpu = gpu_with(GpuOptions::default());
     let (_folder, images, labels) = images();
-    let base = base(&gpu);
-    let mut frozen = FrozenLogits::new(&base, &images, Some(Room::of(1 << 30)));
+    let start = lora(&gpu, 1);
+    let mut frozen = Prefix::new(base(&gpu), &start, &images, keep(true));
     let plan = Plan {
         epochs: 12,
         batch_size: 7,
@@ -201,7 +233,7 @@ fn no_leak() {
         &mut frozen,
         &images,
         &labels,
-        lora(&gpu, 1),
+        start,
         plan,
         &AtomicBool::new(false),
         report,
@@ -220,30 +252,22 @@ fn diverges() {
     };
     assert_eq!((step, lr), (trained.losses.len() as u64 + 1, 1e38));
     assert!(trained.losses.iter().all(|l| l.is_finite()));
-    let values = [&trained.lora.a, &trained.lora.b].map(|t| t.to_vec().expect("data"));
+    let factors = trained.adapter.factors();
+    let values: Vec<Vec<f32>> = factors.iter().map(|t| t.to_vec().expect("data")).collect();
     assert!(values.iter().flatten().all(|v| v.is_finite()));
 }
 
 fn stops() {
     let gpu = gpu();
     let (_folder, images, labels) = images();
-    let base = base(&gpu);
-    let mut frozen = FrozenLogits::new(&base, &images, Some(Room::of(1 << 30)));
+    let start = lora(&gpu, 1);
+    let mut frozen = Prefix::new(base(&gpu), &start, &images, keep(true));
     let stop = AtomicBool::new(false);
     let report = |record: goldfish::train::StepRecord| {
         stop.store(record.step == 2, Ordering::Relaxed);
         Ok(())
     };
-    let trained = train(
-        &mut frozen,
-        &images,
-        &labels,
-        lora(&gpu, 1),
-        PLAN,
-        &stop,
-        report,
-    )
-    .expect("a run");
+    let trained = train(&mut frozen, &images, &labels, start, PLAN, &stop, report).expect("a run");
     let Err(Error::Interrupted { step }) = trained.end else {
         panic!("{:?}", trained.end)
     };
@@ -252,4 +276,97 @@ fn stops() {
     // What is kept is the adapter after as many steps of an uninterrupted run: one epoch has three.
     let whole = run(&gpu, PLAN, true, 1);
     assert_eq!(trained.losses, whole.losses[..step as usize]);
+}
+
+/// A run of `targets` on a network of the given family.
+fn run_layers(gpu: &Gpu, targets: &str, plan: Plan, cache: bool, portable: bool) -> Trained {
+    let (_folder, images, labels) = images();
+    let start = adapter(gpu, VGG19_TINY, SIZE, targets, [3, 6], (Init::Kaiming, 4));
+    let how = Loading {
+        portable,
+        ranks: start.ranks(),
+        trained: true,
+    };
+    let base = Vgg::load(gpu, VGG19_TINY, &Source::Random(2), &how, |_| {}).expect("a network");
+    let mut prefix = Prefix::new(base, &start, &images, keep(cache));
+    if cache {
+        prefix.fill(&images, |_| Ok(())).expect("features");
+    }
+    let stop = AtomicBool::new(false);
+    train(
+        &mut prefix,
+        &images,
+        &labels,
+        start,
+        plan,
+        &stop,
+        |_| Ok(()),
+    )
+    .expect("a run")
+}
+
+fn layers_learn() {
+    let gpu = gpu();
+    for portable in [false, true] {
+        for targets in [
+            "classifier.6",
+            "classifier",
+            "features.28,pixels",
+            "features.0",
+            "all",
+        ] {
+            let plan = Plan { lr: 1e-2, ..PLAN };
+            let run = |plan, cache| run_layers(&gpu, targets, plan, cache, portable);
+            let cached = run(plan, true);
+            let (first, last) = (cached.losses[0], cached.losses[11]);
+            assert!(last < first, "{targets}: {first} to {last}");
+            let uncached = run(plan, false);
+            assert!(cached.losses == uncached.losses, "{targets}");
+            assert!(
+                adapter_bits(&cached) == adapter_bits(&uncached),
+                "{targets}"
+            );
+            let checkpoint = Plan {
+                checkpoint: true,
+                ..plan
+            };
+            let again = run(checkpoint, true);
+            assert!(adapter_bits(&cached) == adapter_bits(&again), "{targets}");
+        }
+    }
+}
+
+fn parts_add_up() {
+    // A device whose bindings hold the planes of six images of the widest layer, four channels of 32 x 32.
+    let plan = Plan {
+        epochs: 2,
+        batch_size: 7,
+        ..PLAN
+    };
+    let whole = run_layers(&gpu(), "features.0", plan, true, true);
+    let small = gpu_with(GpuOptions {
+        max_binding: Some(100 << 10),
+        ..GpuOptions::default()
+    });
+    let parts = run_layers(&small, "features.0", plan, true, true);
+    for (part, whole) in parts.losses.iter().zip(&whole.losses) {
+        assert!((part - whole).abs() < 1e-4 * whole, "{part} for {whole}");
+    }
+}
+
+fn dropout_is_seeded() {
+    let gpu = gpu();
+    let plan = Plan {
+        dropout: 0.25,
+        ..PLAN
+    };
+    let run = |plan| run_layers(&gpu, "features.34,classifier.6", plan, true, false);
+    let (one, same, none) = (run(plan), run(plan), run(PLAN));
+    assert!(adapter_bits(&one) == adapter_bits(&same));
+    assert!(adapter_bits(&one) != adapter_bits(&none));
+    // Both families drop the same elements.
+    let portable = run_layers(&gpu, "features.34,classifier.6", plan, true, true);
+    for (a, b) in one.losses.iter().zip(&portable.losses) {
+        assert!((a - b).abs() < 1e-3 * b.max(1.0), "{a} and {b}");
+    }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 use goldfish::data::Transform;
 use goldfish::formats::Tensors;
-use goldfish::nn::{Arch, Frozen, Source};
+use goldfish::nn::{Arch, Loading, Source, Vgg};
 use goldfish::{Error, Gpu, Result};
 
 use super::progress::Progress;
@@ -107,7 +107,7 @@ impl BaseArgs {
 
 impl Base {
     /// Loads or makes the weights on the device.
-    pub fn load(&self, gpu: &Gpu) -> Result<Frozen> {
+    pub fn load(&self, gpu: &Gpu, how: &Loading) -> Result<Vgg> {
         let bytes: usize = self
             .arch
             .parameters()
@@ -120,14 +120,14 @@ impl Base {
             done += bytes;
             progress.set(done >> 20, "");
         };
-        let frozen = self.with_source(|source| Frozen::load(gpu, self.arch, source, report))?;
+        let network = self.with_source(|source| Vgg::load(gpu, self.arch, source, how, report))?;
         progress.finish(&format!(
             ", {} {}, {} kernels",
             self.arch.name,
             self.weights,
-            frozen.family()
+            network.family()
         ));
-        Ok(frozen)
+        Ok(network)
     }
 
     /// Opens the weights for `work`.
@@ -144,13 +144,5 @@ impl Base {
             Weights::File(_) => self.arch.name.to_string(),
             Weights::Random(seed) => format!("{} random:{seed}", self.arch.name),
         }
-    }
-
-    /// Numbers in one image and categories.
-    pub fn sizes(&self) -> [usize; 2] {
-        [
-            3 * self.transform.size * self.transform.size,
-            self.arch.classes,
-        ]
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::Result;
 use goldfish::bench::{self, ForwardTime, JobTime, OpTime, Peak, StepTime};
+use goldfish::nn::Loading;
 use serde::Serialize;
 
 use super::base::BaseArgs;
@@ -86,7 +87,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
             Some(base.with_source(|source| bench::job(&gpu, base.arch, source, &paths, side))?);
     }
     if wanted(Part::Forward) || wanted(Part::Step) {
-        let network = base.load(&gpu)?;
+        let network = base.load(&gpu, &Loading::default())?;
         report.family = Some(network.family());
         if wanted(Part::Forward) {
             report.forward = Some(bench::forward(&network, side, &args.batch)?);

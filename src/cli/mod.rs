@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Results go to stdout, progress and notices to stderr.
 
+mod adapters;
 mod base;
 mod bench;
 mod demo;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::data::{ImageStore, Skipped, is_image};
-use goldfish::formats::adapter;
+use goldfish::nn::{Adapter, Loading};
 use goldfish::predict::{Prediction, top};
-use goldfish::train::{FrozenLogits, adapted_logits};
-use goldfish::{Error, Result};
-use serde::{Deserialize, Serialize};
+use goldfish::train::{Prefix, predict};
+use goldfish::{Error, Gpu, Result};
+use serde::Serialize;
 
+use super::adapters::AdapterArgs;
 use super::base::{Base, BaseArgs};
 use super::progress::Progress;
 
@@ -19,9 +20,8 @@ pub struct Args {
     /// Images, or folders whose images are taken in the order of their paths
     #[arg(required = true, value_name = "IMAGE|DIR")]
     images: Vec<PathBuf>,
-    /// Folder with an adapter; its run.toml says which base it belongs to, unless --weights does
-    #[arg(long, value_name = "RUN")]
-    adapter: Option<PathBuf>,
+    #[command(flatten)]
+    adapters: AdapterArgs,
     /// Categories to show, the most likely first
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     top: u64,
@@ -39,14 +39,6 @@ enum Format {
     Csv,
 }
 
-/// What `predict` takes over from an adapter's run.toml.
-#[derive(Default, Deserialize)]
-struct FromRun {
-    arch: Option<String>,
-    weights: Option<String>,
-    image_size: Option<usize>,
-}
-
 #[derive(Serialize)]
 struct Report {
     images: Vec<Shown>,
@@ -60,34 +52,26 @@ struct Shown {
 
 pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let paths = gather(&args.images)?;
-    if let Some(folder) = &args.adapter {
-        adopt(&mut args.base, folder)?;
-    }
+    args.adapters.adopt(&mut args.base)?;
     let gpu = super::open_device(device)?;
     let base = args.base.resolve()?;
-    let lora = args
-        .adapter
-        .as_deref()
-        .map(|folder| adapter::load(&gpu, folder, base.sizes()))
-        .transpose()?;
+    let adapter = args.adapters.load(&gpu, &base)?;
     let (images, _) = open_images(&paths, &base, &args.base)?;
-    let base_net = base.load(&gpu)?;
-    let mut frozen = FrozenLogits::new(&base_net, &images, None);
-    let mut progress = Progress::new("predict", "images", images.len() as u64);
     let mut report = Report { images: Vec::new() };
-    for batch in images.batches((0..images.len()).map(|i| vec![i]).collect()) {
-        let batch = batch?;
-        let mut logits = frozen.of(&batch)?;
-        if let Some(lora) = &lora {
-            logits = adapted_logits(lora, &batch.to_tensor(&gpu, images.transform())?, &logits)?;
-        }
-        report.images.push(Shown {
-            path: images.path(batch.indices[0]).to_path_buf(),
-            predictions: top(&logits.to_vec()?, args.top as usize),
-        });
-        progress.set(report.images.len() as u64, "");
-    }
-    progress.finish("");
+    with_logits(
+        "predict",
+        &gpu,
+        &base,
+        &adapter,
+        &images,
+        |image, logits| {
+            report.images.push(Shown {
+                path: images.path(image).to_path_buf(),
+                predictions: top(logits, args.top as usize),
+            });
+            Ok(())
+        },
+    )?;
     super::print(&match args.format {
         Format::Table => table(&report),
         Format::Json => serde_json::to_string(&report).expect("plain values become JSON") + "\n",
@@ -95,22 +79,27 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     })
 }
 
-/// Fills in what the command line leaves open from the adapter's run.toml, where it has one.
-fn adopt(base: &mut BaseArgs, folder: &Path) -> Result<()> {
-    let path = folder.join("run.toml");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Error::io(&path, "read")(e)),
+/// Loads the base and hands the adapted logits of every image to `each`, in order, with progress.
+pub fn with_logits(
+    label: &'static str,
+    gpu: &Gpu,
+    base: &Base,
+    adapter: &Adapter,
+    images: &Arc<ImageStore>,
+    mut each: impl FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
+    let how = Loading {
+        ranks: adapter.ranks(),
+        ..Loading::default()
     };
-    let from: FromRun = toml::from_str(&text)
-        .map_err(|e| Error::data(&path, format!("not a run's settings ({e})")))?;
-    base.arch = base.arch.take().or(from.arch);
-    base.image_size = base.image_size.or(from.image_size);
-    if base.weights.is_none() {
-        let parsed = from.weights.map(|text| text.parse()).transpose();
-        base.weights = parsed.map_err(|e: String| Error::data(&path, e))?;
-    }
+    let mut prefix = Prefix::new(base.load(gpu, &how)?, adapter, images, None);
+    let mut progress = Progress::new(label, "images", images.len() as u64);
+    predict(&mut prefix, images, adapter, |image, logits| {
+        each(image, logits)?;
+        progress.set(image as u64 + 1, "");
+        Ok(())
+    })?;
+    progress.finish("");
     Ok(())
 }
 

@@ -1,14 +1,16 @@
 //! `goldfish train`: from a folder of images to an adapter.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::data::{Dataset, ImageStore};
 use goldfish::formats::adapter;
-use goldfish::nn::lora::{Init, Lora};
-use goldfish::train::{FrozenLogits, Plan, Room, Run, adapted_logits, train};
+use goldfish::nn::lora::{Init, PIXELS};
+use goldfish::nn::{Adapter, Choice, Loading};
+use goldfish::train::{Plan, Prefix, Room, Run, predict, train};
 use goldfish::{Error, Gpu, Result};
 use serde::Serialize;
 
@@ -34,18 +36,37 @@ pub struct Args {
 /// What decides the adapter, given base and data.
 #[derive(ClapArgs, Clone)]
 pub struct TrainArgs {
-    /// What to adapt: pixels, the branch from the image straight to the logits
-    #[arg(long, value_enum, default_value = "pixels")]
-    targets: Targets,
+    /// What to adapt, in any mix: pixels (the branch from the image straight to the logits), classifier, features, all
+    /// (every layer), or torchvision's names with * and ?, as in features.28,classifier.*
+    #[arg(
+        long,
+        value_name = "NAME,...",
+        value_delimiter = ',',
+        default_value = "pixels"
+    )]
+    targets: Vec<String>,
     /// Rank of the adapter
     #[arg(long, default_value_t = 10)]
     rank: usize,
     /// Scale of the adapter times its rank [default: the rank, a scale of 1]
     #[arg(long, allow_negative_numbers = true)]
     alpha: Option<f64>,
-    /// How A starts: tutorial (standard normal), kaiming (PEFT's default) or gaussian (deviation 1/rank)
-    #[arg(long, value_enum, default_value = "tutorial")]
-    init: InitArg,
+    /// Other ranks for some modules
+    #[arg(long, value_name = "NAME=R,...", value_delimiter = ',', value_parser = named::<usize>)]
+    rank_pattern: Vec<(String, usize)>,
+    /// Other alphas for some modules
+    #[arg(long, value_name = "NAME=A,...", value_delimiter = ',', value_parser = named::<f64>)]
+    alpha_pattern: Vec<(String, f64)>,
+    /// Divide alpha by the root of the rank (rsLoRA)
+    #[arg(long)]
+    rslora: bool,
+    /// Share of what goes into each A that is dropped in training
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    dropout: f64,
+    /// How A starts: tutorial (standard normal), kaiming (PEFT's default) or gaussian (deviation 1/rank) [default:
+    /// tutorial for pixels, kaiming for layers]
+    #[arg(long, value_enum)]
+    init: Option<InitArg>,
     /// Passes over the images
     #[arg(long, default_value_t = 20)]
     epochs: usize,
@@ -55,24 +76,31 @@ pub struct TrainArgs {
     /// Adam's learning rate
     #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true)]
     lr: f64,
-    /// Seed of the adapter's start and of the order of the images
+    /// Seed of the adapter's start, of the order of the images and of dropout
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Start from the adapter in this folder; its rank and alpha are kept
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["rank", "alpha", "init"])]
+    /// Start from the adapter in this folder; its modules, ranks and alphas are kept
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "rank", "alpha", "rank_pattern", "alpha_pattern", "rslora", "init"])]
     init_adapter: Option<PathBuf>,
-    /// Keep the base's answer for each image (auto), or compute it in every epoch (off); the adapter is the same
+    /// Keep what the layers below the lowest adapted one make of each image (auto), or compute it in every epoch (off);
+    /// the adapter is the same
     #[arg(long, value_enum, default_value = "auto")]
     cache: Cache,
     /// Memory for what is kept, in MiB: on the device, as much again on the host, then a file beside the run
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     cache_memory: u64,
+    /// Keep less of each step for its gradient and compute it once more instead
+    #[arg(long)]
+    checkpoint_activations: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Targets {
-    Pixels,
+/// `NAME=VALUE`.
+fn named<T: FromStr>(text: &str) -> Result<(String, T), String> {
+    let parse = || {
+        let (name, value) = text.split_once('=')?;
+        Some((name.to_string(), value.parse().ok()?))
+    };
+    parse().ok_or_else(|| format!("{text:?} is not NAME=VALUE, as in features.28=4"))
 }
 
 #[derive(Clone, Copy, ValueEnum, Serialize)]
@@ -81,6 +109,16 @@ enum InitArg {
     Tutorial,
     Kaiming,
     Gaussian,
+}
+
+impl From<InitArg> for Init {
+    fn from(init: InitArg) -> Self {
+        match init {
+            InitArg::Tutorial => Init::Tutorial,
+            InitArg::Kaiming => Init::Kaiming,
+            InitArg::Gaussian => Init::Gaussian,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum, Serialize)]
@@ -101,17 +139,27 @@ struct Settings<'a> {
     weights: String,
     image_size: usize,
     exif: bool,
-    targets: Targets,
-    rank: usize,
-    alpha: f64,
-    init: InitArg,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init: Option<InitArg>,
     #[serde(skip_serializing_if = "Option::is_none")]
     init_adapter: Option<&'a Path>,
+    dropout: f64,
     epochs: usize,
     batch_size: usize,
     lr: f64,
     seed: u64,
     cache: Cache,
+    checkpoint_activations: bool,
+    targets: Vec<ModuleSettings<'a>>,
+}
+
+/// One adapted module in `run.toml`.
+#[derive(Serialize)]
+struct ModuleSettings<'a> {
+    module: &'a str,
+    rank: usize,
+    alpha: f64,
+    rslora: bool,
 }
 
 /// A finished job, for those who show more than its end.
@@ -166,13 +214,21 @@ pub fn job(
         batch_size: args.batch_size,
         lr: args.lr,
         seed: args.seed,
+        dropout: args.dropout,
+        checkpoint: args.checkpoint_activations,
     };
     plan.check()?;
     let dataset = Dataset::open(data)?;
     let gpu = super::open_device(device)?;
     let base = base_args.resolve()?;
-    let lora = starting_point(&gpu, &base, args)?;
+    let start = starting_point(&gpu, &base, args)?;
     let (images, labels) = read_images(&dataset, &base, base_args)?;
+    let modules = start.0.iter().map(|(module, lora)| ModuleSettings {
+        module,
+        rank: lora.rank(),
+        alpha: lora.alpha,
+        rslora: lora.rslora,
+    });
     let settings = Settings {
         goldfish: env!("CARGO_PKG_VERSION"),
         device: &gpu.info().name,
@@ -182,47 +238,52 @@ pub fn job(
         weights: base.weights.to_string(),
         image_size: base.transform.size,
         exif: base_args.exif,
-        targets: args.targets,
-        rank: lora.rank(),
-        alpha: lora.alpha,
         init: args.init,
         init_adapter: args.init_adapter.as_deref(),
+        dropout: args.dropout,
         epochs: args.epochs,
         batch_size: args.batch_size,
         lr: args.lr,
         seed: args.seed,
         cache: args.cache,
+        checkpoint_activations: args.checkpoint_activations,
+        targets: modules.collect(),
     };
     let mut run = Run::create(output, &settings, overwrite)?;
     let stop = stop_on_ctrl_c();
 
-    let base_net = base.load(&gpu)?;
+    let how = Loading {
+        ranks: start.ranks(),
+        trained: true,
+        ..Loading::default()
+    };
+    let network = base.load(&gpu, &how)?;
     let room = (args.cache == Cache::Auto).then(|| Room {
         bytes: args.cache_memory << 20,
         folder: output.to_path_buf(),
     });
-    let mut frozen = FrozenLogits::new(&base_net, &images, room);
+    let mut prefix = Prefix::new(network, &start, &images, room);
     if args.cache == Cache::Auto {
         let mut progress = Progress::new("frozen", "images", images.len() as u64);
-        frozen.fill(&images, |done| {
+        prefix.fill(&images, |done| {
             progress.set(done as u64, "");
             match stop.load(Ordering::Relaxed) {
                 true => Err(Error::Interrupted { step: 0 }),
                 false => Ok(()),
             }
         })?;
-        progress.finish(", the base's answers");
+        progress.finish(&format!(", {} kept", prefix.kept()));
     }
     let steps = plan.steps_per_epoch(images.len()) * plan.epochs;
     let mut progress = Progress::new("train", "it", steps as u64);
-    let trained = train(&mut frozen, &images, &labels, lora, plan, stop, |record| {
+    let trained = train(&mut prefix, &images, &labels, start, plan, stop, |record| {
         progress.set(
             record.step,
             &format!("epoch {} loss {:.4}", record.epoch, record.loss),
         );
         run.log(&record)
     })?;
-    let (adapter, bytes) = run.finish(&trained.lora, &base.name())?;
+    let (adapter, bytes) = run.finish(&trained.adapter, &base.name())?;
     if let Err(error) = trained.end {
         eprintln!("saved    {}", adapter.display());
         return Err(error);
@@ -233,8 +294,9 @@ pub fn job(
             .last()
             .map_or(String::new(), |l| format!(", last loss {l:.4}")),
     );
+    eprintln!("memory   {}", memory(&gpu, &prefix));
     let logits = match args.cache {
-        Cache::Auto => Some(before_and_after(&mut frozen, &images, &trained.lora)?),
+        Cache::Auto => Some(before_and_after(&mut prefix, &images, &trained.adapter)?),
         Cache::Off => None,
     };
     Ok(Job {
@@ -243,21 +305,51 @@ pub fn job(
         losses: trained.losses,
         adapter,
         bytes,
-        parameters: trained.lora.parameters(),
+        parameters: trained.adapter.parameters(),
     })
 }
 
-fn starting_point(gpu: &Gpu, base: &Base, args: &TrainArgs) -> Result<Lora> {
-    if let Some(folder) = &args.init_adapter {
-        return adapter::load(gpu, folder, base.sizes());
+/// What the run took at most.
+fn memory(gpu: &Gpu, prefix: &Prefix) -> String {
+    let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
+    let mut text = format!(
+        "{} on the device at most, {:.2} MiB kept of an image",
+        mib(gpu.pool_stats().peak_bytes),
+        prefix.bytes_per_image() as f64 / f64::from(1 << 20)
+    );
+    if let Some(bytes) = peak_resident() {
+        text += &format!(", {} resident at most", mib(bytes));
     }
-    let init = match args.init {
-        InitArg::Tutorial => Init::Tutorial,
-        InitArg::Kaiming => Init::Kaiming,
-        InitArg::Gaussian => Init::Gaussian,
+    text
+}
+
+/// The most memory that this process ever had, where the system says so.
+fn peak_resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+fn starting_point(gpu: &Gpu, base: &Base, args: &TrainArgs) -> Result<Adapter> {
+    let side = base.transform.size;
+    if let Some(folder) = &args.init_adapter {
+        return adapter::load(gpu, folder, base.arch, side);
+    }
+    let choice = Choice {
+        targets: args.targets.clone(),
+        rank: args.rank,
+        alpha: args.alpha,
+        ranks: args.rank_pattern.clone(),
+        alphas: args.alpha_pattern.clone(),
     };
-    let alpha = args.alpha.unwrap_or(args.rank as f64);
-    Lora::new(gpu, base.sizes(), args.rank, alpha, init, args.seed)
+    let targets = choice.resolve(base.arch, side)?;
+    let init = |module: &str| match (args.init, module) {
+        (Some(init), _) => init.into(),
+        (None, PIXELS) => Init::Tutorial,
+        (None, _) => Init::Kaiming,
+    };
+    Adapter::new(gpu, &targets, args.rslora, init, args.seed)
 }
 
 /// Reads every image, says what was left out, and pairs the rest with their labels.
@@ -292,19 +384,19 @@ fn read_images(
 }
 
 fn before_and_after(
-    frozen: &mut FrozenLogits,
+    prefix: &mut Prefix,
     images: &Arc<ImageStore>,
-    lora: &Lora,
+    trained: &Adapter,
 ) -> Result<[Vec<Vec<f32>>; 2]> {
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    for batch in images.batches((0..images.len()).map(|i| vec![i]).collect()) {
-        let batch = batch?;
-        let base = frozen.of(&batch)?;
-        let pixels = batch.to_tensor(lora.a.gpu(), images.transform())?;
-        before.push(base.to_vec()?);
-        after.push(adapted_logits(lora, &pixels, &base)?.to_vec()?);
-    }
-    Ok([before, after])
+    let mut say = |adapter: &Adapter| {
+        let mut all = Vec::new();
+        predict(prefix, images, adapter, |_, logits| {
+            all.push(logits.to_vec());
+            Ok(())
+        })?;
+        Ok(all)
+    };
+    Ok([say(&Adapter::default())?, say(trained)?])
 }
 
 /// A flag that Ctrl-C (or SIGTERM) raises; the second time ends the program at once.

@@ -54,6 +54,15 @@ impl Tensors {
         })
     }
 
+    /// The names of the tensors.
+    ///
+    /// # Errors
+    /// As [`Tensors::open`].
+    pub fn names(&self) -> Result<BTreeSet<String>> {
+        let file = self.parse()?;
+        Ok(file.names().into_iter().map(str::to_string).collect())
+    }
+
     /// The bytes of the wanted f32 tensors by name. The file may hold others only where `extra` allows them.
     ///
     /// # Errors

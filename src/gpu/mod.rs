@@ -14,11 +14,12 @@ mod unroll;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+pub(crate) use kernel::Binding;
 pub use kernel::{Access, Kernel};
 pub use pool::PoolStats;
 pub(crate) use pool::{Buffer, IMAGE_LEAST, IMAGE_WIDTH};
 pub use select::{DeviceInfo, devices};
-pub(crate) use texture::Texture;
+pub(crate) use texture::{Recycled, Texture};
 pub use transfer::Readback;
 
 use crate::{Error, Result};
@@ -60,6 +61,7 @@ struct Inner {
     /// Whether memory can be an image and a buffer at once.
     shares_memory: bool,
     pool: pool::Pool,
+    planes: Arc<texture::Free>,
     uniforms: wgpu::Buffer,
     staging: wgpu::Buffer,
     pipelines: Mutex<HashMap<String, Arc<kernel::Pipeline>>>,
@@ -139,6 +141,7 @@ impl Gpu {
             checked: options.checked,
             shares_memory,
             pool: pool::Pool::new(options.guard, shares_memory),
+            planes: Arc::default(),
             uniforms,
             staging,
             pipelines: Mutex::default(),
@@ -175,6 +178,7 @@ impl Gpu {
     /// Gives buffers that are kept for reuse back to the driver.
     pub fn trim(&self) {
         self.0.pool.trim();
+        self.0.planes.trim();
     }
 
     pub(crate) fn limits(&self) -> &wgpu::Limits {

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// Texels of a row of the image that a buffer's memory also is, where it is one (see [`shared`]).
 pub(crate) const IMAGE_WIDTH: usize = 1024;
 /// Bytes from which a buffer is worth being an image.
-pub(crate) const IMAGE_LEAST: u64 = 128 << 10;
+pub(crate) const IMAGE_LEAST: u64 = 16 << 10;
 
 /// Bytes behind every buffer that hold [`GUARD`] words when guarding is on.
 pub(super) const GUARD_BYTES: u64 = 256;
@@ -24,7 +24,7 @@ pub(super) const GUARD: u32 = 0x7fb5_a5a5;
 pub struct PoolStats {
     /// Buffers in use.
     pub live: usize,
-    /// Bytes in use.
+    /// Bytes in use, textures included.
     pub live_bytes: u64,
     /// The most bytes ever in use together.
     pub peak_bytes: u64,
@@ -65,6 +65,22 @@ pub(crate) struct Buffer {
     /// Bytes that it takes.
     class: u64,
     pool: Weak<Mutex<Lists>>,
+}
+
+/// Memory beside the pool's buffers that its counts include as long as this lives.
+pub(super) struct Counted {
+    bytes: u64,
+    pool: Weak<Mutex<Lists>>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(lists) = self.pool.upgrade()
+            && let Ok(mut lists) = lists.lock()
+        {
+            lists.stats.live_bytes -= self.bytes;
+        }
+    }
 }
 
 impl Pool {
@@ -134,6 +150,17 @@ impl Pool {
             bound,
             pool: Arc::downgrade(&self.lists),
         })
+    }
+
+    /// Counts `bytes` as in use.
+    pub(super) fn count(&self, bytes: u64) -> Counted {
+        let mut lists = self.lists.lock().expect("no panic holds the pool");
+        lists.stats.live_bytes += bytes;
+        lists.stats.peak_bytes = lists.stats.peak_bytes.max(lists.stats.live_bytes);
+        Counted {
+            bytes,
+            pool: Arc::downgrade(&self.lists),
+        }
     }
 
     /// Lets go of the buffers kept for reuse.

@@ -1,6 +1,11 @@
 //! Storage textures for software devices: read as an image, written as a buffer, filled in place by the host, and not
 //! bound by the limit on buffer bindings where kernels only read them.
 
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, Weak};
+
+use super::pool::Counted;
 use super::{Gpu, shared};
 use crate::{Error, Result};
 
@@ -9,6 +14,46 @@ pub(crate) struct Texture {
     pub(super) shared: shared::Shared,
     width: usize,
     height: usize,
+    _counted: Counted,
+}
+
+/// Width, height, and the side of the planes with their borders.
+type Key = ([usize; 2], usize);
+
+/// Textures of planes that nobody uses, by their size and the side of a plane with its border: the borders lie in the
+/// same places then, are zero, and nothing writes them.
+#[derive(Default)]
+pub(super) struct Free(Mutex<HashMap<Key, Vec<Texture>>>);
+
+impl Free {
+    pub(super) fn trim(&self) {
+        self.0.lock().expect("no panic holds the textures").clear();
+    }
+}
+
+/// A texture that is used again once its last owner drops it. The queue runs dispatches in order, so that nothing waits.
+pub(crate) struct Recycled {
+    texture: Option<Texture>,
+    key: Key,
+    free: Weak<Free>,
+}
+
+impl Deref for Recycled {
+    type Target = Texture;
+
+    fn deref(&self) -> &Texture {
+        self.texture.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl Drop for Recycled {
+    fn drop(&mut self) {
+        if let (Some(free), Some(texture)) = (self.free.upgrade(), self.texture.take())
+            && let Ok(mut free) = free.0.lock()
+        {
+            free.entry(self.key).or_default().push(texture);
+        }
+    }
 }
 
 impl Gpu {
@@ -40,6 +85,27 @@ impl Gpu {
         Ok(texture)
     }
 
+    /// A texture for planes of `padded` texels a side, their borders included: a used one where there is one, whose
+    /// planes hold what they held, else a new one of zeros.
+    ///
+    /// # Errors
+    /// As [`Gpu::texture`].
+    pub(crate) fn planes(&self, size: [usize; 2], padded: usize) -> Result<Recycled> {
+        let key = (size, padded);
+        let mut free = self.0.planes.0.lock().expect("no panic holds the textures");
+        let used = free.get_mut(&key).and_then(Vec::pop);
+        drop(free);
+        let texture = match used {
+            Some(texture) => texture,
+            None => self.texture("planes", size)?,
+        };
+        Ok(Recycled {
+            texture: Some(texture),
+            key,
+            free: Arc::downgrade(&self.0.planes),
+        })
+    }
+
     fn make(&self, label: &str, [width, height]: [usize; 2], zero: bool) -> Result<Texture> {
         let (wide, high) = (shared::odd_side(width), shared::odd_side(height));
         let most = self.limits().max_texture_dimension_2d as usize;
@@ -52,33 +118,11 @@ impl Gpu {
         let shared = shared::create(&self.0.device, label, [wide, high], zero)?;
         self.failure()?;
         Ok(Texture {
+            _counted: self.0.pool.count(shared.bytes as u64),
             shared,
             width,
             height: high,
         })
-    }
-
-    /// Has `fill` change the memory of a texture once the device has finished everything; as in
-    /// [`Gpu::texture_from`].
-    pub(crate) fn refill(
-        &self,
-        texture: &Texture,
-        fill: impl FnOnce(&mut [f32], usize),
-    ) -> Result<()> {
-        self.wait()?;
-        fill(texture.memory(), texture.pitch() * 4);
-        Ok(())
-    }
-
-    /// The first `rows` rows of a texture, waiting for the device.
-    pub(crate) fn read_rows(&self, texture: &Texture, rows: usize) -> Result<Vec<f32>> {
-        self.wait()?;
-        let all = texture.memory();
-        let rows = all.chunks(texture.pitch() * 4).take(rows);
-        Ok(rows
-            .flat_map(|row| &row[..texture.width * 4])
-            .copied()
-            .collect())
     }
 }
 
@@ -88,15 +132,23 @@ impl Texture {
         self.shared.pitch
     }
 
+    /// Texels of a row.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The rows, of which the last may be one more than was asked for.
+    pub(crate) fn height(&self) -> usize {
+        self.height
+    }
+
     /// The memory, `pitch` texels a row.
     #[allow(unsafe_code, clippy::mut_from_ref)]
     fn memory(&self) -> &mut [f32] {
         let floats = self.shared.pitch * self.height * 4;
         assert!(floats * 4 <= self.shared.bytes);
-        // SAFETY: the memory has `bytes`, is aligned as a driver's mapping is, and lives as long as `self`. Only the
-        // three methods above call this, for the time of one closure or copy: the first on a texture that nobody
-        // else has yet, the others after the device has finished everything; the software family, which owns all
-        // textures, lets one thread at a time use them.
+        // SAFETY: the memory has `bytes`, is aligned as a driver's mapping is, and lives as long as `self`. Only
+        // `texture_from` calls this, for the time of one closure, on a texture that nobody else has yet.
         unsafe { std::slice::from_raw_parts_mut(self.shared.host.as_ptr().cast(), floats) }
     }
 }

@@ -1,11 +1,11 @@
-//! The network and the adapter: VGG19 as a table of layers, and LoRA beside it.
+//! The network and the adapter: VGG19 as a table of layers, and LoRA on them and beside them.
 
-mod frozen;
 pub mod lora;
+mod targets;
 pub mod vgg;
 pub(crate) mod weights;
 
-pub use frozen::Frozen;
-pub use lora::Lora;
-pub use vgg::{Arch, Vgg};
+pub use lora::{Adapter, Lora, Target};
+pub use targets::Choice;
+pub use vgg::{Arch, Loading, Vgg};
 pub use weights::Source;

@@ -2,10 +2,13 @@
 //! torchvision is the oracle: ReLU after every layer but the last, no dropout (eval mode).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
+use crate::nn::lora::{Tracked, TrackedLora};
 use crate::nn::weights::Source;
 use crate::ops::{self, Conv2d};
-use crate::{Error, Gpu, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gpu, Gradient, Result, Shape, Tape, Tensor, Var, software};
 
 /// One layer with weights: its name, its weight's shape, and whether a 2x2 max-pool follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,20 +120,49 @@ impl Arch {
     }
 }
 
-/// A frozen network on a device.
+/// How a network is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Loading {
+    /// The portable kernels whatever the device, else those that its kind is best at.
+    pub portable: bool,
+    /// The rank of the LoRA that each named layer may have.
+    pub ranks: BTreeMap<String, usize>,
+    /// Gradients are wanted down to the lowest of those layers.
+    pub trained: bool,
+}
+
+/// A layer's weight where its kernels want it.
+#[derive(Clone)]
+enum Weight {
+    Rows(Tensor),
+    Planes(Arc<software::Layer>),
+    /// Given back: see [`Vgg::release`].
+    Released,
+}
+
+#[derive(Clone)]
+struct Loaded {
+    layer: Layer,
+    weight: Weight,
+    /// Of a layer in rows.
+    bias: Option<Tensor>,
+}
+
+/// A frozen network on a device, in the kernel family that the device is best at.
 #[derive(Clone)]
 pub struct Vgg {
+    gpu: Gpu,
     arch: Arch,
-    layers: Vec<Layer>,
-    parameters: BTreeMap<String, Tensor>,
+    layers: Vec<Loaded>,
+    software: Option<Arc<software::Context>>,
 }
 
 impl Vgg {
-    /// A network with the given parameters.
+    /// A network of the portable family with the given parameters.
     ///
     /// # Errors
     /// [`Error::Usage`] where one is missing or has another shape.
-    pub fn new(arch: Arch, parameters: BTreeMap<String, Tensor>) -> Result<Self> {
+    pub fn new(arch: Arch, parameters: &BTreeMap<String, Tensor>) -> Result<Self> {
         for (name, shape) in arch.parameters() {
             match parameters.get(&name) {
                 Some(tensor) if *tensor.shape() == shape => {}
@@ -148,14 +180,27 @@ impl Vgg {
                 }
             }
         }
+        let layers = arch.layers().into_iter().map(|layer| Loaded {
+            weight: Weight::Rows(parameters[&format!("{}.weight", layer.name)].clone()),
+            bias: Some(parameters[&format!("{}.bias", layer.name)].clone()),
+            layer,
+        });
+        let layers: Vec<Loaded> = layers.collect();
+        let gpu = parameters
+            .values()
+            .next()
+            .expect("a network has parameters")
+            .gpu()
+            .clone();
         Ok(Vgg {
+            gpu,
             arch,
-            layers: arch.layers(),
-            parameters,
+            layers,
+            software: None,
         })
     }
 
-    /// A network with the numbers of `source`. `progress` hears of each parameter with its bytes.
+    /// A network with the numbers of `source`. `progress` hears of each layer with its bytes.
     ///
     /// # Errors
     /// [`Error::Memory`] where the device has no room.
@@ -163,17 +208,58 @@ impl Vgg {
         gpu: &Gpu,
         arch: Arch,
         source: &Source,
+        how: &Loading,
         mut progress: impl FnMut(u64),
     ) -> Result<Self> {
-        let mut parameters = BTreeMap::new();
-        for (name, shape) in arch.parameters() {
-            let bytes = shape.len() as u64 * 4;
-            let fill = |first: usize, out: &mut [f32]| source.fill(&name, shape.dims(), first, out);
-            let tensor = Tensor::from_fn(gpu, shape.clone(), fill)?;
-            parameters.insert(name, tensor);
-            progress(bytes);
+        let software = match !how.portable && software::suits(gpu) {
+            true => Some(software::Context::new(gpu)?),
+            false => None,
+        };
+        let mut layers = Vec::new();
+        let (mut pools, mut below) = (0, true);
+        for layer in arch.layers() {
+            let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
+            let weight_name = format!("{}.weight", layer.name);
+            let bias_name = format!("{}.bias", layer.name);
+            let (shape, outputs) = (&layer.weight, layer.weight[0]);
+            let needs = software::Needs {
+                backward: how.trained && !below,
+                rank,
+            };
+            below &= rank == 0;
+            let (weight, bias) = match &software {
+                Some(context) if layer.is_conv() => {
+                    let values = source.read(&weight_name, shape);
+                    let bias = source.read(&bias_name, &[outputs]);
+                    let sizes = [outputs, shape[1]];
+                    let pool = [usize::from(layer.pool), pools];
+                    let conv = software::Layer::new(context, sizes, &values, &bias, pool, needs)?;
+                    (Weight::Planes(Arc::new(conv)), None)
+                }
+                _ => {
+                    let fill = |name: &str, shape: &[usize]| {
+                        Tensor::from_fn(gpu, shape, |first, out| {
+                            source.fill(name, shape, first, out)
+                        })
+                    };
+                    let bias = fill(&bias_name, &[outputs])?;
+                    (Weight::Rows(fill(&weight_name, shape)?), Some(bias))
+                }
+            };
+            pools += usize::from(layer.pool);
+            progress((shape.iter().product::<usize>() + outputs) as u64 * 4);
+            layers.push(Loaded {
+                layer,
+                weight,
+                bias,
+            });
         }
-        Self::new(arch, parameters)
+        Ok(Vgg {
+            gpu: gpu.clone(),
+            arch,
+            layers,
+            software,
+        })
     }
 
     /// The architecture.
@@ -183,27 +269,250 @@ impl Vgg {
 
     /// The device that holds the parameters.
     pub fn gpu(&self) -> &Gpu {
-        self.parameters
-            .values()
-            .next()
-            .expect("a network has parameters")
-            .gpu()
+        &self.gpu
     }
 
-    /// The parameters by name.
-    pub fn parameters(&self) -> &BTreeMap<String, Tensor> {
-        &self.parameters
+    /// `software` or `portable`: whose kernels this network runs on.
+    pub fn family(&self) -> &'static str {
+        match self.software {
+            Some(_) => "software",
+            None => "portable",
+        }
     }
 
-    /// The logits of images: [N, 3, H, W], H and W from 32 -> [N, classes]. Records nothing on the tape.
+    /// The parameters by name that are there row by row: all, in the portable family.
+    pub fn parameters(&self) -> BTreeMap<String, Tensor> {
+        let mut parameters = BTreeMap::new();
+        for Loaded {
+            layer,
+            weight,
+            bias,
+        } in &self.layers
+        {
+            if let (Weight::Rows(weight), Some(bias)) = (weight, bias) {
+                parameters.insert(format!("{}.weight", layer.name), weight.clone());
+                parameters.insert(format!("{}.bias", layer.name), bias.clone());
+            }
+        }
+        parameters
+    }
+
+    /// Gives the memory of the layers before `layer` back: they cannot be run any more.
+    pub fn release(&mut self, layer: usize) {
+        for loaded in &mut self.layers[..layer] {
+            loaded.weight = Weight::Released;
+            loaded.bias = None;
+        }
+        self.gpu.trim();
+    }
+
+    /// The number of layers: the position after the last, where the logits are.
+    pub fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Side of the planes that convolution `layer` takes for images of `side`.
+    fn side_at(&self, layer: usize, side: usize) -> usize {
+        let pools = self.layers[..layer].iter().filter(|l| l.layer.pool).count();
+        side >> pools
+    }
+
+    /// Numbers that `layer` takes for an image of `side`: C S S of a convolution, the columns of a linear layer, the
+    /// classes at the end.
+    pub fn row_len(&self, layer: usize, side: usize) -> usize {
+        match self.layers.get(layer) {
+            None => self.arch.classes,
+            Some(loaded) if loaded.layer.is_conv() => {
+                loaded.layer.weight[1] * self.side_at(layer, side).pow(2)
+            }
+            Some(loaded) => loaded.layer.weight[1],
+        }
+    }
+
+    /// The logits of images: [N, 3, H, W], H and W from 32 (in the software family H = W) -> [N, classes]. Records
+    /// nothing on the tape.
     ///
     /// # Errors
     /// [`Error::Shape`] for other input, [`Error::Memory`] where an activation does not fit a binding.
     pub fn forward(&self, tape: &mut Tape, images: &Var) -> Result<Var> {
-        self.forward_with(tape, images, |name| Var::frozen(&self.parameters[name]))
+        self.forward_from(tape, images, 0, &Tracked::default())
     }
 
-    /// The same with parameters of the caller's choice, of which some may be tracked.
+    /// The logits from what `layer` takes, with the LoRAs of `adapter`: rows [N, `row_len`] or, of a convolution, planes
+    /// [N, C, H, W].
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn forward_from(
+        &self,
+        tape: &mut Tape,
+        x: &Var,
+        layer: usize,
+        adapter: &Tracked,
+    ) -> Result<Var> {
+        self.run(tape, x, layer..self.depth(), adapter)
+    }
+
+    /// The same, keeping for the gradient no more than what each block of convolutions takes: the rest is computed again
+    /// when its gradient is.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn forward_checkpointed(
+        &self,
+        tape: &mut Tape,
+        x: &Var,
+        layer: usize,
+        adapter: &Tracked,
+    ) -> Result<Var> {
+        let mut x = self.enter(tape, x, layer)?;
+        let mut start = layer;
+        while start < self.depth() {
+            let convs = self.layers[start..].iter();
+            let block = convs.take_while(|l| l.layer.is_conv() && !l.layer.pool);
+            // A block ends with its pool; the classifier keeps little.
+            let end = match self.layers[start].layer.is_conv() {
+                true => start + block.count() + 1,
+                false => self.depth(),
+            };
+            let (base, adapter, range) = (self.clone(), adapter.clone(), start..end);
+            x = match self.layers[start].layer.is_conv() {
+                true => checkpoint(tape, base, &x, range, adapter)?,
+                false => self.run(tape, &x, range, &adapter)?,
+            };
+            start = end;
+        }
+        Ok(x)
+    }
+
+    /// Layers `range`, from what the first takes to what the one after the last takes.
+    fn run(&self, tape: &mut Tape, x: &Var, range: Range<usize>, adapter: &Tracked) -> Result<Var> {
+        let mut x = self.enter(tape, x, range.start)?;
+        for index in range {
+            let Loaded {
+                layer,
+                weight,
+                bias,
+            } = &self.layers[index];
+            let lora = adapter.get(&layer.name);
+            x = match (weight, bias) {
+                (Weight::Planes(conv), _) => self.convolve(tape, conv, &x, lora)?,
+                (Weight::Rows(weight), Some(bias)) => {
+                    let (weight, bias) = (Var::frozen(weight), Var::frozen(bias));
+                    self.layer(tape, index, &x, [&weight, &bias], lora)?
+                }
+                _ => {
+                    return Err(Error::Usage(format!("vgg: {} was released", layer.name)));
+                }
+            };
+            let flattens = layer.is_conv() && !self.layers[index + 1].layer.is_conv();
+            if flattens {
+                x = flatten(tape, &x)?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// `x` as layer `layer` of this family takes it.
+    fn enter(&self, tape: &mut Tape, x: &Var, layer: usize) -> Result<Var> {
+        let Some(Loaded {
+            layer: first,
+            weight,
+            ..
+        }) = self.layers.get(layer)
+        else {
+            return Ok(x.clone());
+        };
+        if !first.is_conv() {
+            return Ok(x.clone());
+        }
+        let (shape, channels) = (x.tensor.shape().clone(), first.weight[1]);
+        let planes = matches!(weight, Weight::Planes(_));
+        let side = (shape.row_len() / channels).isqrt();
+        let fits = match shape.rank() {
+            4 => shape[1] == channels && (!planes || shape[2] == shape[3]),
+            2 => side * side * channels == shape[1],
+            _ => false,
+        };
+        if !fits || (layer == 0 && shape.row_len() < 3 * 32 * 32) {
+            let expected = match planes {
+                true => format!("[N, {channels}, S, S], images with S from 32"),
+                false => format!("[N, {channels}, H, W], images with H and W from 32"),
+            };
+            return Err(Error::shape("vgg", expected, shape.to_string()));
+        }
+        if planes && x.tensor.texture().is_none() {
+            return software::to_planes(tape, x, channels);
+        }
+        match shape.rank() {
+            4 => Ok(x.clone()),
+            _ => ops::reshape(tape, x, [shape[0], channels, side, side]),
+        }
+    }
+
+    fn convolve(
+        &self,
+        tape: &mut Tape,
+        conv: &Arc<software::Layer>,
+        x: &Var,
+        lora: Option<&TrackedLora>,
+    ) -> Result<Var> {
+        let (Some(lora), Some(context)) = (lora, &self.software) else {
+            return software::convolve(tape, conv, x, None);
+        };
+        let dropped = lora.dropped(tape, x)?;
+        let hidden = software::down(tape, context, &dropped, &lora.a)?;
+        let inner = software::Inner {
+            hidden: &hidden,
+            b: &lora.b,
+            scale: lora.scale,
+        };
+        software::convolve(tape, conv, x, Some(inner))
+    }
+
+    /// Layer `index` in the portable family, with ReLU and pool, before what flattens.
+    fn layer(
+        &self,
+        tape: &mut Tape,
+        index: usize,
+        x: &Var,
+        [weight, bias]: [&Var; 2],
+        lora: Option<&TrackedLora>,
+    ) -> Result<Var> {
+        let layer = &self.layers[index].layer;
+        let how = Conv2d {
+            stride: 1,
+            padding: 1,
+        };
+        let mut y = match layer.is_conv() {
+            true => ops::conv2d(tape, x, weight, how)?,
+            false => ops::linear(tape, x, weight)?,
+        };
+        if let Some(lora) = lora {
+            let x = lora.dropped(tape, x)?;
+            let add = if layer.is_conv() {
+                let hidden = ops::conv2d(tape, &x, &lora.a, how)?;
+                let one = Conv2d {
+                    stride: 1,
+                    padding: 0,
+                };
+                ops::conv2d(tape, &hidden, &lora.b, one)?
+            } else {
+                ops::low_rank(tape, &x, &lora.a, &lora.b, 1.0)?
+            };
+            y = ops::axpy(tape, lora.scale, &add, &y)?;
+        }
+        y = ops::bias(tape, &y, bias)?;
+        if index + 1 < self.layers.len() {
+            y = ops::relu(tape, &y)?;
+        }
+        if layer.pool {
+            y = ops::max_pool2d(tape, &y, 2, 2)?;
+        }
+        Ok(y)
+    }
+
+    /// The logits with every parameter tracked as the caller did, in the portable family: for tests of the gradients.
     ///
     /// # Errors
     /// As [`Vgg::forward`].
@@ -213,47 +522,170 @@ impl Vgg {
         images: &Var,
         parameter: impl Fn(&str) -> Var,
     ) -> Result<Var> {
-        let shape = images.tensor.shape();
-        if shape.rank() != 4 || shape[1] != 3 || shape[2] < 32 || shape[3] < 32 {
-            return Err(Error::shape(
-                "vgg",
-                "images [N, 3, H, W], H and W from 32",
-                shape.to_string(),
-            ));
-        }
-        let mut x = images.clone();
-        for (index, layer) in self.layers.iter().enumerate() {
+        let mut x = self.enter(tape, images, 0)?;
+        for index in 0..self.depth() {
+            let layer = &self.layers[index].layer;
             let weight = parameter(&format!("{}.weight", layer.name));
             let bias = parameter(&format!("{}.bias", layer.name));
-            x = if layer.is_conv() {
-                let how = Conv2d {
-                    stride: 1,
-                    padding: 1,
-                };
-                ops::conv2d(tape, &x, &weight, how)?
-            } else {
-                if x.tensor.shape().rank() == 4 {
-                    let pooled = ops::adaptive_avg_pool2d(tape, &x, POOLED)?;
-                    x = ops::reshape(tape, &pooled, [shape[0], pooled.tensor.shape().row_len()])?;
-                }
-                ops::linear(tape, &x, &weight)?
-            };
-            x = ops::bias(tape, &x, &bias)?;
-            if index + 1 < self.layers.len() {
-                x = ops::relu(tape, &x)?;
-            }
-            if layer.pool {
-                x = ops::max_pool2d(tape, &x, 2, 2)?;
+            x = self.layer(tape, index, &x, [&weight, &bias], None)?;
+            if layer.is_conv() && !self.layers[index + 1].layer.is_conv() {
+                x = flatten(tape, &x)?;
             }
         }
         Ok(x)
     }
 
-    /// Images of `height` x `width` whose largest activation fits one binding of the device.
-    pub fn max_batch(&self, height: usize, width: usize) -> usize {
-        let widest = self.arch.widths[0].max(3) as u64 * (height * width) as u64 * 4;
-        (self.gpu().max_binding() / widest) as usize
+    /// What `layer` takes, of normalised images [N, 3, side, side] on the host: [N, `row_len`]. An image's numbers do not
+    /// depend on the other images, to the bit.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn prefix(&self, pixels: &[f32], side: usize, layer: usize) -> Result<Vec<f32>> {
+        let image = 3 * side * side;
+        if side < 32 || pixels.is_empty() || !pixels.len().is_multiple_of(image) {
+            return Err(Error::shape(
+                "vgg",
+                "whole images of at least 32 x 32 pixels",
+                format!("{} numbers, side {side}", pixels.len()),
+            ));
+        }
+        let n = pixels.len() / image;
+        let (mut tape, none) = (Tape::new(), Tracked::default());
+        if self.software.is_none() {
+            let images = Tensor::from_slice(&self.gpu, [n, 3, side, side], pixels)?;
+            let y = self.run(&mut tape, &Var::frozen(&images), 0..layer, &none)?;
+            return y.tensor.to_vec();
+        }
+        // The convolutions take an image at a time, which needs the least memory; the linear layers take all, so that
+        // their weights are read once.
+        let convs = self.layers.iter().filter(|l| l.layer.is_conv()).count();
+        let features = Tensor::empty(&self.gpu, [n, self.row_len(layer.min(convs), side)])?;
+        for (index, pixels) in pixels.chunks(image).enumerate() {
+            let pixels = Tensor::from_slice(&self.gpu, [1, 3, side, side], pixels)?;
+            let end = layer.min(convs);
+            let y = self.run(&mut tape, &Var::frozen(&pixels), 0..end, &none)?;
+            match y.tensor.texture() {
+                Some(_) => {
+                    software::write_rows(&y.tensor, self.side_at(end, side), &features, index)?
+                }
+                None => {
+                    let (from, to) = (y.tensor.buffer("vgg")?, features.buffer("vgg")?);
+                    self.gpu
+                        .copy(from, 0, to, index as u64 * from.bytes, from.bytes);
+                }
+            }
+        }
+        let rest = convs.min(layer)..layer;
+        self.run(&mut tape, &Var::frozen(&features), rest, &none)?
+            .tensor
+            .to_vec()
     }
+
+    /// The base's logits: [`Vgg::prefix`] to the end.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn logits(&self, pixels: &[f32], side: usize) -> Result<Vec<f32>> {
+        self.prefix(pixels, side, self.depth())
+    }
+
+    /// Images of `side` that go through [`Vgg::prefix`] together: few enough to fit, and on a software device few enough
+    /// to show progress.
+    pub fn batch(&self, side: usize) -> usize {
+        match &self.software {
+            Some(_) => 8,
+            None if self.gpu.is_software() => 1,
+            None => self.max_batch(0, side).clamp(1, 32),
+        }
+    }
+
+    /// Images of `side` whose largest activation from `layer` on fits one binding of the device, and in the software
+    /// family a texture.
+    pub fn max_batch(&self, layer: usize, side: usize) -> usize {
+        let bound = |index: usize| {
+            let Layer { weight, pool, .. } = &self.layers[index].layer;
+            let size = self.side_at(index, side);
+            let _ = pool;
+            let channels = weight[0].max(weight[1]);
+            let most = self.gpu.max_binding() as usize;
+            match &self.software {
+                None => most / (channels * size * size * 4),
+                Some(_) => {
+                    let padded = size + 2;
+                    let wide = self.gpu.limits().max_texture_dimension_2d as usize;
+                    // One texel is kept for sides that are powers of two.
+                    ((wide - 1) / padded).min(most / (padded * padded * channels.div_ceil(4) * 16))
+                }
+            }
+        };
+        let convs = (layer..self.depth()).filter(|&i| self.layers[i].layer.is_conv());
+        convs.map(bound).min().unwrap_or(usize::MAX)
+    }
+}
+
+/// Layers `range` of `base` as one op that keeps its input alone: in its backward pass it runs them again, on a tape of
+/// their own.
+fn checkpoint(
+    tape: &mut Tape,
+    base: Vgg,
+    x: &Var,
+    range: Range<usize>,
+    adapter: Tracked,
+) -> Result<Var> {
+    let factors = adapter.of(base.layers[range.clone()].iter().map(|l| &*l.layer.name));
+    let mut parents = vec![x];
+    parents.extend(factors.iter().flat_map(|(_, lora)| [&lora.a, &lora.b]));
+    let y = base.run(
+        &mut Tape::new(),
+        &Var::frozen(&x.tensor),
+        range.clone(),
+        &adapter.detached(),
+    )?;
+    Ok(tape.record(y.tensor, &parents, || Checkpoint {
+        base: base.clone(),
+        x: x.tensor.clone(),
+        range: range.clone(),
+        adapter: adapter.clone(),
+    }))
+}
+
+struct Checkpoint {
+    base: Vgg,
+    x: Tensor,
+    range: Range<usize>,
+    adapter: Tracked,
+}
+
+impl Backward for Checkpoint {
+    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
+        let Checkpoint {
+            base,
+            x,
+            range,
+            adapter,
+        } = *self;
+        let mut tape = Tape::new();
+        let x = match wanted[0] {
+            true => tape.leaf(&x),
+            false => Var::frozen(&x),
+        };
+        let names = base.layers[range.clone()].iter().map(|l| &*l.layer.name);
+        let (adapter, leaves) = adapter.tracked_again(&mut tape, names);
+        let y = base.run(&mut tape, &x, range, &adapter)?;
+        let gradients = tape.backward_from(&y, dy.clone())?;
+        let all = std::iter::once(&x).chain(&leaves);
+        Ok(all.map(|leaf| gradients.get(leaf).cloned()).collect())
+    }
+}
+
+/// The last planes as the classifier's rows.
+fn flatten(tape: &mut Tape, x: &Var) -> Result<Var> {
+    if x.tensor.texture().is_some() {
+        return software::to_rows(tape, x, POOLED);
+    }
+    let pooled = ops::adaptive_avg_pool2d(tape, x, POOLED)?;
+    let shape = pooled.tensor.shape().clone();
+    ops::reshape(tape, &pooled, [shape[0], shape.row_len()])
 }
 
 #[cfg(test)]

@@ -14,14 +14,22 @@ pub enum Source<'a> {
     Random(u64),
     /// A file's bytes.
     File(Mapped<'a>),
+    /// What a function gives for a parameter's name, shape and first element.
+    Numbers(Box<Numbers<'a>>),
 }
+
+/// Fills a run of a parameter's elements, by its name, its shape and the index of the first.
+pub type Numbers<'a> = dyn Fn(&str, &[usize], usize, &mut [f32]) + Send + Sync + 'a;
+
+/// Is told of a part of a file.
+pub(crate) type Release<'a> = dyn Fn(&[u8]) + Send + Sync + 'a;
 
 /// Parameters in a mapped file.
 pub struct Mapped<'a> {
     /// Little-endian f32, every parameter whole.
     pub(crate) parameters: BTreeMap<String, &'a [u8]>,
     /// Told of bytes that have been used, so that they need not stay in memory.
-    pub(crate) release: Box<dyn Fn(&[u8]) + Send + Sync + 'a>,
+    pub(crate) release: Box<Release<'a>>,
 }
 
 /// Bytes of a file that are in memory at a time.
@@ -41,6 +49,7 @@ impl Source<'_> {
                     (file.release)(bytes);
                 }
             }
+            Source::Numbers(fill) => fill(name, shape, first, out),
             Source::Random(seed) => {
                 let deviation = match shape {
                     [out, _, h, w] => (2.0 / (out * h * w) as f64).sqrt(),

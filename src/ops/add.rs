@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var, ops::scale};
+use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var, ops::scale, software};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -54,6 +54,9 @@ impl Tensor {
                 self.shape(),
                 other.shape(),
             ));
+        }
+        if self.texture().is_some() {
+            return software::times_plus(self, alpha, other);
         }
         let z = Tensor::empty(self.gpu(), self.shape().clone())?;
         for (((rows, x), (_, y)), (_, z)) in self.parts().zip(other.parts()).zip(z.parts()) {

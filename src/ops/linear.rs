@@ -52,6 +52,15 @@ const FORWARD_IMAGE: Kernel = Kernel::new::<Params>(
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
+const BACKWARD_X_IMAGE: Kernel = Kernel::new::<Params>(
+    "linear.backward_x_image",
+    concat!(
+        include_str!("../../shaders/packed.wgsl"),
+        include_str!("../../shaders/linear_image_backward.wgsl")
+    ),
+    "backward_x",
+    &[Read, ReadTexture, Write],
+);
 const BACKWARD_X: Kernel = Kernel::new::<Params>(
     "linear.backward_x",
     SOURCE,
@@ -88,9 +97,18 @@ fn image_kernel(lanes: usize, rows: usize, outs: usize) -> &'static Kernel {
     )
 }
 
+/// `backward_x` for a weight that is an image.
+fn image_backward_kernel(lanes: usize, rows: usize) -> &'static Kernel {
+    let header = format!(
+        "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {IMAGE_GROUPS}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
+    );
+    BACKWARD_X_IMAGE.sized(format!("linear.backward_x_image.{lanes}x{rows}"), &header)
+}
+
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![
         image_kernel(8, 5, 5),
+        image_backward_kernel(8, 5),
         sized(&FORWARD_NARROW, 1, 1),
         sized(&BACKWARD_W_NARROW, 1, 1),
         sized(&FORWARD, 1, 4),
@@ -103,8 +121,12 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
     ]
 }
 
+/// Quads of columns of a thread of `backward_x`, for a weight that is an image.
+const IMAGE_GROUPS: usize = 2;
 /// Columns that one workgroup of `forward` sums.
 const SPAN: usize = 2048;
+/// Rows of a weight from which on its columns are not split on software devices.
+const BUSY: usize = 512;
 /// Columns up to which a thread sums all of them.
 const NARROW: usize = 64;
 /// Rows of the weight that one dispatch of `backward_x` sums.
@@ -165,7 +187,7 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
         _ if narrow => (sized(&FORWARD_NARROW, 1, 1), 1, 1),
         // All rows of a low-rank factor where it has few: x is the larger part of what is read.
         Some(lanes) => {
-            let (rows, outs) = (n.min(5), out.min(10));
+            let (rows, outs) = (n.min(5), if out <= 10 { out } else { 8 });
             (image_kernel(lanes, rows, outs), rows, outs)
         }
         None => {
@@ -179,12 +201,19 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
             (sized(kernel, rows, outs), rows, outs)
         }
     };
-    let splits = k.div_ceil(SPAN);
+    // Where w alone keeps the device busy, a workgroup walks whole rows of it: they stream best.
+    let span = if images.is_some() && out >= BUSY {
+        k
+    } else {
+        SPAN
+    };
+    let splits = k.div_ceil(span);
     let y = Tensor::empty(x.gpu(), [splits, n, out])?;
     for (range, part) in w.parts() {
         let params = Params {
             out: range.len() as u32,
             out_start: range.start as u32,
+            span: span as u32,
             ..params(n, w.shape(), alpha)
         };
         let groups = match narrow {
@@ -203,6 +232,12 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
 /// `alpha dy w`: the gradient of x.
 pub(crate) fn backward_x(dy: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
     let (n, k) = (dy.shape()[0], w.shape()[1]);
+    let wide = k.is_multiple_of(4) && k > NARROW;
+    // The sums over w's parts lie beside each other until they are added.
+    let fits = (w.parts().count() * n * k * 4) as u64 <= dy.gpu().max_binding();
+    if let Some(lanes) = w.image_lanes().filter(|_| wide && fits) {
+        return backward_x_image(dy, w, alpha, lanes);
+    }
     let rows = rows(n, 4);
     let dx = Tensor::empty(dy.gpu(), [n, k])?;
     for (range, part) in w.parts() {
@@ -221,6 +256,31 @@ pub(crate) fn backward_x(dy: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> 
         }
     }
     Ok(dx)
+}
+
+/// The same for a weight that is an image.
+fn backward_x_image(dy: &Tensor, w: &Tensor, alpha: f32, lanes: usize) -> Result<Tensor> {
+    let (n, k) = (dy.shape()[0], w.shape()[1]);
+    let rows = n.min(5);
+    let parts = w.parts().count();
+    let dx = Tensor::empty(dy.gpu(), [parts, n, k])?;
+    for (index, (range, part)) in w.parts().enumerate() {
+        check_trips(dy.gpu(), "linear", range.len() * 2)?;
+        let params = Params {
+            out: range.len() as u32,
+            out_start: range.start as u32,
+            first: index as u32,
+            ..params(n, w.shape(), alpha)
+        };
+        let bindings = [dy.buffer("linear")?, part, dx.buffer("linear")?];
+        let groups = (k / 4).div_ceil(lanes * IMAGE_GROUPS) * n.div_ceil(rows);
+        let kernel = image_backward_kernel(lanes, rows);
+        dy.gpu().run(kernel, &params, &bindings, groups)?;
+    }
+    match parts {
+        1 => Ok(dx.reshaped([n, k])),
+        _ => sum::forward(&dx, 1.0),
+    }
 }
 
 /// `alpha dy^T x`: the gradient of w.

@@ -25,7 +25,7 @@ macro_rules! ops {
 
 ops! {
     add scale sum reshape relu bias max_pool2d adaptive_avg_pool2d matmul linear low_rank conv2d
-    cross_entropy mse_loss
+    cross_entropy mse_loss dropout
 }
 
 pub use adaptive_avg_pool2d::adaptive_avg_pool2d;
@@ -33,6 +33,7 @@ pub use add::{add, axpy};
 pub use bias::bias;
 pub use conv2d::{Conv2d, conv2d};
 pub use cross_entropy::{Targets, cross_entropy};
+pub use dropout::{Dropout, dropout};
 pub use linear::linear;
 pub use low_rank::low_rank;
 pub use matmul::{Transpose, matmul};
@@ -48,7 +49,7 @@ pub use sum::sum;
 const MAX_TRIPS: usize = 65_535;
 
 /// Refuses a loop that a software driver would cut short.
-fn check_trips(gpu: &crate::Gpu, op: &'static str, trips: usize) -> crate::Result<()> {
+pub(crate) fn check_trips(gpu: &crate::Gpu, op: &'static str, trips: usize) -> crate::Result<()> {
     if gpu.is_software() && trips > MAX_TRIPS {
         return Err(crate::Error::Memory(format!(
             "{op}: {trips} loop iterations are more than the software driver runs ({MAX_TRIPS}): use smaller \

@@ -7,10 +7,11 @@
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use super::{Context, Conv, Planes};
+use super::Context;
+use super::planes::{for_lanes, planes};
 use crate::gpu::Access::{Read, ReadTexture, Write};
-use crate::gpu::{Buffer, Kernel, Texture};
-use crate::{Error, Result};
+use crate::gpu::{Binding, Buffer, Kernel, Texture};
+use crate::{Error, Result, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -26,8 +27,22 @@ struct Params {
     size_out: u32,
     zero: u32,
     floor: f32,
+    channel_quads: u32,
     width: u32,
     pitch: u32,
+    quad: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct UpParams {
+    outs: u32,
+    cout: u32,
+    cin: u32,
+    first: u32,
+    blocks: u32,
+    pitch: u32,
+    scale: f32,
 }
 
 const INPUT: [Kernel; 2] = [
@@ -61,26 +76,77 @@ const PRODUCT: Kernel = Kernel::new::<Params>(
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
-const OUTPUT: [Kernel; 2] = [
-    Kernel::new::<Params>(
-        "winograd4.output",
+/// Without a mask, then with one.
+const OUTPUT: [[Kernel; 2]; 2] = [
+    [
+        Kernel::new::<Params>(
+            "winograd4.output",
+            concat!(
+                include_str!("../../shaders/packed.wgsl"),
+                include_str!("../../shaders/winograd4.wgsl"),
+                include_str!("../../shaders/winograd_no_mask.wgsl"),
+                include_str!("../../shaders/winograd_output.wgsl")
+            ),
+            "forward",
+            &[ReadTexture, Write, Read],
+        ),
+        Kernel::new::<Params>(
+            "winograd6.output",
+            concat!(
+                include_str!("../../shaders/packed.wgsl"),
+                include_str!("../../shaders/winograd6.wgsl"),
+                include_str!("../../shaders/winograd_no_mask.wgsl"),
+                include_str!("../../shaders/winograd_output.wgsl")
+            ),
+            "forward",
+            &[ReadTexture, Write, Read],
+        ),
+    ],
+    [
+        Kernel::new::<Params>(
+            "winograd4.output.mask",
+            concat!(
+                include_str!("../../shaders/packed.wgsl"),
+                include_str!("../../shaders/winograd4.wgsl"),
+                include_str!("../../shaders/winograd_mask.wgsl"),
+                include_str!("../../shaders/winograd_output.wgsl")
+            ),
+            "forward",
+            &[ReadTexture, Write, Read, Write],
+        ),
+        Kernel::new::<Params>(
+            "winograd6.output.mask",
+            concat!(
+                include_str!("../../shaders/packed.wgsl"),
+                include_str!("../../shaders/winograd6.wgsl"),
+                include_str!("../../shaders/winograd_mask.wgsl"),
+                include_str!("../../shaders/winograd_output.wgsl")
+            ),
+            "forward",
+            &[ReadTexture, Write, Read, Write],
+        ),
+    ],
+];
+const UP: [Kernel; 2] = [
+    Kernel::new::<UpParams>(
+        "winograd4.up",
         concat!(
             include_str!("../../shaders/packed.wgsl"),
             include_str!("../../shaders/winograd4.wgsl"),
-            include_str!("../../shaders/winograd_output.wgsl")
+            include_str!("../../shaders/winograd_up.wgsl")
         ),
         "forward",
-        &[ReadTexture, Write, Read],
+        &[Read, Write],
     ),
-    Kernel::new::<Params>(
-        "winograd6.output",
+    Kernel::new::<UpParams>(
+        "winograd6.up",
         concat!(
             include_str!("../../shaders/packed.wgsl"),
             include_str!("../../shaders/winograd6.wgsl"),
-            include_str!("../../shaders/winograd_output.wgsl")
+            include_str!("../../shaders/winograd_up.wgsl")
         ),
         "forward",
-        &[ReadTexture, Write, Read],
+        &[Read, Write],
     ),
 ];
 
@@ -154,21 +220,30 @@ const SHAPES: [Shape; 5] = [
 /// A 3x3 convolution, stride 1, padding 1, with bias, ReLU and maybe a 2x2 max-pool.
 pub(super) struct Winograd {
     shape: Shape,
-    kernels: [&'static Kernel; 3],
+    lanes: usize,
     weights: Texture,
     bias: Buffer,
     channels: usize,
     in_quads: usize,
+    /// Quads of the weights after `in_quads` for what a LoRA adds.
+    up_quads: usize,
     blocks: usize,
     pool: bool,
 }
 
+/// What a LoRA adds before the bias: `scale` times the 1x1 convolution of `hidden` with `b` [M, R, 1, 1].
+pub(super) struct Up<'a> {
+    pub(super) hidden: &'a Tensor,
+    pub(super) b: &'a Tensor,
+    pub(super) scale: f32,
+}
+
 fn input_kernel(lanes: usize, m: usize) -> &'static Kernel {
-    let kernel = &INPUT[usize::from(m == 6)];
-    kernel.sized(
-        format!("{}.{lanes}", kernel.name),
-        &format!("const LANES: u32 = {lanes}u;\n"),
-    )
+    for_lanes(&INPUT[usize::from(m == 6)], lanes)
+}
+
+fn up_kernel(lanes: usize, m: usize) -> &'static Kernel {
+    for_lanes(&UP[usize::from(m == 6)], lanes)
 }
 
 fn product_kernel(lanes: usize, outs: usize, groups: usize) -> &'static Kernel {
@@ -178,8 +253,8 @@ fn product_kernel(lanes: usize, outs: usize, groups: usize) -> &'static Kernel {
     )
 }
 
-fn output_kernel(lanes: usize, m: usize, pool: bool) -> &'static Kernel {
-    let kernel = &OUTPUT[usize::from(m == 6)];
+fn output_kernel(lanes: usize, m: usize, pool: bool, mask: bool) -> &'static Kernel {
+    let kernel = &OUTPUT[usize::from(mask)][usize::from(m == 6)];
     kernel.sized(
         format!("{}.{lanes}{}", kernel.name, if pool { ".pool" } else { "" }),
         &format!("const LANES: u32 = {lanes}u;\nconst POOL: bool = {pool};\n"),
@@ -189,107 +264,149 @@ fn output_kernel(lanes: usize, m: usize, pool: bool) -> &'static Kernel {
 pub(super) fn kernels() -> Vec<&'static Kernel> {
     let mut kernels = Vec::new();
     for m in [4, 6] {
-        kernels.extend([
-            input_kernel(8, m),
-            output_kernel(8, m, false),
-            output_kernel(8, m, true),
-        ]);
+        kernels.extend([input_kernel(8, m), up_kernel(8, m)]);
+        for mask in [false, true] {
+            kernels.extend([
+                output_kernel(8, m, false, mask),
+                output_kernel(8, m, true, mask),
+            ]);
+        }
     }
     kernels.extend([product_kernel(8, 32, 7), product_kernel(8, 64, 2)]);
     kernels
 }
 
 impl Winograd {
-    /// `pools` is the number of pools before this layer, which tells how large its planes are.
+    /// Channels out, in, and of the LoRA that may add to it. `pools` is the number of pools before this layer, which
+    /// tells how large its planes are; `kept` says that it runs for a gradient.
     pub(super) fn new(
         context: &Context,
-        [cout, cin]: [usize; 2],
+        [cout, cin, rank]: [usize; 3],
         weight: &[f32],
-        bias: &[f32],
+        bias: Option<&[f32]>,
         pool: bool,
+        kept: bool,
         pools: usize,
     ) -> Result<Self> {
         let mut shape = SHAPES[pools];
         shape.outs = context.outs(shape.outs, cout);
         let lanes = context.lanes;
         let (blocks, in_quads) = (cout.div_ceil(shape.outs), cin.div_ceil(4));
-        let kernels = [
+        let up_quads = rank.div_ceil(4);
+        context.warm(&[
             input_kernel(lanes, shape.m),
             product_kernel(lanes, shape.outs, shape.groups),
-            output_kernel(lanes, shape.m, pool),
-        ];
-        context.warm(&kernels)?;
+            output_kernel(lanes, shape.m, pool, kept),
+        ])?;
         let a = shape.m + 2;
         let weights = context.gpu.texture_from(
             "winograd weights",
-            [in_quads * shape.outs, a * a * blocks],
+            [(in_quads + up_quads) * shape.outs, a * a * blocks],
             |texels, pitch| match shape.m {
                 4 => transform_weights(&G4, weight, [cout, cin], shape.outs, texels, pitch),
                 _ => transform_weights(&G6, weight, [cout, cin], shape.outs, texels, pitch),
             },
         )?;
+        let zeros = vec![0.0; cout];
         Ok(Winograd {
-            kernels,
+            lanes,
             shape,
             weights,
-            bias: context.bias(bias)?,
+            bias: context.bias(bias.unwrap_or(&zeros))?,
             channels: cout,
             in_quads,
+            up_quads,
             blocks,
             pool,
         })
     }
-}
 
-impl Conv for Winograd {
-    fn channels(&self) -> usize {
-        self.channels
+    /// Pixels of one word of a mask.
+    pub(super) fn m(&self) -> usize {
+        self.shape.m
     }
 
-    fn size_out(&self, size: usize) -> usize {
-        if self.pool { size / 2 } else { size }
+    /// Bytes of the mask of `n` images of `size`.
+    pub(super) fn mask_bytes(&self, n: usize, size: usize) -> u64 {
+        (n * self.channels.div_ceil(4) * size * size.div_ceil(self.shape.m) * 4) as u64
     }
 
-    fn forward(&self, context: &Context, x: &Planes, y: &Planes) -> Result<()> {
-        let Context {
-            gpu,
-            lanes,
-            scratch,
-            ..
-        } = context;
-        let size_out = self.size_out(x.size);
-        if x.channels.div_ceil(4) != self.in_quads
-            || y.channels != self.channels
-            || y.size != size_out
-        {
-            let found = format!(
-                "{} channels of {} to {} of {}",
-                x.channels, x.size, y.channels, y.size
-            );
+    /// Writes the weights of what a LoRA adds behind the frozen ones; returns its quads.
+    fn write_up(&self, context: &Context, up: &Up) -> Result<usize> {
+        let rank = up.b.shape()[1];
+        let quads = rank.div_ceil(4);
+        if quads > self.up_quads || up.b.shape()[0] != self.channels {
             return Err(Error::shape(
                 "winograd",
-                format!("{} channels of {size_out}", self.channels),
-                found,
+                format!("B [{}, at most {}, 1, 1]", self.channels, self.up_quads * 4),
+                up.b.shape().to_string(),
             ));
         }
+        let params = UpParams {
+            outs: self.shape.outs as u32,
+            cout: self.channels as u32,
+            cin: rank as u32,
+            first: self.in_quads as u32,
+            blocks: self.blocks as u32,
+            pitch: self.weights.pitch() as u32,
+            scale: up.scale,
+        };
+        let outs = self.blocks * self.shape.outs;
+        let grid = [outs.div_ceil(self.lanes) as u32, quads as u32, 1];
+        let bindings = [up.b.buffer("winograd")?.into(), (&self.weights).into()];
+        let kernel = up_kernel(self.lanes, self.shape.m);
+        context.gpu.run_grid(kernel, &params, &bindings, grid)?;
+        Ok(quads)
+    }
+
+    /// Planes `x` to planes `y`, which is as large as the pool leaves it. `mask` takes what the gradient needs.
+    pub(super) fn forward(
+        &self,
+        context: &Context,
+        x: &Tensor,
+        up: Option<Up>,
+        y: &Tensor,
+        mask: Option<&Buffer>,
+        floor: f32,
+    ) -> Result<()> {
+        let Context {
+            gpu, scratch, busy, ..
+        } = context;
+        let _mine = busy.lock().expect("no panic holds the scratch textures");
+        let (x_texture, [n, cin, size]) = planes("winograd", x)?;
+        let (y_texture, y_shape) = planes("winograd", y)?;
+        let size_out = if self.pool { size / 2 } else { size };
+        if cin.div_ceil(4) != self.in_quads || y_shape != [n, self.channels, size_out] {
+            return Err(Error::shapes(
+                "winograd",
+                format!("[{n}, {}, {size_out}, {size_out}]", self.channels),
+                x.shape(),
+                y.shape(),
+            ));
+        }
+        let up_quads = match &up {
+            Some(up) => self.write_up(context, up)?,
+            None => 0,
+        };
         let Shape {
             m,
             groups,
             chunk,
             outs,
         } = self.shape;
-        let width = groups * lanes;
-        let tiles_w = x.size.div_ceil(m);
-        let tiles = x.images * tiles_w * tiles_w;
+        let width = groups * self.lanes;
+        let tiles_w = size.div_ceil(m);
+        let tiles = n * tiles_w * tiles_w;
         let chunk = chunk
             .next_multiple_of(width)
             .min(tiles.next_multiple_of(width));
         let positions = (m + 2) * (m + 2);
         let out_quads = self.blocks * outs / 4;
+        let quads = self.in_quads + up_quads;
         let v = scratch.take(
             gpu,
             "winograd inputs",
-            [self.in_quads * width, positions * chunk / width],
+            [quads * width, positions * chunk / width],
         )?;
         let products = scratch.take(gpu, "winograd products", [chunk, positions * out_quads])?;
         for first in (0..tiles).step_by(chunk) {
@@ -299,25 +416,30 @@ impl Conv for Winograd {
                 tiles: tiles as u32,
                 tiles_w: tiles_w as u32,
                 tiles_image: (tiles_w * tiles_w) as u32,
-                in_quads: self.in_quads as u32,
+                in_quads: quads as u32,
                 out_quads: out_quads as u32,
                 blocks: (chunk / width) as u32,
-                size: x.size as u32,
+                size: size as u32,
                 size_out: size_out as u32,
                 zero: 0,
-                floor: 0.0,
+                floor,
+                channel_quads: self.channels.div_ceil(4) as u32,
                 width: width as u32,
                 pitch: v.pitch() as u32,
+                quad: 0,
             };
-            let lane_groups = count.div_ceil(*lanes) as u32;
-            let [input, product, output] = self.kernels;
-            let bindings = [(&*x.texture).into(), (&*v).into()];
-            gpu.run_grid(
-                input,
-                &params,
-                &bindings,
-                [lane_groups, self.in_quads as u32, 1],
-            )?;
+            let lane_groups = count.div_ceil(self.lanes) as u32;
+            let input = input_kernel(self.lanes, m);
+            let bindings = [x_texture.into(), (&*v).into()];
+            let grid = [lane_groups, self.in_quads as u32, 1];
+            gpu.run_grid(input, &params, &bindings, grid)?;
+            if let Some(up) = &up {
+                let (hidden, _) = planes("winograd", up.hidden)?;
+                let bindings = [hidden.into(), (&*v).into()];
+                let quad = self.in_quads as u32;
+                let grid = [lane_groups, up_quads as u32, 1];
+                gpu.run_grid(input, &Params { quad, ..params }, &bindings, grid)?;
+            }
             let bindings = [(&*v).into(), (&self.weights).into(), (&*products).into()];
             let grid = [
                 count.div_ceil(width) as u32,
@@ -325,14 +447,13 @@ impl Conv for Winograd {
                 positions as u32,
             ];
             let pitch = products.pitch() as u32;
+            let product = product_kernel(self.lanes, outs, groups);
             gpu.run_grid(product, &Params { pitch, ..params }, &bindings, grid)?;
-            let bindings = [
-                (&*products).into(),
-                (&*y.texture).into(),
-                (&self.bias).into(),
-            ];
+            let mut bindings = vec![(&*products).into(), y_texture.into(), (&self.bias).into()];
+            bindings.extend(mask.map(Binding::from));
             let grid = [lane_groups, self.channels.div_ceil(4) as u32, 1];
-            let pitch = y.texture.pitch() as u32;
+            let pitch = y_texture.pitch() as u32;
+            let output = output_kernel(self.lanes, m, self.pool, mask.is_some());
             gpu.run_grid(output, &Params { pitch, ..params }, &bindings, grid)?;
         }
         Ok(())

@@ -1,65 +1,109 @@
-//! What a step needs of its images and no step changes: the pixels, and what the frozen base says of them. With the
-//! cache on, both are computed once an image; with it off, in every step. The bits are the same.
+//! What a step needs of its images and no step changes: what the frozen layers below the lowest adapted one make of them,
+//! and where a branch takes the pixels themselves, those. With the cache on, both are computed once an image; with it
+//! off, in every step. The bits are the same.
 
 use std::sync::Arc;
 
 use super::rows::{Room, Rows};
 use crate::data::{Batch, ImageStore, Transform};
-use crate::nn::Frozen;
+use crate::nn::lora::PIXELS;
+use crate::nn::{Adapter, Vgg};
 use crate::{Result, Tensor};
 
-/// The base's logits by image, and where there is room the normalised images.
-pub struct FrozenLogits<'a> {
-    base: &'a Frozen,
+/// The input of layer `from` by image, and where they are wanted and there is room the normalised images.
+pub struct Prefix {
+    base: Vgg,
+    /// The lowest layer that is adapted; the depth of the network where none is.
+    from: usize,
+    /// Whether steps take the pixels beside it.
+    pixels: bool,
     transform: Transform,
     cache: Option<Cache>,
     passes: usize,
 }
 
 struct Cache {
-    logits: Rows,
-    pixels: Rows,
+    features: Rows,
+    pixels: Option<Rows>,
 }
 
 /// A step's images.
 pub(super) struct Input {
     /// Positions in the store.
     pub(super) indices: Vec<usize>,
-    /// [N, 3 size size].
-    pub(super) pixels: Tensor,
-    /// The base's, [N, classes].
-    pub(super) logits: Tensor,
+    /// [N, 3 size size], where a branch wants them.
+    pub(super) pixels: Option<Tensor>,
+    /// What layer [`Prefix::from`] takes, [N, `row_len`].
+    pub(super) features: Tensor,
 }
 
-impl<'a> FrozenLogits<'a> {
-    /// Nothing computed yet, for images of `images`; `room` is where to keep it, `None` to keep nothing.
-    pub fn new(base: &'a Frozen, images: &ImageStore, room: Option<Room>) -> Self {
-        let (count, classes) = (images.len(), base.arch().classes);
+impl Prefix {
+    /// Nothing computed yet, for images of `images` and the modules of `adapter`; `room` is where to keep it, `None` to
+    /// keep nothing.
+    pub fn new(base: Vgg, adapter: &Adapter, images: &ImageStore, room: Option<Room>) -> Self {
+        let from = adapter.lowest(base.arch());
         let transform = images.transform();
+        let count = images.len();
+        let features = base.row_len(from, transform.size);
+        let image = 3 * transform.size * transform.size;
+        // Below the first layer the images are what it takes.
+        let pixels = adapter.get(PIXELS).is_some();
         let cache = room.map(|room| Cache {
             // The costlier rows first.
-            pixels: Rows::new(
-                base.gpu(),
-                count,
-                3 * transform.size * transform.size,
-                room.without((count * classes * 4) as u64),
-            ),
-            logits: Rows::new(base.gpu(), count, classes, room),
+            pixels: (pixels && from > 0).then(|| {
+                let rest = room.without((count * features * 4) as u64);
+                Rows::new(base.gpu(), count, image, rest)
+            }),
+            features: Rows::new(base.gpu(), count, features, room),
         });
-        FrozenLogits {
+        Prefix {
             base,
+            from,
+            pixels,
             transform,
             cache,
             passes: 0,
         }
     }
 
-    /// Images that have gone through the base so far, counted each time.
+    /// The base.
+    pub fn base(&self) -> &Vgg {
+        &self.base
+    }
+
+    /// The lowest adapted layer.
+    pub fn from(&self) -> usize {
+        self.from
+    }
+
+    /// Images that have gone through the frozen layers so far, counted each time.
     pub fn passes(&self) -> usize {
         self.passes
     }
 
-    /// Computes what is missing of all images; `progress` hears how many are done.
+    /// What is kept, in a word.
+    pub fn kept(&self) -> String {
+        let layers = self.base.arch().layers();
+        match layers.get(self.from) {
+            None => "the base's answers".into(),
+            Some(_) if self.from == 0 => "the images".into(),
+            Some(layer) => format!("the input of {}", layer.name),
+        }
+    }
+
+    /// Bytes kept of an image: its features, and its pixels where a branch wants them.
+    pub fn bytes_per_image(&self) -> usize {
+        let image = 3 * self.transform.size * self.transform.size;
+        let pixels = if self.pixels && self.from > 0 {
+            image
+        } else {
+            0
+        };
+        (self.base.row_len(self.from, self.transform.size) + pixels) * 4
+    }
+
+    /// Computes what is missing of all images, then gives the memory of the layers that made it back; `progress` hears
+    /// how many are done.
     ///
     /// # Errors
     /// What the device or an image file reported.
@@ -77,23 +121,28 @@ impl<'a> FrozenLogits<'a> {
             done += batch.indices.len();
             progress(done)?;
         }
-        self.base.gpu().trim();
+        if self.cache.as_ref().is_some_and(|c| c.features.complete()) {
+            self.base.release(self.from);
+        }
         Ok(())
     }
 
-    /// The logits of a batch: [N, classes].
+    /// The inputs of layer [`Prefix::from`] for a batch: [N, `row_len`].
     ///
     /// # Errors
     /// What the device reported.
     pub fn of(&mut self, batch: &Batch) -> Result<Tensor> {
         self.keep(batch)?;
         if let Some(cache) = &mut self.cache {
-            return cache.logits.tensor(&batch.indices);
+            return cache.features.tensor(&batch.indices);
         }
         let all: Vec<usize> = (0..batch.indices.len()).collect();
-        let logits = self.compute(batch, &all)?;
-        let shape = [batch.indices.len(), self.base.arch().classes];
-        Tensor::from_slice(self.base.gpu(), shape, &logits)
+        let features = self.compute(batch, &all)?;
+        let shape = [
+            batch.indices.len(),
+            self.base.row_len(self.from, self.transform.size),
+        ];
+        Tensor::from_slice(self.base.gpu(), shape, &features)
     }
 
     /// The inputs of every step of `order`.
@@ -101,11 +150,10 @@ impl<'a> FrozenLogits<'a> {
         &'s mut self,
         images: &Arc<ImageStore>,
         order: Vec<Vec<usize>>,
-    ) -> impl Iterator<Item = Result<Input>> + use<'s, 'a> {
-        let kept = self
-            .cache
-            .as_ref()
-            .is_some_and(|c| c.pixels.complete() && c.logits.complete());
+    ) -> impl Iterator<Item = Result<Input>> + use<'s> {
+        let kept = self.cache.as_ref().is_some_and(|cache| {
+            cache.features.complete() && cache.pixels.as_ref().is_none_or(Rows::complete)
+        });
         let (order, batches) = match kept {
             true => (order, None),
             false => (Vec::new(), Some(images.batches(order).into_iter())),
@@ -120,22 +168,33 @@ impl<'a> FrozenLogits<'a> {
 
     fn cached(&mut self, indices: Vec<usize>) -> Result<Input> {
         let cache = self.cache.as_mut().expect("inputs are cached");
+        let features = cache.features.tensor(&indices)?;
+        let pixels = match (&mut cache.pixels, self.pixels) {
+            (Some(pixels), _) => Some(pixels.tensor(&indices)?),
+            (None, wanted) => wanted.then(|| features.clone()),
+        };
         Ok(Input {
-            pixels: cache.pixels.tensor(&indices)?,
-            logits: cache.logits.tensor(&indices)?,
+            pixels,
+            features,
             indices,
         })
     }
 
     fn streamed(&mut self, batch: &Batch) -> Result<Input> {
+        let features = self.of(batch)?;
         let shape = [
             batch.indices.len(),
             3 * self.transform.size * self.transform.size,
         ];
+        let pixels = match (self.pixels, self.from) {
+            (false, _) => None,
+            (true, 0) => Some(features.clone()),
+            _ => Some(Tensor::from_slice(self.base.gpu(), shape, &batch.pixels)?),
+        };
         Ok(Input {
             indices: batch.indices.clone(),
-            logits: self.of(batch)?,
-            pixels: Tensor::from_slice(self.base.gpu(), shape, &batch.pixels)?,
+            features,
+            pixels,
         })
     }
 
@@ -145,40 +204,46 @@ impl<'a> FrozenLogits<'a> {
             return Ok(());
         };
         let length = batch.pixels.len() / batch.indices.len();
-        if cache.pixels.fit() {
+        if let Some(pixels) = cache.pixels.as_mut().filter(|pixels| pixels.fit()) {
             for (&image, row) in batch.indices.iter().zip(batch.pixels.chunks(length)) {
-                if !cache.pixels.has(image) {
-                    cache.pixels.put(image, row)?;
+                if !pixels.has(image) {
+                    pixels.put(image, row)?;
                 }
             }
         }
         let missing: Vec<usize> = (0..batch.indices.len())
-            .filter(|&i| !cache.logits.has(batch.indices[i]))
+            .filter(|&i| !cache.features.has(batch.indices[i]))
             .collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let logits = self.compute(batch, &missing)?;
+        let features = self.compute(batch, &missing)?;
+        let length = features.len() / missing.len();
         let cache = self.cache.as_mut().expect("it was there above");
-        for (&i, row) in missing.iter().zip(logits.chunks(self.base.arch().classes)) {
-            cache.logits.put(batch.indices[i], row)?;
+        for (&i, row) in missing.iter().zip(features.chunks(length)) {
+            cache.features.put(batch.indices[i], row)?;
         }
         Ok(())
     }
 
-    /// The base's logits of some images of a batch.
+    /// What the frozen layers make of some images of a batch.
     fn compute(&mut self, batch: &Batch, wanted: &[usize]) -> Result<Vec<f32>> {
         let length = batch.pixels.len() / batch.indices.len();
-        let mut logits = Vec::new();
-        for group in wanted.chunks(self.base.batch(self.transform.size)) {
+        let size = self.transform.size;
+        let mut features = Vec::new();
+        for group in wanted.chunks(self.base.batch(size)) {
             let pixels: Vec<f32> = group
                 .iter()
                 .flat_map(|&i| &batch.pixels[i * length..(i + 1) * length])
                 .copied()
                 .collect();
-            logits.extend(self.base.logits(&pixels, self.transform.size)?);
+            if self.from == 0 {
+                features.extend(pixels);
+                continue;
+            }
+            features.extend(self.base.prefix(&pixels, size, self.from)?);
             self.passes += group.len();
         }
-        Ok(logits)
+        Ok(features)
     }
 }

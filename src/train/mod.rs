@@ -9,17 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-pub use frozen::FrozenLogits;
+pub use frozen::Prefix;
 pub use rows::Room;
 pub use run::{Run, StepRecord};
 
 use crate::data::ImageStore;
 use crate::gpu::Readback;
-use crate::nn::Lora;
+use crate::nn::lora::Tracked;
+use crate::nn::{Adapter, Vgg};
 use crate::ops::{self, Targets};
 use crate::optim::Adam;
 use crate::random::Stream;
-use crate::{Error, Result, Tape, Tensor, Var};
+use crate::{Error, Gradient, Result, Tape, Var};
+use frozen::Input;
 
 /// Steps whose loss may still be on its way to the host.
 const IN_FLIGHT: usize = 2;
@@ -33,8 +35,26 @@ pub struct Plan {
     pub batch_size: usize,
     /// Adam's learning rate.
     pub lr: f64,
-    /// Seed of the order of the images.
+    /// Seed of the order of the images and of dropout.
     pub seed: u64,
+    /// Share of what goes into each A that is dropped in training.
+    pub dropout: f64,
+    /// Keeps less for the gradient and computes it once more instead.
+    pub checkpoint: bool,
+}
+
+impl Default for Plan {
+    /// The tutorial's.
+    fn default() -> Self {
+        Plan {
+            epochs: 20,
+            batch_size: 5,
+            lr: 1e-3,
+            seed: 0,
+            dropout: 0.0,
+            checkpoint: false,
+        }
+    }
 }
 
 impl Plan {
@@ -52,6 +72,12 @@ impl Plan {
             return Err(Error::Usage(format!(
                 "--lr must be a positive number, found {}",
                 self.lr
+            )));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::Usage(format!(
+                "--dropout must lie between 0 and 1, found {}",
+                self.dropout
             )));
         }
         Ok(())
@@ -82,24 +108,24 @@ impl Plan {
 /// How training ended. The adapter is the last one known to be good, whatever happened.
 pub struct Trained {
     /// The adapter.
-    pub lora: Lora,
+    pub adapter: Adapter,
     /// The loss of every finished step.
     pub losses: Vec<f32>,
     /// [`Error::NonFinite`] or [`Error::Interrupted`] where it did not run to its end.
     pub end: Result<()>,
 }
 
-/// Trains `lora` on the labelled images with Adam on cross-entropy. `report` hears of every step in
+/// Trains `adapter` on the labelled images with Adam on cross-entropy. `report` hears of every step in
 /// order; `stop` ends the run after the current step.
 ///
 /// # Errors
 /// What the device or an image file reported. A loss that is not finite and a stop are not errors here:
 /// see [`Trained::end`].
 pub fn train(
-    base: &mut FrozenLogits,
+    prefix: &mut Prefix,
     images: &Arc<ImageStore>,
     labels: &[u32],
-    mut lora: Lora,
+    mut adapter: Adapter,
     plan: Plan,
     stop: &AtomicBool,
     mut report: impl FnMut(StepRecord) -> Result<()>,
@@ -109,12 +135,13 @@ pub fn train(
     let mut adam = Adam::new(plan.lr);
     let mut losses = Vec::new();
     // Losses on their way, each with the adapter that it was computed with.
-    let mut pending: VecDeque<(Readback, Lora)> = VecDeque::new();
+    let mut pending: VecDeque<(Vec<Readback>, Adapter)> = VecDeque::new();
     let mut end = Ok(());
     let steps_per_epoch = plan.steps_per_epoch(images.len());
     // Waits for the oldest loss; what ends the run, if anything.
-    let mut settle = |loss: Readback| -> Result<Option<Error>> {
-        let loss = loss.wait()?[0];
+    let mut settle = |parts: Vec<Readback>| -> Result<Option<Error>> {
+        let parts = parts.into_iter().map(Readback::wait);
+        let loss = parts.sum::<Result<Loss>>()?.0;
         let step = losses.len() as u64 + 1;
         let lr = plan.lr;
         if !loss.is_finite() {
@@ -132,31 +159,29 @@ pub fn train(
         })
         .err())
     };
+    let network = Network {
+        base: prefix.base().clone(),
+        from: prefix.from(),
+        most: prefix
+            .base()
+            .max_batch(prefix.from(), images.transform().size),
+        checkpoint: plan.checkpoint,
+    };
     // The adapter of the last finite loss: an update after it may have gone to NaN.
-    let mut good = lora.clone();
-    for input in base.inputs(images, plan.order(images.len())) {
+    let mut good = adapter.clone();
+    for input in prefix.inputs(images, plan.order(images.len())) {
         let input = input?;
         if stop.load(Ordering::Relaxed) {
             end = Err(Error::Interrupted { step: adam.steps });
             break;
         }
         let labels: Vec<u32> = input.indices.iter().map(|&i| labels[i]).collect();
-        let (x, base_logits) = (Var::frozen(&input.pixels), Var::frozen(&input.logits));
-
-        let mut tape = Tape::new();
-        let (a, b) = (tape.leaf(&lora.a), tape.leaf(&lora.b));
-        let branch = lora.forward(&mut tape, &x, &a, &b)?;
-        let logits = ops::add(&mut tape, &base_logits, &branch)?;
-        let loss = ops::cross_entropy(&mut tape, &logits, Targets::Classes(&labels))?;
-        let reading = loss.tensor.read()?;
-        let gradients = tape.backward(&loss)?;
-        let used = lora.clone();
-        let mut parameters = [lora.a, lora.b];
-        adam.step(
-            &mut parameters,
-            &[gradients.of(&a)?.clone(), gradients.of(&b)?.clone()],
-        )?;
-        [lora.a, lora.b] = parameters;
+        let dropout = (plan.dropout, plan.seed, adam.steps);
+        let (reading, gradients) = network.step(&input, &labels, &adapter, dropout)?;
+        let used = adapter.clone();
+        let mut factors = adapter.factors();
+        adam.step(&mut factors, &gradients)?;
+        adapter = adapter.with(&factors);
 
         pending.push_back((reading, used));
         if pending.len() > IN_FLIGHT
@@ -179,27 +204,141 @@ pub fn train(
         }
     }
     // The last update has no loss behind it: it counts where its numbers are finite.
-    if !matches!(end, Err(Error::NonFinite { .. })) && finite(&lora.a)? && finite(&lora.b)? {
-        good = lora;
+    if !matches!(end, Err(Error::NonFinite { .. })) && finite(&adapter)? {
+        good = adapter;
     }
     Ok(Trained {
-        lora: good,
+        adapter: good,
         losses,
         end,
     })
 }
 
-fn finite(tensor: &Tensor) -> Result<bool> {
-    Ok(tensor.to_vec()?.iter().all(|v| v.is_finite()))
+/// The parts of a step's loss, added.
+struct Loss(f32);
+
+impl std::iter::Sum<Vec<f32>> for Loss {
+    fn sum<I: Iterator<Item = Vec<f32>>>(parts: I) -> Self {
+        Loss(parts.flatten().sum())
+    }
 }
 
-/// The logits of an adapted network: the base's, given, and the branch's on top.
+/// What a step goes through.
+struct Network {
+    base: Vgg,
+    /// The lowest adapted layer.
+    from: usize,
+    /// Images that go through together.
+    most: usize,
+    checkpoint: bool,
+}
+
+impl Network {
+    /// A step's loss, on its way, and the gradients of the factors. Images that do not fit the device together go in
+    /// parts, whose losses and gradients add up.
+    fn step(
+        &self,
+        input: &Input,
+        labels: &[u32],
+        adapter: &Adapter,
+        (p, seed, step): (f64, u64, u64),
+    ) -> Result<(Vec<Readback>, Vec<Gradient>)> {
+        let n = labels.len();
+        let mut readings = Vec::new();
+        let mut sums: Vec<Gradient> = Vec::new();
+        for first in (0..n).step_by(self.most.min(n)) {
+            let rows = first..(first + self.most).min(n);
+            let mut tape = Tape::new();
+            let (tracked, leaves) = adapter.track(&mut tape);
+            let tracked = tracked.with_dropout(p, seed, &step.to_string(), first);
+            let features = Var::frozen(&input.features.rows(rows.clone())?);
+            let pixels = match &input.pixels {
+                Some(pixels) => Some(Var::frozen(&pixels.rows(rows.clone())?)),
+                None => None,
+            };
+            let logits = self.logits(&mut tape, &features, pixels.as_ref(), &tracked)?;
+            let targets = Targets::Classes(&labels[rows.clone()]);
+            let mut loss = ops::cross_entropy(&mut tape, &logits, targets)?;
+            if rows.len() < n {
+                loss = ops::scale(&mut tape, rows.len() as f32 / n as f32, &loss)?;
+            }
+            readings.push(loss.tensor.read()?);
+            let gradients = tape.backward(&loss)?;
+            let gradients = leaves.iter().map(|leaf| gradients.of(leaf).cloned());
+            let gradients = gradients.collect::<Result<Vec<_>>>()?;
+            sums = if sums.is_empty() {
+                gradients
+            } else {
+                let both = sums.iter().zip(&gradients);
+                both.map(|(sum, more)| Ok(sum.dense()?.plus(&more.dense()?)?.into()))
+                    .collect::<Result<_>>()?
+            };
+        }
+        Ok((readings, sums))
+    }
+
+    fn logits(
+        &self,
+        tape: &mut Tape,
+        features: &Var,
+        pixels: Option<&Var>,
+        adapter: &Tracked,
+    ) -> Result<Var> {
+        let forward = match self.checkpoint {
+            true => Vgg::forward_checkpointed,
+            false => Vgg::forward_from,
+        };
+        let mut logits = forward(&self.base, tape, features, self.from, adapter)?;
+        if let Some(pixels) = pixels
+            && let Some(branch) = adapter.branch(tape, pixels)?
+        {
+            logits = ops::add(tape, &logits, &branch)?;
+        }
+        Ok(logits)
+    }
+}
+
+fn finite(adapter: &Adapter) -> Result<bool> {
+    for factor in adapter.factors() {
+        if factor.to_vec()?.iter().any(|v| !v.is_finite()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The logits of every image by a base with `adapter`, which may be empty: `each` is given them in order.
 ///
 /// # Errors
-/// What the device reported.
-pub fn adapted_logits(lora: &Lora, images: &Tensor, base_logits: &Tensor) -> Result<Tensor> {
-    let mut tape = Tape::new();
-    let (a, b) = (Var::frozen(&lora.a), Var::frozen(&lora.b));
-    let branch = lora.forward(&mut tape, &Var::frozen(images), &a, &b)?;
-    Ok(ops::add(&mut tape, &Var::frozen(base_logits), &branch)?.tensor)
+/// What the device or an image file reported, and what `each` returned.
+pub fn predict(
+    prefix: &mut Prefix,
+    images: &Arc<ImageStore>,
+    adapter: &Adapter,
+    mut each: impl FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
+    let side = images.transform().size;
+    let network = Network {
+        base: prefix.base().clone(),
+        from: prefix.from(),
+        most: prefix.base().max_batch(prefix.from(), side),
+        checkpoint: false,
+    };
+    let at_once = network.base.batch(side).min(network.most);
+    let order: Vec<usize> = (0..images.len()).collect();
+    let order = order.chunks(at_once).map(<[usize]>::to_vec).collect();
+    let factors = adapter.frozen();
+    for input in prefix.inputs(images, order) {
+        let input = input?;
+        let (features, pixels) = (
+            Var::frozen(&input.features),
+            input.pixels.map(|p| Var::frozen(&p)),
+        );
+        let logits = network.logits(&mut Tape::new(), &features, pixels.as_ref(), &factors)?;
+        let (classes, logits) = (logits.tensor.shape()[1], logits.tensor.to_vec()?);
+        for (&image, logits) in input.indices.iter().zip(logits.chunks(classes)) {
+            each(image, logits)?;
+        }
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::formats::{adapter, write_atomic};
-use crate::nn::Lora;
+use crate::nn::Adapter;
 use crate::{Error, Result};
 
 /// One line of `metrics.jsonl`.
@@ -78,7 +78,7 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Io`] where the disk is full or the folder gone.
-    pub fn finish(self, lora: &Lora, base: &str) -> Result<(PathBuf, u64)> {
-        adapter::save(&self.folder, lora, base)
+    pub fn finish(self, trained: &Adapter, base: &str) -> Result<(PathBuf, u64)> {
+        adapter::save(&self.folder, trained, base)
     }
 }

@@ -1,8 +1,10 @@
-// A 3x3 convolution, stride 1, padding 1, as an implicit matrix product with bias and ReLU: for the few channels of the
-// first layer, where Winograd does not pay. Follows a header with LANES, OUTS, GROUPS and CHANNELS (1 to 4 of a quad).
+// A 3x3 (padding 1) or 1x1 convolution, stride 1, as an implicit matrix product with bias and ReLU: for few channels on
+// one side, where Winograd does not pay. Follows packed.wgsl and a header with LANES, OUTS, GROUPS, CHANNELS (1 to 4 of a
+// quad) and SIDE (of the kernel).
 const OUT_GROUPS: u32 = OUTS / LANES;
 const OUT_QUADS: u32 = OUTS / 4;
 const SUMS: u32 = OUTS * GROUPS;
+const OFFSET: u32 = 1 - SIDE / 2;
 
 struct Params {
     pixels: u32, // of the whole batch
@@ -15,7 +17,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
-@group(0) @binding(2) var w: texture_storage_2d<rgba32float, read>; // texel ((quad * 9 + tap) * OUTS + out % OUTS, out / OUTS)
+@group(0) @binding(2) var w: texture_storage_2d<rgba32float, read>; // texel ((quad * SIDE * SIDE + tap) * OUTS + out % OUTS, out / OUTS)
 @group(0) @binding(3) var<storage, read_write> y: array<vec2<u64>>; // as x
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 
@@ -39,8 +41,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     var sums: array<f32, SUMS>; // [OUTS][GROUPS]
     var w_column = lane;
     for (var quad = 0u; quad < params.in_quads; quad++) {
-        for (var dy = 0u; dy < 3u; dy++) {
-            for (var dx = 0u; dx < 3u; dx++) {
+        for (var dy = 0u; dy < SIDE; dy++) {
+            for (var dx = 0u; dx < SIDE; dx++) {
                 var weights: array<vec4f, OUT_GROUPS>;
                 // unroll
                 for (var q = 0u; q < OUT_GROUPS; q++) {
@@ -49,7 +51,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
                 var pixels: array<vec4f, GROUPS>;
                 // unroll
                 for (var b = 0u; b < GROUPS; b++) {
-                    pixels[b] = textureLoad(x, corner[b] + vec2u(dx, quad * padded + dy));
+                    pixels[b] = textureLoad(x, corner[b] + vec2u(dx + OFFSET, quad * padded + dy + OFFSET));
                 }
                 // unroll
                 for (var o = 0u; o < OUTS; o++) {

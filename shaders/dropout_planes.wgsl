@@ -1,0 +1,25 @@
+// dropout.wgsl on planes: the same elements of [N, C, S, S] are kept. Follows packed.wgsl, dropout_core.wgsl and a header
+// with LANES.
+@group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
+@group(0) @binding(2) var<storage, read_write> y: array<vec2<u64>>; // as x
+
+// One workgroup computes one quad of channels of LANES pixels.
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let pixel = group.x * LANES + lane;
+    if pixel >= params.n {
+        return;
+    }
+    let plane = params.size * params.size;
+    let image = pixel / plane;
+    let rest = pixel - image * plane;
+    let at = vec2u(rest % params.size, rest / params.size);
+    let padded = params.size + 2u;
+    let texel = vec2u(image, group.y) * padded + 1u + at;
+    var four = textureLoad(x, texel);
+    for (var c = 0u; c < 4u; c++) {
+        let element = ((params.first + image) * params.channels + group.y * 4u + c) * plane + rest;
+        four[c] *= factor(element);
+    }
+    y[texel.x + texel.y * params.pitch] = packed(four);
+}

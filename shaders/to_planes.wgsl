@@ -1,0 +1,54 @@
+// Rows to planes: the gradient of to_rows.wgsl, which for `cells` equal to a plane's side puts every element in its
+// place. Follows packed.wgsl and a header with LANES.
+struct Params {
+    size: u32, // side of a plane
+    cells: u32,
+    length: u32, // elements of a row
+    row: u32, // of x, for the first image
+    pitch: u32, // texels from one row of y to the next
+    pixels: u32, // of the whole batch
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // [rows, length]
+@group(0) @binding(2) var<storage, read_write> y: array<vec2<u64>>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
+
+// The cells whose windows hold pixel `i` of a side: from .x to .y - 1.
+fn windows(i: u32) -> vec2u {
+    return vec2u(i * params.cells / params.size, ((i + 1u) * params.cells + params.size - 1u) / params.size);
+}
+// The pixels of cell `i`'s window along a side.
+fn window_length(i: u32) -> u32 {
+    return ((i + 1u) * params.size + params.cells - 1u) / params.cells - i * params.size / params.cells;
+}
+
+// One workgroup computes four channels of LANES pixels.
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let pixel = group.x * LANES + lane;
+    if pixel >= params.pixels {
+        return;
+    }
+    let plane = params.size * params.size;
+    let area = params.cells * params.cells;
+    let image = pixel / plane;
+    let py = (pixel - image * plane) / params.size;
+    let px = pixel - image * plane - py * params.size;
+    let rows = windows(py);
+    let columns = windows(px);
+    let base = (params.row + image) * params.length;
+    var sum = vec4f(0.0);
+    for (var cy = rows.x; cy < rows.y; cy++) {
+        for (var cx = columns.x; cx < columns.y; cx++) {
+            let share = 1.0 / f32(window_length(cy) * window_length(cx));
+            let first = group.y * 4u * area + cy * params.cells + cx;
+            for (var c = 0u; c < 4u; c++) {
+                let at = first + c * area;
+                if at < params.length {
+                    sum[c] += x[base + at] * share;
+                }
+            }
+        }
+    }
+    let padded = params.size + 2u;
+    y[image * padded + px + 1u + (group.y * padded + py + 1u) * params.pitch] = packed(sum);
+}

@@ -1,0 +1,43 @@
+// Planes to rows, averaged to `cells` x `cells` windows as adaptive_avg_pool2d does (the identity where a plane has that
+// side): element c * cells^2 + row * cells + column of an image's row. Follows a header with LANES.
+struct Params {
+    size: u32, // side of a plane
+    cells: u32,
+    length: u32, // elements of a row
+    row: u32, // of y, for the first image
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
+@group(0) @binding(2) var<storage, read_write> y: array<f32>; // [rows, length]
+
+// One workgroup fills LANES cells of four channels of one image's row.
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let cells = params.cells;
+    let area = cells * cells;
+    let cell = group.x * LANES + lane;
+    if cell >= area {
+        return;
+    }
+    let row = cell / cells;
+    let column = cell - row * cells;
+    let y0 = row * params.size / cells;
+    let x0 = column * params.size / cells;
+    let y1 = ((row + 1u) * params.size + cells - 1u) / cells;
+    let x1 = ((column + 1u) * params.size + cells - 1u) / cells;
+    let origin = vec2u(group.z, group.y) * (params.size + 2u) + 1u;
+    var sum = vec4f(0.0);
+    for (var iy = y0; iy < y1; iy++) {
+        for (var ix = x0; ix < x1; ix++) {
+            sum += textureLoad(x, origin + vec2u(ix, iy));
+        }
+    }
+    sum /= f32((y1 - y0) * (x1 - x0));
+    let first = group.y * 4u * area + cell;
+    let base = (params.row + group.z) * params.length;
+    for (var c = 0u; c < 4u; c++) {
+        if first + c * area < params.length {
+            y[base + first + c * area] = sum[c];
+        }
+    }
+}

@@ -1,0 +1,38 @@
+// The gradient of ReLU and 2x2 pool: dz = dy of the pooled pixel where winograd_mask.wgsl's bit is set, else 0. Follows
+// packed.wgsl and a header with LANES, M (pixels of a word) and POOL.
+struct Params {
+    size: u32, // side of dz's planes
+    size_out: u32, // side of dy's
+    quads: u32, // of channels
+    words: u32, // of a row of a plane
+    pixels: u32, // of the whole batch
+    pitch: u32, // texels from one row of dz to the next
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var dy: texture_storage_2d<rgba32float, read>; // texel (image * (size_out + 2) + column + 1, quad * (size_out + 2) + row + 1)
+@group(0) @binding(2) var<storage, read> mask: array<u32>; // [image, quad, row, word]
+@group(0) @binding(3) var<storage, read_write> dz: array<vec2<u64>>; // as dy, with size
+
+// One workgroup computes one quad of channels of LANES pixels.
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let pixel = group.x * LANES + lane;
+    if pixel >= params.pixels {
+        return;
+    }
+    let plane = params.size * params.size;
+    let image = pixel / plane;
+    let py = (pixel - image * plane) / params.size;
+    let px = pixel - image * plane - py * params.size;
+    let quad = group.y;
+    let word = mask[((image * params.quads + quad) * params.size + py) * params.words + px / M];
+    let bits = vec4u(word) >> (vec4u(0u, 1u, 2u, 3u) + (px % M) * 4u);
+    var at = vec2u(px, py);
+    if POOL {
+        // An odd last row or column is in no window: its bits are zero.
+        at = min(at / 2u, vec2u(params.size_out - 1u));
+    }
+    let pooled = textureLoad(dy, vec2u(image, quad) * (params.size_out + 2u) + 1u + at);
+    let padded = params.size + 2u;
+    dz[image * padded + px + 1u + (quad * padded + py + 1u) * params.pitch] = packed(select(vec4f(0.0), pooled, (bits & vec4u(1u)) == vec4u(1u)));
+}

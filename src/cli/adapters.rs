@@ -1,0 +1,101 @@
+//! `--adapter RUN[@SCALE]`, as often as one likes: what is added to the base.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use goldfish::formats::adapter;
+use goldfish::nn::Adapter;
+use goldfish::{Error, Gpu, Result};
+use serde::Deserialize;
+
+use super::base::{Base, BaseArgs};
+
+#[derive(Args)]
+pub struct AdapterArgs {
+    /// Folder with an adapter, times a scale; several are summed; none is the base alone. The first one's run.toml says
+    /// which base it belongs to, unless --weights does
+    #[arg(long = "adapter", value_name = "RUN[@SCALE]|none")]
+    adapters: Vec<Named>,
+}
+
+/// One `--adapter`.
+#[derive(Clone)]
+struct Named {
+    folder: PathBuf,
+    scale: f64,
+}
+
+impl std::str::FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let whole = Named {
+            folder: text.into(),
+            scale: 1.0,
+        };
+        match text.rsplit_once('@') {
+            // A folder may have an @ in its name.
+            Some((folder, scale)) if !Path::new(text).exists() => {
+                let scale = scale.parse::<f64>().ok().filter(|s| s.is_finite());
+                let scale = scale.ok_or(format!("the scale in {text:?} is not a number"))?;
+                Ok(Named {
+                    folder: folder.into(),
+                    scale,
+                })
+            }
+            _ => Ok(whole),
+        }
+    }
+}
+
+/// What is taken over from an adapter's run.toml.
+#[derive(Default, Deserialize)]
+struct FromRun {
+    arch: Option<String>,
+    weights: Option<String>,
+    image_size: Option<usize>,
+}
+
+impl AdapterArgs {
+    fn given(&self) -> impl Iterator<Item = &Named> {
+        let none = Path::new("none");
+        self.adapters.iter().filter(move |a| a.folder != none)
+    }
+
+    /// Fills in what the command line leaves open of the base from the first adapter's run.toml, where it has one.
+    pub fn adopt(&self, base: &mut BaseArgs) -> Result<()> {
+        match self.given().next() {
+            Some(first) => adopt(base, &first.folder),
+            None => Ok(()),
+        }
+    }
+
+    /// The sum of the adapters; an empty one where there are none.
+    pub fn load(&self, gpu: &Gpu, base: &Base) -> Result<Adapter> {
+        let side = base.transform.size;
+        let loaded = self.given().map(|Named { folder, scale }| {
+            Ok((adapter::load(gpu, folder, base.arch, side)?, *scale))
+        });
+        let loaded: Vec<(Adapter, f64)> = loaded.collect::<Result<_>>()?;
+        Adapter::sum(gpu, &loaded, base.arch)
+    }
+}
+
+/// The base of the run in `folder`, where the command line leaves it open.
+pub fn adopt(base: &mut BaseArgs, folder: &Path) -> Result<()> {
+    let path = folder.join("run.toml");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io(&path, "read")(e)),
+    };
+    let from: FromRun = toml::from_str(&text)
+        .map_err(|e| Error::data(&path, format!("not a run's settings ({e})")))?;
+    base.arch = base.arch.take().or(from.arch);
+    base.image_size = base.image_size.or(from.image_size);
+    if base.weights.is_none() {
+        let parsed = from.weights.map(|text| text.parse()).transpose();
+        base.weights = parsed.map_err(|e: String| Error::data(&path, e))?;
+    }
+    Ok(())
+}
