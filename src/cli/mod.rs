@@ -5,6 +5,9 @@ mod base;
 mod bench;
 mod demo;
 mod devices;
+mod eval;
+mod inspect;
+mod merge;
 mod predict;
 mod progress;
 mod selftest;
@@ -42,6 +45,12 @@ enum Command {
     Train(train::Args),
     /// Say what images show
     Predict(predict::Args),
+    /// Say how often the base, or adapters on it, are right about DATA/<category>/<image>
+    Eval(eval::Args),
+    /// Work an adapter into the base's weights: a file that torchvision loads
+    Merge(merge::Args),
+    /// Show what an adapter or a weights file holds
+    Inspect(inspect::Args),
     /// Train on five illustrations of goldfish and show what changed
     Demo(demo::Args),
     /// List the devices of this machine
@@ -67,6 +76,9 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => train::run(args, cli.device),
         Command::Predict(args) => predict::run(args, cli.device),
+        Command::Eval(args) => eval::run(args, cli.device),
+        Command::Merge(args) => merge::run(args, cli.device),
+        Command::Inspect(args) => inspect::run(args),
         Command::Demo(args) => demo::run(args, cli.device),
         Command::Devices(args) => devices::run(args),
         Command::Bench(args) => bench::run(args, cli.device),

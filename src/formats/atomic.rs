@@ -1,5 +1,6 @@
 //! Writing a file so that no reader ever sees half of it.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
@@ -10,6 +11,16 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] where the folder is read-only, full or gone; `path` is then as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic_with(path, |file| {
+        file.write_all(bytes).map_err(Error::io(path, "write"))
+    })
+}
+
+/// The same with what `fill` writes, for files that are not all in memory.
+///
+/// # Errors
+/// As [`write_atomic`], and what `fill` returned.
+pub fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
@@ -19,7 +30,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
         .suffix(".tmp")
         .tempfile_in(folder)
         .map_err(Error::io(path, "write"))?;
-    file.write_all(bytes).map_err(Error::io(path, "write"))?;
+    fill(file.as_file_mut())?;
     file.as_file()
         .sync_all()
         .map_err(Error::io(path, "write"))?;

@@ -1,9 +1,13 @@
-//! Files: weights in, adapters in and out. What comes from a user is checked before it is believed, and
-//! what is written appears whole or not at all.
+//! Files: weights in, adapters in and out, merged weights out. What comes from a user is checked before it is believed,
+//! and what is written appears whole or not at all.
 
 pub mod adapter;
 mod atomic;
+mod merged;
+mod summary;
 mod weights;
 
-pub use atomic::write_atomic;
+pub use atomic::{write_atomic, write_atomic_with};
+pub use merged::write_merged;
+pub use summary::{ModuleSummary, Summary, TensorSummary};
 pub use weights::Tensors;

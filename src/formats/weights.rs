@@ -54,6 +54,38 @@ impl Tensors {
         })
     }
 
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// The file's own notes.
+    ///
+    /// # Errors
+    /// As [`Tensors::open`].
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        let header = SafeTensors::read_metadata(&self.map);
+        let (_, header) =
+            header.map_err(|e| Error::data(&self.path, format!("not a safetensors file ({e})")))?;
+        let notes = header.metadata().clone().unwrap_or_default();
+        Ok(notes.into_iter().collect())
+    }
+
+    /// Shows every tensor by name: name, dtype, shape, bytes.
+    ///
+    /// # Errors
+    /// As [`Tensors::open`].
+    pub fn each(&self, mut show: impl FnMut(&str, Dtype, &[usize], &[u8])) -> Result<()> {
+        let file = self.parse()?;
+        let mut tensors = file.tensors();
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        for (name, view) in tensors {
+            show(&name, view.dtype(), view.shape(), view.data());
+            self.release(view.data());
+        }
+        Ok(())
+    }
+
     /// The names of the tensors.
     ///
     /// # Errors

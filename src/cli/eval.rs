@@ -1,0 +1,182 @@
+//! `goldfish eval`: how often are the base and its adapters right?
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use goldfish::data::{Dataset, categories};
+use goldfish::predict::top;
+use goldfish::{Error, Result};
+use serde::Serialize;
+
+use super::adapters::AdapterArgs;
+use super::base::BaseArgs;
+use super::predict::{open_images, with_logits};
+
+#[derive(ClapArgs)]
+pub struct Args {
+    /// Folder with one folder a category
+    data: PathBuf,
+    #[command(flatten)]
+    adapters: AdapterArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    base: BaseArgs,
+}
+
+/// Shares of images whose category is the first, or among the first five.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Score {
+    images: usize,
+    top1: f64,
+    top5: f64,
+    /// Mean cross-entropy.
+    loss: f64,
+}
+
+#[derive(Serialize)]
+struct Category {
+    index: usize,
+    category: String,
+    #[serde(flatten)]
+    score: Score,
+    /// What its images were taken for, most often first.
+    taken_for: Vec<Taken>,
+}
+
+#[derive(Serialize)]
+struct Taken {
+    category: String,
+    images: usize,
+}
+
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    all: Score,
+    categories: Vec<Category>,
+}
+
+/// Sums over images.
+#[derive(Default)]
+struct Tally {
+    images: usize,
+    first: usize,
+    five: usize,
+    loss: f64,
+    taken_for: BTreeMap<usize, usize>,
+}
+
+impl Tally {
+    fn add(&mut self, logits: &[f32], label: usize) {
+        let best = top(logits, 5);
+        let largest = best.first().map_or(0.0, |p| f64::from(p.logit));
+        let sum: f64 = logits.iter().map(|&z| (f64::from(z) - largest).exp()).sum();
+        self.images += 1;
+        self.first += usize::from(best.first().is_some_and(|p| p.index == label));
+        self.five += usize::from(best.iter().any(|p| p.index == label));
+        self.loss += sum.ln() + largest - f64::from(logits[label]);
+        if let Some(best) = best.first() {
+            *self.taken_for.entry(best.index).or_default() += 1;
+        }
+    }
+
+    fn score(&self) -> Score {
+        let share = |count: usize| count as f64 / self.images as f64;
+        Score {
+            images: self.images,
+            top1: share(self.first),
+            top5: share(self.five),
+            loss: self.loss / self.images as f64,
+        }
+    }
+}
+
+pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
+    let dataset = Dataset::open(&args.data)?;
+    args.adapters.adopt(&mut args.base)?;
+    let gpu = super::open_device(device)?;
+    let base = args.base.resolve()?;
+    let most = dataset.items.iter().map(|item| item.label as usize).max();
+    if let Some(label) = most.filter(|&label| label >= base.arch.classes) {
+        return Err(Error::data(
+            &args.data,
+            format!(
+                "category {label} is past the last of {} of this network",
+                base.arch.classes
+            ),
+        ));
+    }
+    let adapter = args.adapters.load(&gpu, &base)?;
+    let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
+    let (images, skipped) = open_images(&paths, &base, &args.base)?;
+    let kept = dataset
+        .items
+        .iter()
+        .filter(|item| skipped.iter().all(|s| s.path != item.path));
+    let labels: Vec<usize> = kept.map(|item| item.label as usize).collect();
+    let (mut all, mut each) = (Tally::default(), BTreeMap::<usize, Tally>::new());
+    with_logits("eval", &gpu, &base, &adapter, &images, |image, logits| {
+        all.add(logits, labels[image]);
+        each.entry(labels[image])
+            .or_default()
+            .add(logits, labels[image]);
+        Ok(())
+    })?;
+    let report = Report {
+        all: all.score(),
+        categories: each
+            .iter()
+            .map(|(&index, tally)| category(index, tally))
+            .collect(),
+    };
+    if args.json {
+        let json = serde_json::to_string_pretty(&report).expect("plain values become JSON");
+        return super::print(&format!("{json}\n"));
+    }
+    super::print(&table(&report))
+}
+
+fn category(index: usize, tally: &Tally) -> Category {
+    let mut taken_for: Vec<(usize, usize)> =
+        tally.taken_for.iter().map(|(&i, &n)| (i, n)).collect();
+    taken_for.sort_by_key(|&(index, images)| (std::cmp::Reverse(images), index));
+    Category {
+        index,
+        category: categories::name(index),
+        score: tally.score(),
+        taken_for: taken_for
+            .into_iter()
+            .map(|(index, images)| Taken {
+                category: categories::name(index),
+                images,
+            })
+            .collect(),
+    }
+}
+
+fn table(report: &Report) -> String {
+    let line = |name: &str, score: &Score, rest: &str| {
+        format!(
+            "{name:<28} {:>6} {:>7.1} % {:>7.1} % {:>8.4}  {rest}\n",
+            score.images,
+            score.top1 * 100.0,
+            score.top5 * 100.0,
+            score.loss
+        )
+    };
+    let mut text = format!(
+        "{:<28} {:>6} {:>9} {:>9} {:>8}  {}\n",
+        "category", "images", "top-1", "top-5", "loss", "taken for"
+    );
+    for category in &report.categories {
+        let most = category.taken_for.iter().take(3);
+        let taken: Vec<String> = most
+            .map(|t| format!("{} {}", t.images, t.category))
+            .collect();
+        text += &line(&category.category, &category.score, &taken.join(", "));
+    }
+    text + &line("all", &report.all, "")
+}

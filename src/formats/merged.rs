@@ -1,0 +1,119 @@
+//! A base with an adapter worked into its weights, as a file that torchvision loads: `W' = W + s B A`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::atomic::write_atomic_with;
+use crate::nn::lora::PIXELS;
+use crate::nn::vgg::Arch;
+use crate::nn::{Adapter, Lora, Source};
+use crate::ops::{self, Transpose};
+use crate::{Error, Gpu, Result, Shape, Tape, Tensor, Var};
+
+/// Elements of a weight that are worked on at a time.
+const CHUNK: usize = 4 << 20;
+
+/// Writes the weights of `source` plus `sign` times those of `adapter` to `path`, computed in f32 on the device, and
+/// returns the file's size. `progress` hears of each parameter with its bytes.
+///
+/// # Errors
+/// [`Error::Usage`] for an adapter with a branch from the pixels, which is beside the network and not in it;
+/// [`Error::Io`] where the file cannot be written; what the device reported.
+pub fn write_merged(
+    gpu: &Gpu,
+    path: &Path,
+    arch: Arch,
+    source: &Source,
+    adapter: &Adapter,
+    sign: f32,
+    mut progress: impl FnMut(u64),
+) -> Result<u64> {
+    if adapter.get(PIXELS).is_some() {
+        return Err(Error::Usage(
+            "the adapter has the branch from the pixels, which runs beside the network: no weight of VGG19 can hold it. \
+             Keep the adapter as it is; only adapters of layers can be merged"
+                .into(),
+        ));
+    }
+    let parameters: BTreeMap<String, Shape> = arch.parameters().into_iter().collect();
+    let header = header(&parameters);
+    let data: usize = parameters.values().map(|shape| shape.len() * 4).sum();
+    write_atomic_with(path, |file| {
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io(path, "write"));
+        put(&(header.len() as u64).to_le_bytes())?;
+        put(header.as_bytes())?;
+        for (name, shape) in &parameters {
+            let lora = name
+                .strip_suffix(".weight")
+                .and_then(|module| adapter.get(module));
+            for (first, rows) in chunks(shape) {
+                let columns = shape.row_len();
+                let mut values = vec![0.0; rows * columns];
+                source.fill(name, shape.dims(), first * columns, &mut values);
+                if let Some(lora) = lora {
+                    values = add(gpu, &values, lora, first..first + rows, sign)?;
+                }
+                put(bytemuck::cast_slice(&values))?;
+            }
+            progress(shape.len() as u64 * 4);
+        }
+        flush(out).map_err(Error::io(path, "write"))
+    })?;
+    Ok((8 + header.len() + data) as u64)
+}
+
+fn flush(out: BufWriter<&mut File>) -> std::io::Result<()> {
+    out.into_inner().map(|_| ()).map_err(|e| e.into_error())
+}
+
+/// The safetensors header of f32 tensors one after the other, padded to 8 bytes.
+fn header(parameters: &BTreeMap<String, Shape>) -> String {
+    let mut entries = Map::new();
+    entries.insert("__metadata__".into(), json!({"format": "pt"}));
+    let mut offset = 0;
+    for (name, shape) in parameters {
+        let end = offset + shape.len() * 4;
+        let entry = json!({"dtype": "F32", "shape": shape.dims(), "data_offsets": [offset, end]});
+        entries.insert(name.clone(), entry);
+        offset = end;
+    }
+    let mut text = Value::Object(entries).to_string();
+    while !text.len().is_multiple_of(8) {
+        text.push(' ');
+    }
+    text
+}
+
+/// Runs of whole rows: the first and how many.
+fn chunks(shape: &Shape) -> impl Iterator<Item = (usize, usize)> {
+    let (rows, each) = (shape[0], (CHUNK / shape.row_len()).max(1));
+    (0..rows)
+        .step_by(each)
+        .map(move |first| (first, each.min(rows - first)))
+}
+
+/// Rows `rows` of a weight plus `sign` times the LoRA's: a convolution's A [R, C, 3, 3] is contracted over R as a matrix
+/// [R, 9 C] is.
+fn add(
+    gpu: &Gpu,
+    values: &[f32],
+    lora: &Lora,
+    rows: std::ops::Range<usize>,
+    sign: f32,
+) -> Result<Vec<f32>> {
+    let (rank, columns) = (lora.rank(), lora.a.shape().row_len());
+    let weight = Tensor::from_slice(gpu, [rows.len(), columns], values)?;
+    let a = Var::frozen(&lora.a.reshaped([rank, columns]));
+    let outputs = lora.b.shape()[0];
+    let b = Var::frozen(&lora.b.reshaped([outputs, rank]).rows(rows)?);
+    let product = ops::matmul(&mut Tape::new(), &b, &a, Transpose::Nn)?;
+    product
+        .tensor
+        .times_plus(sign * lora.scale(), &weight)?
+        .to_vec()
+}
