@@ -97,6 +97,7 @@ pub struct Case {
     differentiable: bool,
     /// Whether it is for the software family's devices alone.
     software: bool,
+    tolerance: f64,
 }
 
 /// How a case went.
@@ -144,6 +145,7 @@ impl Case {
             reference: Box::new(reference),
             differentiable: true,
             software: false,
+            tolerance: TOLERANCE,
         }
     }
 
@@ -159,6 +161,12 @@ impl Case {
         self
     }
 
+    /// The same with another allowed error.
+    pub(crate) fn within(mut self, tolerance: f64) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
     /// Whether `gpu` runs what the case is about.
     pub fn suits(&self, gpu: &Gpu) -> bool {
         !self.software || crate::software::suits(gpu)
@@ -171,7 +179,7 @@ impl Case {
             case: self.name.clone(),
             forward_error: f64::INFINITY,
             gradient_error: None,
-            tolerance: TOLERANCE,
+            tolerance: self.tolerance,
             problem: None,
         };
         if let Err(error) = self.measure(gpu, &mut outcome) {
@@ -310,6 +318,7 @@ pub fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
 pub fn cases() -> Vec<Case> {
     let mut cases = crate::ops::cases();
     cases.extend(crate::optim::cases());
+    cases.extend(crate::software::cases());
     cases
 }
 
@@ -338,7 +347,8 @@ pub fn run(
         ..GpuOptions::default()
     })?;
     let mut outcomes = Vec::new();
-    for (index, case) in cases().iter().enumerate() {
+    let cases = cases();
+    for (index, case) in cases.iter().filter(|case| case.suits(&gpu)).enumerate() {
         let outcome = case.run(&gpu);
         progress(index, &outcome);
         outcomes.push(outcome);

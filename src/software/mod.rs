@@ -109,6 +109,11 @@ impl Context {
     }
 }
 
+/// The cases of this family's own ops for the self-test.
+pub(crate) fn cases() -> Vec<crate::selftest::Case> {
+    layer::cases()
+}
+
 /// Every kernel at the sizes that 8 lanes and the full VGG19 take, for the tests.
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     [
