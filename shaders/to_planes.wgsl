@@ -4,7 +4,6 @@ struct Params {
     size: u32, // side of a plane
     cells: u32,
     length: u32, // elements of a row
-    row: u32, // of x, for the first image
     pitch: u32, // texels from one row of y to the next
     pixels: u32, // of the whole batch
 }
@@ -35,7 +34,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     let px = pixel - image * plane - py * params.size;
     let rows = windows(py);
     let columns = windows(px);
-    let base = (params.row + image) * params.length;
+    let base = image * params.length;
     var sum = vec4f(0.0);
     for (var cy = rows.x; cy < rows.y; cy++) {
         for (var cx = columns.x; cx < columns.y; cx++) {

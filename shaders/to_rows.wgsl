@@ -4,7 +4,6 @@ struct Params {
     size: u32, // side of a plane
     cells: u32,
     length: u32, // elements of a row
-    row: u32, // of y, for the first image
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
@@ -34,7 +33,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     }
     sum /= f32((y1 - y0) * (x1 - x0));
     let first = group.y * 4u * area + cell;
-    let base = (params.row + group.z) * params.length;
+    let base = group.z * params.length;
     for (var c = 0u; c < 4u; c++) {
         if first + c * area < params.length {
             y[base + first + c * area] = sum[c];

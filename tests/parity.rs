@@ -286,7 +286,7 @@ fn adapted_gradients() {
             let mut tape = Tape::new();
             let (tracked, leaves) = start.track(&mut tape);
             let logits = base
-                .forward_from(&mut tape, &Var::frozen(&images), 0, &tracked)
+                .forward_from(&mut tape, &Var::frozen(&images), 0, None, &tracked, false)
                 .expect("logits");
             let loss =
                 ops::cross_entropy(&mut tape, &logits, Targets::Classes(&LABELS)).expect("a loss");

@@ -35,16 +35,30 @@ def weights_file(work):
 
 def run(command, **env):
     """Seconds from start to exit and peak resident MB of a process that must succeed."""
-    start = time.perf_counter()
-    child = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                             env={**os.environ, **env})
-    errors = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - start
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        sys.exit(f"{command}: {errors.decode()}")
-    return seconds, usage.ru_maxrss / 1024
+    with tempfile.TemporaryFile() as errors:
+        start = time.perf_counter()
+        child = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=errors,
+                                 env={**os.environ, **env})
+        peak = 0
+        # What the system says of a child that has ended includes the parent as it was when it forked.
+        while child.poll() is None:
+            peak = max(peak, high_water(child.pid))
+            time.sleep(0.005)
+        seconds = time.perf_counter() - start
+        if child.returncode != 0:
+            errors.seek(0)
+            sys.exit(f"{command}: {errors.read().decode()}")
+    return seconds, peak
+
+
+def high_water(pid):
+    """The most resident memory of a process so far, in MB."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    lines = [line.split() for line in text.splitlines() if line.startswith("VmHWM")]
+    return int(lines[0][1]) / 1024 if lines else 0
 
 
 def bench(args, part, *more):

@@ -260,9 +260,11 @@ impl Gpu {
         self.failure()
     }
 
-    fn flush(&self, batch: &mut Batch) {
+    /// What the device calls the work that was handed to it, where there was some.
+    fn flush(&self, batch: &mut Batch) -> Option<wgpu::SubmissionIndex> {
         batch.pass = None;
-        if let Some(encoder) = batch.encoder.take() {
+        let encoder = batch.encoder.take()?;
+        {
             let Inner {
                 queue,
                 uniforms,
@@ -271,10 +273,11 @@ impl Gpu {
             } = &*self.0;
             queue.write_buffer(uniforms, 0, &batch.params);
             queue.write_buffer(staging, 0, &batch.staged);
-            queue.submit([encoder.finish()]);
+            let index = queue.submit([encoder.finish()]);
             batch.params.clear();
             batch.staged.clear();
             batch.dispatches = 0;
+            Some(index)
         }
     }
 

@@ -14,6 +14,8 @@ pub struct Readback {
     gpu: Gpu,
     staging: wgpu::Buffer,
     bytes: usize,
+    /// The work that copies the data: what comes after it need not be waited for.
+    submission: Option<wgpu::SubmissionIndex>,
     mapped: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
@@ -66,7 +68,8 @@ impl Gpu {
         self.record_copy(|encoder| {
             encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes)
         });
-        self.submit()?;
+        let submission = self.flush(&mut self.0.batch.lock().expect("no panic holds the batch"));
+        self.failure()?;
         let (sender, mapped) = mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
             // The receiver is gone only when nobody wants the data any more.
@@ -76,6 +79,7 @@ impl Gpu {
             gpu: self.clone(),
             staging,
             bytes: bytes as usize,
+            submission,
             mapped,
         })
     }
@@ -113,7 +117,10 @@ impl Readback {
 
     fn wait_bytes<T>(self, take: impl FnOnce(&[u8]) -> Vec<T>) -> Result<Vec<T>> {
         if self.mapped.try_recv().is_err() {
-            self.gpu.poll(wgpu::PollType::wait_indefinitely())?;
+            self.gpu.poll(wgpu::PollType::Wait {
+                submission_index: self.submission.clone(),
+                timeout: None,
+            })?;
         }
         let name = &self.gpu.0.info.name;
         let view = self.staging.get_mapped_range(..).map_err(|e| {

@@ -300,6 +300,15 @@ impl Tracked {
             .collect()
     }
 
+    /// The same for the images of a step from number `image` on.
+    pub(crate) fn from_image(&self, image: usize) -> Self {
+        let mut shifted = self.clone();
+        for dropout in shifted.0.values_mut().filter_map(|l| l.dropout.as_mut()) {
+            dropout.first += image;
+        }
+        shifted
+    }
+
     /// The same values, untracked.
     pub(crate) fn detached(&self) -> Self {
         let mut detached = self.clone();

@@ -120,6 +120,12 @@ impl Arch {
     }
 }
 
+/// How every convolution's window moves.
+const SAME: Conv2d = Conv2d {
+    stride: 1,
+    padding: 1,
+};
+
 /// How a network is loaded.
 #[derive(Clone, Debug, Default)]
 pub struct Loading {
@@ -297,11 +303,15 @@ impl Vgg {
         parameters
     }
 
-    /// Gives the memory of the layers before `layer` back: they cannot be run any more.
-    pub fn release(&mut self, layer: usize) {
+    /// Gives the memory of the layers before `layer` back, which cannot be run any more, and with `product` the weight of
+    /// `layer` too, which then runs from its product alone.
+    pub fn release(&mut self, layer: usize, product: bool) {
         for loaded in &mut self.layers[..layer] {
             loaded.weight = Weight::Released;
             loaded.bias = None;
+        }
+        if let Some(loaded) = self.layers.get_mut(layer).filter(|_| product) {
+            loaded.weight = Weight::Released;
         }
         self.gpu.trim();
     }
@@ -335,11 +345,12 @@ impl Vgg {
     /// # Errors
     /// [`Error::Shape`] for other input, [`Error::Memory`] where an activation does not fit a binding.
     pub fn forward(&self, tape: &mut Tape, images: &Var) -> Result<Var> {
-        self.forward_from(tape, images, 0, &Tracked::default())
+        self.forward_from(tape, images, 0, None, &Tracked::default(), false)
     }
 
     /// The logits from what `layer` takes, with the LoRAs of `adapter`: rows [N, `row_len`] or, of a convolution, planes
-    /// [N, C, H, W].
+    /// [N, C, H, W]. `product` is [`Vgg::product`] of the same, where it is known. With `checkpoint`, no more is kept for
+    /// the gradient than what each block of convolutions takes: the rest is computed again when its gradient is.
     ///
     /// # Errors
     /// As [`Vgg::forward`].
@@ -348,56 +359,133 @@ impl Vgg {
         tape: &mut Tape,
         x: &Var,
         layer: usize,
+        product: Option<&Var>,
         adapter: &Tracked,
+        checkpoint: bool,
     ) -> Result<Var> {
-        self.run(tape, x, layer..self.depth(), adapter)
+        self.pass(tape, x, layer..self.depth(), product, adapter, checkpoint)
     }
 
-    /// The same, keeping for the gradient no more than what each block of convolutions takes: the rest is computed again
-    /// when its gradient is.
-    ///
-    /// # Errors
-    /// As [`Vgg::forward`].
-    pub fn forward_checkpointed(
+    /// Layers `range` with the memory in mind. In the software family large planes go an image at a time, which needs the
+    /// least; small ones and the linear layers take all images, so that their weights are read once.
+    fn pass(
         &self,
         tape: &mut Tape,
         x: &Var,
-        layer: usize,
+        range: Range<usize>,
+        product: Option<&Var>,
         adapter: &Tracked,
+        checkpoint: bool,
     ) -> Result<Var> {
-        let mut x = self.enter(tape, x, layer)?;
-        let mut start = layer;
-        while start < self.depth() {
-            let convs = self.layers[start..].iter();
-            let block = convs.take_while(|l| l.layer.is_conv() && !l.layer.pool);
-            // A block ends with its pool; the classifier keeps little.
-            let end = match self.layers[start].layer.is_conv() {
-                true => start + block.count() + 1,
-                false => self.depth(),
-            };
-            let (base, adapter, range) = (self.clone(), adapter.clone(), start..end);
-            x = match self.layers[start].layer.is_conv() {
-                true => checkpoint(tape, base, &x, range, adapter)?,
-                false => self.run(tape, &x, range, &adapter)?,
-            };
+        let small = self.small_planes().min(range.end);
+        let convs = self.convs().min(range.end);
+        let (mut x, mut start) = (x.clone(), range.start);
+        if self.software.is_some() && start < small && !x.is_tracked() {
+            let mut rows = Vec::new();
+            for image in 0..x.tensor.shape()[0] {
+                let x = Var::frozen(&x.tensor.rows(image..image + 1)?);
+                let adapter = adapter.from_image(image);
+                let y = self.convolutions(tape, &x, start..small, &adapter, checkpoint)?;
+                rows.push(in_rows(tape, &y)?);
+            }
+            x = ops::concat(tape, &rows)?;
+            start = small;
+        }
+        if start < convs {
+            x = self.convolutions(tape, &x, start..convs, adapter, checkpoint)?;
+            start = convs;
+        }
+        self.run(tape, &x, start..range.end, product, adapter)
+    }
+
+    /// The first layer whose planes have been through three pools.
+    fn small_planes(&self) -> usize {
+        let mut pools = 0;
+        let after = self.layers.iter().position(|l| {
+            pools += usize::from(l.layer.pool);
+            pools == 3
+        });
+        after.map_or(0, |layer| layer + 1)
+    }
+
+    /// The number of convolutions: the position of the first linear layer.
+    fn convs(&self) -> usize {
+        self.layers.iter().filter(|l| l.layer.is_conv()).count()
+    }
+
+    /// What a linear `layer` makes of its input without its LoRA and bias, which no step changes: [N, `row_len`] ->
+    /// [N, outputs]. `None` for a convolution and past the last layer.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn product(&self, x: &Tensor, layer: usize) -> Result<Option<Tensor>> {
+        match self.layers.get(layer) {
+            Some(Loaded {
+                layer,
+                weight: Weight::Rows(weight),
+                ..
+            }) if !layer.is_conv() => {
+                let y = ops::linear(&mut Tape::new(), &Var::frozen(x), &Var::frozen(weight))?;
+                Ok(Some(y.tensor))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Numbers of [`Vgg::product`] for an image.
+    pub fn product_len(&self, layer: usize) -> Option<usize> {
+        let loaded = self.layers.get(layer).filter(|l| !l.layer.is_conv());
+        loaded.map(|l| l.layer.weight[0])
+    }
+
+    /// Some of the convolutions, and what flattens the last one's result.
+    fn convolutions(
+        &self,
+        tape: &mut Tape,
+        x: &Var,
+        range: Range<usize>,
+        adapter: &Tracked,
+        checkpoint: bool,
+    ) -> Result<Var> {
+        if !checkpoint {
+            return self.run(tape, x, range, None, adapter);
+        }
+        let mut x = self.enter(tape, x, range.start)?;
+        let mut start = range.start;
+        while start < range.end {
+            // A block ends with its pool.
+            let block = self.layers[start..].iter().take_while(|l| !l.layer.pool);
+            let end = (start + block.count() + 1).min(range.end);
+            x = recomputed(tape, self.clone(), &x, start..end, adapter.clone())?;
             start = end;
         }
         Ok(x)
     }
 
     /// Layers `range`, from what the first takes to what the one after the last takes.
-    fn run(&self, tape: &mut Tape, x: &Var, range: Range<usize>, adapter: &Tracked) -> Result<Var> {
+    fn run(
+        &self,
+        tape: &mut Tape,
+        x: &Var,
+        range: Range<usize>,
+        product: Option<&Var>,
+        adapter: &Tracked,
+    ) -> Result<Var> {
         let mut x = self.enter(tape, x, range.start)?;
-        for index in range {
+        for index in range.clone() {
+            let product = product.filter(|_| index == range.start);
             let Loaded {
                 layer,
                 weight,
                 bias,
             } = &self.layers[index];
             let lora = adapter.get(&layer.name);
-            x = match (weight, bias) {
-                (Weight::Planes(conv), _) => self.convolve(tape, conv, &x, lora)?,
-                (Weight::Rows(weight), Some(bias)) => {
+            x = match (weight, bias, product) {
+                (Weight::Planes(conv), ..) => self.convolve(tape, conv, &x, lora)?,
+                (_, Some(bias), Some(product)) => {
+                    self.finish(tape, index, &x, product, &Var::frozen(bias), lora)?
+                }
+                (Weight::Rows(weight), Some(bias), None) => {
                     let (weight, bias) = (Var::frozen(weight), Var::frozen(bias));
                     self.layer(tape, index, &x, [&weight, &bias], lora)?
                 }
@@ -479,19 +567,29 @@ impl Vgg {
         [weight, bias]: [&Var; 2],
         lora: Option<&TrackedLora>,
     ) -> Result<Var> {
-        let layer = &self.layers[index].layer;
-        let how = Conv2d {
-            stride: 1,
-            padding: 1,
-        };
-        let mut y = match layer.is_conv() {
-            true => ops::conv2d(tape, x, weight, how)?,
+        let product = match self.layers[index].layer.is_conv() {
+            true => ops::conv2d(tape, x, weight, SAME)?,
             false => ops::linear(tape, x, weight)?,
         };
+        self.finish(tape, index, x, &product, bias, lora)
+    }
+
+    /// The same from the product of `x` and the frozen weight.
+    fn finish(
+        &self,
+        tape: &mut Tape,
+        index: usize,
+        x: &Var,
+        product: &Var,
+        bias: &Var,
+        lora: Option<&TrackedLora>,
+    ) -> Result<Var> {
+        let layer = &self.layers[index].layer;
+        let mut y = product.clone();
         if let Some(lora) = lora {
             let x = lora.dropped(tape, x)?;
             let add = if layer.is_conv() {
-                let hidden = ops::conv2d(tape, &x, &lora.a, how)?;
+                let hidden = ops::conv2d(tape, &x, &lora.a, SAME)?;
                 let one = Conv2d {
                     stride: 1,
                     padding: 0,
@@ -550,35 +648,10 @@ impl Vgg {
             ));
         }
         let n = pixels.len() / image;
+        let images = Var::frozen(&Tensor::from_slice(&self.gpu, [n, 3, side, side], pixels)?);
         let (mut tape, none) = (Tape::new(), Tracked::default());
-        if self.software.is_none() {
-            let images = Tensor::from_slice(&self.gpu, [n, 3, side, side], pixels)?;
-            let y = self.run(&mut tape, &Var::frozen(&images), 0..layer, &none)?;
-            return y.tensor.to_vec();
-        }
-        // The convolutions take an image at a time, which needs the least memory; the linear layers take all, so that
-        // their weights are read once.
-        let convs = self.layers.iter().filter(|l| l.layer.is_conv()).count();
-        let features = Tensor::empty(&self.gpu, [n, self.row_len(layer.min(convs), side)])?;
-        for (index, pixels) in pixels.chunks(image).enumerate() {
-            let pixels = Tensor::from_slice(&self.gpu, [1, 3, side, side], pixels)?;
-            let end = layer.min(convs);
-            let y = self.run(&mut tape, &Var::frozen(&pixels), 0..end, &none)?;
-            match y.tensor.texture() {
-                Some(_) => {
-                    software::write_rows(&y.tensor, self.side_at(end, side), &features, index)?
-                }
-                None => {
-                    let (from, to) = (y.tensor.buffer("vgg")?, features.buffer("vgg")?);
-                    self.gpu
-                        .copy(from, 0, to, index as u64 * from.bytes, from.bytes);
-                }
-            }
-        }
-        let rest = convs.min(layer)..layer;
-        self.run(&mut tape, &Var::frozen(&features), rest, &none)?
-            .tensor
-            .to_vec()
+        let y = self.pass(&mut tape, &images, 0..layer, None, &none, false)?;
+        in_rows(&mut tape, &y)?.tensor.to_vec()
     }
 
     /// The base's logits: [`Vgg::prefix`] to the end.
@@ -599,33 +672,33 @@ impl Vgg {
         }
     }
 
-    /// Images of `side` whose largest activation from `layer` on fits one binding of the device, and in the software
-    /// family a texture.
+    /// Images of `side` whose largest activation from `layer` on fits one binding of the device. The software family takes
+    /// images one by one.
     pub fn max_batch(&self, layer: usize, side: usize) -> usize {
-        let bound = |index: usize| {
-            let Layer { weight, pool, .. } = &self.layers[index].layer;
+        if self.software.is_some() {
+            return usize::MAX;
+        }
+        let convs = (layer..self.convs()).map(|index| {
+            let weight = &self.layers[index].layer.weight;
             let size = self.side_at(index, side);
-            let _ = pool;
-            let channels = weight[0].max(weight[1]);
-            let most = self.gpu.max_binding() as usize;
-            match &self.software {
-                None => most / (channels * size * size * 4),
-                Some(_) => {
-                    let padded = size + 2;
-                    let wide = self.gpu.limits().max_texture_dimension_2d as usize;
-                    // One texel is kept for sides that are powers of two.
-                    ((wide - 1) / padded).min(most / (padded * padded * channels.div_ceil(4) * 16))
-                }
-            }
-        };
-        let convs = (layer..self.depth()).filter(|&i| self.layers[i].layer.is_conv());
-        convs.map(bound).min().unwrap_or(usize::MAX)
+            let numbers = weight[0].max(weight[1]) * size * size;
+            self.gpu.max_binding() as usize / (numbers * 4)
+        });
+        convs.min().unwrap_or(usize::MAX)
+    }
+}
+
+/// A tensor in planes as rows [N, C S S]; one in rows as it is.
+fn in_rows(tape: &mut Tape, x: &Var) -> Result<Var> {
+    match x.tensor.texture() {
+        Some(_) => software::to_rows(tape, x, x.tensor.shape()[2]),
+        None => Ok(x.clone()),
     }
 }
 
 /// Layers `range` of `base` as one op that keeps its input alone: in its backward pass it runs them again, on a tape of
 /// their own.
-fn checkpoint(
+fn recomputed(
     tape: &mut Tape,
     base: Vgg,
     x: &Var,
@@ -639,6 +712,7 @@ fn checkpoint(
         &mut Tape::new(),
         &Var::frozen(&x.tensor),
         range.clone(),
+        None,
         &adapter.detached(),
     )?;
     Ok(tape.record(y.tensor, &parents, || Checkpoint {
@@ -671,7 +745,7 @@ impl Backward for Checkpoint {
         };
         let names = base.layers[range.clone()].iter().map(|l| &*l.layer.name);
         let (adapter, leaves) = adapter.tracked_again(&mut tape, names);
-        let y = base.run(&mut tape, &x, range, &adapter)?;
+        let y = base.run(&mut tape, &x, range, None, &adapter)?;
         let gradients = tape.backward_from(&y, dy.clone())?;
         let all = std::iter::once(&x).chain(&leaves);
         Ok(all.map(|leaf| gradients.get(leaf).cloned()).collect())

@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 pub(crate) use layer::{Inner, Layer, Needs, convolve, down};
-pub(crate) use planes::{dropout, rows, times_plus, to_planes, to_rows, write_rows};
+pub(crate) use planes::{dropout, rows, times_plus, to_planes, to_rows};
 
 use crate::Result;
 use crate::gpu::{Buffer, Gpu, Kernel, Texture};

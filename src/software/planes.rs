@@ -13,7 +13,6 @@ struct RowsParams {
     size: u32,
     cells: u32,
     length: u32,
-    row: u32,
 }
 
 #[repr(C)]
@@ -22,7 +21,6 @@ struct PlanesParams {
     size: u32,
     cells: u32,
     length: u32,
-    row: u32,
     pitch: u32,
     pixels: u32,
 }
@@ -105,7 +103,7 @@ pub(super) fn planes<'a>(op: &'static str, x: &'a Tensor) -> Result<(&'a Texture
 pub(crate) fn to_rows(tape: &mut Tape, x: &Var, cells: usize) -> Result<Var> {
     let (_, [n, channels, size]) = planes("to_rows", &x.tensor)?;
     let y = Tensor::empty(x.tensor.gpu(), [n, channels * cells * cells])?;
-    write_rows(&x.tensor, cells, &y, 0)?;
+    write_rows(&x.tensor, cells, &y)?;
     Ok(tape.record(y, &[x], || RowsRule {
         channels,
         size,
@@ -113,14 +111,12 @@ pub(crate) fn to_rows(tape: &mut Tape, x: &Var, cells: usize) -> Result<Var> {
     }))
 }
 
-/// The same into rows `row..` of `y`.
-pub(crate) fn write_rows(x: &Tensor, cells: usize, y: &Tensor, row: usize) -> Result<()> {
+fn write_rows(x: &Tensor, cells: usize, y: &Tensor) -> Result<()> {
     let (texture, [n, channels, size]) = planes("to_rows", x)?;
     let params = RowsParams {
         size: size as u32,
         cells: cells as u32,
         length: (channels * cells * cells) as u32,
-        row: row as u32,
     };
     let grid = [(cells * cells).div_ceil(lanes(x)), channels.div_ceil(4), n];
     let bindings = [texture.into(), y.buffer("to_rows")?.into()];
@@ -145,7 +141,7 @@ struct RowsRule {
 impl Backward for RowsRule {
     fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let n = dy.shape()[0];
-        let dx = read_rows(dy, 0, [n, self.channels, self.size], self.cells)?;
+        let dx = read_rows(dy, [n, self.channels, self.size], self.cells)?;
         Ok(vec![Some(dx.into())])
     }
 }
@@ -162,7 +158,7 @@ pub(crate) fn to_planes(tape: &mut Tape, x: &Var, channels: usize) -> Result<Var
             shape.to_string(),
         ));
     }
-    let y = read_rows(&x.tensor, 0, [shape[0], channels, size], size)?;
+    let y = read_rows(&x.tensor, [shape[0], channels, size], size)?;
     Ok(tape.record(y, &[x], || PlanesRule {
         shape: shape.clone(),
     }))
@@ -179,20 +175,14 @@ impl Backward for PlanesRule {
     }
 }
 
-/// Rows `row..` of `x` as planes: the gradient of [`write_rows`].
-fn read_rows(
-    x: &Tensor,
-    row: usize,
-    [n, channels, size]: [usize; 3],
-    cells: usize,
-) -> Result<Tensor> {
+/// Rows as planes: the gradient of [`write_rows`].
+fn read_rows(x: &Tensor, [n, channels, size]: [usize; 3], cells: usize) -> Result<Tensor> {
     let y = Tensor::planes(x.gpu(), [n, channels, size])?;
     let (texture, _) = planes("to_planes", &y)?;
     let params = PlanesParams {
         size: size as u32,
         cells: cells as u32,
         length: (channels * cells * cells) as u32,
-        row: row as u32,
         pitch: texture.pitch() as u32,
         pixels: (n * size * size) as u32,
     };

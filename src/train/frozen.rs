@@ -10,7 +10,7 @@ use crate::nn::lora::PIXELS;
 use crate::nn::{Adapter, Vgg};
 use crate::{Result, Tensor};
 
-/// The input of layer `from` by image, and where they are wanted and there is room the normalised images.
+/// The input of layer `from` by image, its product with the layer's frozen weight where that is linear, and where they are wanted and there is room the normalised images.
 pub struct Prefix {
     base: Vgg,
     /// The lowest layer that is adapted; the depth of the network where none is.
@@ -24,6 +24,8 @@ pub struct Prefix {
 
 struct Cache {
     features: Rows,
+    /// Of a linear layer.
+    products: Option<Rows>,
     pixels: Option<Rows>,
 }
 
@@ -35,6 +37,8 @@ pub(super) struct Input {
     pub(super) pixels: Option<Tensor>,
     /// What layer [`Prefix::from`] takes, [N, `row_len`].
     pub(super) features: Tensor,
+    /// What its frozen weight makes of it, where it is linear.
+    pub(super) product: Option<Tensor>,
 }
 
 impl Prefix {
@@ -54,6 +58,9 @@ impl Prefix {
                 let rest = room.without((count * features * 4) as u64);
                 Rows::new(base.gpu(), count, image, rest)
             }),
+            products: base
+                .product_len(from)
+                .map(|length| Rows::new(base.gpu(), count, length, room.clone())),
             features: Rows::new(base.gpu(), count, features, room),
         });
         Prefix {
@@ -99,7 +106,8 @@ impl Prefix {
         } else {
             0
         };
-        (self.base.row_len(self.from, self.transform.size) + pixels) * 4
+        let product = self.base.product_len(self.from).unwrap_or(0);
+        (self.base.row_len(self.from, self.transform.size) + product + pixels) * 4
     }
 
     /// Computes what is missing of all images, then gives the memory of the layers that made it back; `progress` hears
@@ -121,8 +129,9 @@ impl Prefix {
             done += batch.indices.len();
             progress(done)?;
         }
-        if self.cache.as_ref().is_some_and(|c| c.features.complete()) {
-            self.base.release(self.from);
+        if let Some(cache) = self.cache.as_ref().filter(|c| c.features.complete()) {
+            let product = cache.products.as_ref().is_some_and(Rows::complete);
+            self.base.release(self.from, product);
         }
         Ok(())
     }
@@ -169,6 +178,10 @@ impl Prefix {
     fn cached(&mut self, indices: Vec<usize>) -> Result<Input> {
         let cache = self.cache.as_mut().expect("inputs are cached");
         let features = cache.features.tensor(&indices)?;
+        let product = match &mut cache.products {
+            Some(products) => Some(products.tensor(&indices)?),
+            None => None,
+        };
         let pixels = match (&mut cache.pixels, self.pixels) {
             (Some(pixels), _) => Some(pixels.tensor(&indices)?),
             (None, wanted) => wanted.then(|| features.clone()),
@@ -176,12 +189,17 @@ impl Prefix {
         Ok(Input {
             pixels,
             features,
+            product,
             indices,
         })
     }
 
     fn streamed(&mut self, batch: &Batch) -> Result<Input> {
         let features = self.of(batch)?;
+        let product = match self.cache.as_mut().and_then(|c| c.products.as_mut()) {
+            Some(products) => Some(products.tensor(&batch.indices)?),
+            None => self.base.product(&features, self.from)?,
+        };
         let shape = [
             batch.indices.len(),
             3 * self.transform.size * self.transform.size,
@@ -194,6 +212,7 @@ impl Prefix {
         Ok(Input {
             indices: batch.indices.clone(),
             features,
+            product,
             pixels,
         })
     }
@@ -222,6 +241,16 @@ impl Prefix {
         let cache = self.cache.as_mut().expect("it was there above");
         for (&i, row) in missing.iter().zip(features.chunks(length)) {
             cache.features.put(batch.indices[i], row)?;
+        }
+        let some: Vec<usize> = missing.iter().map(|&i| batch.indices[i]).collect();
+        let rows = Tensor::from_slice(self.base.gpu(), [some.len(), length], &features)?;
+        if let (Some(products), Some(product)) =
+            (&mut cache.products, self.base.product(&rows, self.from)?)
+        {
+            let product = product.to_vec()?;
+            for (&image, row) in some.iter().zip(product.chunks(product.len() / some.len())) {
+                products.put(image, row)?;
+            }
         }
         Ok(())
     }

@@ -23,7 +23,8 @@ use crate::random::Stream;
 use crate::{Error, Gradient, Result, Tape, Var};
 use frozen::Input;
 
-/// Steps whose loss may still be on its way to the host.
+/// Steps whose loss may still be on its way to the host. A software device works while it is handed its work: there is
+/// nothing to overlap.
 const IN_FLIGHT: usize = 2;
 
 /// What the loop needs to know.
@@ -167,6 +168,11 @@ pub fn train(
             .max_batch(prefix.from(), images.transform().size),
         checkpoint: plan.checkpoint,
     };
+    let in_flight = if prefix.base().gpu().is_software() {
+        0
+    } else {
+        IN_FLIGHT
+    };
     // The adapter of the last finite loss: an update after it may have gone to NaN.
     let mut good = adapter.clone();
     for input in prefix.inputs(images, plan.order(images.len())) {
@@ -184,7 +190,7 @@ pub fn train(
         adapter = adapter.with(&factors);
 
         pending.push_back((reading, used));
-        if pending.len() > IN_FLIGHT
+        if pending.len() > in_flight
             && let Some((oldest, used)) = pending.pop_front()
         {
             if let Some(error) = settle(oldest)? {
@@ -223,6 +229,13 @@ impl std::iter::Sum<Vec<f32>> for Loss {
     }
 }
 
+/// What a step starts from: see [`Input`].
+struct Given<'a> {
+    features: &'a Var,
+    product: Option<&'a Var>,
+    pixels: Option<&'a Var>,
+}
+
 /// What a step goes through.
 struct Network {
     base: Vgg,
@@ -256,7 +269,16 @@ impl Network {
                 Some(pixels) => Some(Var::frozen(&pixels.rows(rows.clone())?)),
                 None => None,
             };
-            let logits = self.logits(&mut tape, &features, pixels.as_ref(), &tracked)?;
+            let product = match &input.product {
+                Some(product) => Some(Var::frozen(&product.rows(rows.clone())?)),
+                None => None,
+            };
+            let x = Given {
+                features: &features,
+                product: product.as_ref(),
+                pixels: pixels.as_ref(),
+            };
+            let logits = self.logits(&mut tape, x, &tracked)?;
             let targets = Targets::Classes(&labels[rows.clone()]);
             let mut loss = ops::cross_entropy(&mut tape, &logits, targets)?;
             if rows.len() < n {
@@ -277,19 +299,16 @@ impl Network {
         Ok((readings, sums))
     }
 
-    fn logits(
-        &self,
-        tape: &mut Tape,
-        features: &Var,
-        pixels: Option<&Var>,
-        adapter: &Tracked,
-    ) -> Result<Var> {
-        let forward = match self.checkpoint {
-            true => Vgg::forward_checkpointed,
-            false => Vgg::forward_from,
-        };
-        let mut logits = forward(&self.base, tape, features, self.from, adapter)?;
-        if let Some(pixels) = pixels
+    fn logits(&self, tape: &mut Tape, x: Given, adapter: &Tracked) -> Result<Var> {
+        let mut logits = self.base.forward_from(
+            tape,
+            x.features,
+            self.from,
+            x.product,
+            adapter,
+            self.checkpoint,
+        )?;
+        if let Some(pixels) = x.pixels
             && let Some(branch) = adapter.branch(tape, pixels)?
         {
             logits = ops::add(tape, &logits, &branch)?;
@@ -334,7 +353,13 @@ pub fn predict(
             Var::frozen(&input.features),
             input.pixels.map(|p| Var::frozen(&p)),
         );
-        let logits = network.logits(&mut Tape::new(), &features, pixels.as_ref(), &factors)?;
+        let product = input.product.map(|p| Var::frozen(&p));
+        let x = Given {
+            features: &features,
+            product: product.as_ref(),
+            pixels: pixels.as_ref(),
+        };
+        let logits = network.logits(&mut Tape::new(), x, &factors)?;
         let (classes, logits) = (logits.tensor.shape()[1], logits.tensor.to_vec()?);
         for (&image, logits) in input.indices.iter().zip(logits.chunks(classes)) {
             each(image, logits)?;
