@@ -301,7 +301,7 @@ impl Tracked {
     }
 
     /// The same for the images of a step from number `image` on.
-    pub(crate) fn from_image(&self, image: usize) -> Self {
+    pub(crate) fn starting_at(&self, image: usize) -> Self {
         let mut shifted = self.clone();
         for dropout in shifted.0.values_mut().filter_map(|l| l.dropout.as_mut()) {
             dropout.first += image;

@@ -384,7 +384,7 @@ impl Vgg {
             let mut rows = Vec::new();
             for image in 0..x.tensor.shape()[0] {
                 let x = Var::frozen(&x.tensor.rows(image..image + 1)?);
-                let adapter = adapter.from_image(image);
+                let adapter = adapter.starting_at(image);
                 let y = self.convolutions(tape, &x, start..small, &adapter, checkpoint)?;
                 rows.push(in_rows(tape, &y)?);
             }

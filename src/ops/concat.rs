@@ -64,7 +64,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "concat",
         "[2, 7], [1, 7] and [3, 7]",
         [[2, 7], [1, 7], [3, 7]].map(Input::normal),
-        |tape, v| concat(tape, v),
+        concat,
         |v| v.concat(),
     )]
 }
