@@ -122,7 +122,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 }
 
 /// Quads of columns of a thread of `backward_x`, for a weight that is an image.
-const IMAGE_GROUPS: usize = 2;
+const IMAGE_GROUPS: usize = 4;
 /// Columns that one workgroup of `forward` sums.
 const SPAN: usize = 2048;
 /// Rows of a weight from which on its columns are not split on software devices.

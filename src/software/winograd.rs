@@ -183,6 +183,9 @@ struct Shape {
     chunk: usize,
 }
 
+/// Tiles of a workgroup where there are no more, in lanes.
+const FEW: usize = 2;
+
 /// By the number of pools before the layer.
 const SHAPES: [Shape; 5] = [
     Shape {
@@ -211,9 +214,9 @@ const SHAPES: [Shape; 5] = [
     },
     Shape {
         m: 4,
-        outs: 64,
-        groups: 2,
-        chunk: 16,
+        outs: 32,
+        groups: 6,
+        chunk: 48,
     },
 ];
 
@@ -272,7 +275,7 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
             ]);
         }
     }
-    kernels.extend([product_kernel(8, 32, 7), product_kernel(8, 64, 2)]);
+    kernels.extend([product_kernel(8, 32, 7), product_kernel(8, 32, FEW)]);
     kernels
 }
 
@@ -394,9 +397,11 @@ impl Winograd {
             chunk,
             outs,
         } = self.shape;
-        let width = groups * self.lanes;
         let tiles_w = size.div_ceil(m);
         let tiles = n * tiles_w * tiles_w;
+        // One image of small planes fills no more.
+        let groups = if tiles <= FEW * self.lanes { FEW } else { groups };
+        let width = groups * self.lanes;
         let chunk = chunk
             .next_multiple_of(width)
             .min(tiles.next_multiple_of(width));
