@@ -133,10 +133,18 @@ impl Tensor {
         fill: impl Fn(usize, &mut [f32]),
     ) -> Result<Self> {
         let tensor = Self::empty(gpu, shape)?;
-        let mut host = vec![0f32; tensor.shape.len().min(FILL)];
+        let mut host = Vec::new();
         let mut first = 0;
         for part in tensor.parts.iter() {
             let elements = part.bytes as usize / 4;
+            if let Some(memory) = part.fresh_memory() {
+                for (index, run) in memory.chunks_mut(FILL).enumerate() {
+                    fill(first + index * FILL, run);
+                }
+                first += elements;
+                continue;
+            }
+            host.resize(elements.min(FILL), 0f32);
             for start in (0..elements).step_by(FILL) {
                 let run = &mut host[..(elements - start).min(FILL)];
                 fill(first + start, run);

@@ -143,13 +143,19 @@ impl Transform {
         out
     }
 
+    /// What each 8-bit sample of a channel becomes.
+    pub(crate) fn table() -> [[f32; 256]; 3] {
+        std::array::from_fn(|channel| {
+            std::array::from_fn(|sample| {
+                (sample as f32 / 255.0 - MEAN[channel]) / DEVIATION[channel]
+            })
+        })
+    }
+
     /// `crop` as planes [3, size, size]: `(sample / 255 - mean) / deviation`, in f32 as PyTorch does it.
     pub fn normalise(self, crop: &[u8], out: &mut [f32]) {
         let plane = self.size * self.size;
-        for channel in 0..3 {
-            let table: Vec<f32> = (0..=255u8)
-                .map(|sample| (f32::from(sample) / 255.0 - MEAN[channel]) / DEVIATION[channel])
-                .collect();
+        for (channel, table) in Self::table().iter().enumerate() {
             for (out, pixel) in out[channel * plane..(channel + 1) * plane]
                 .iter_mut()
                 .zip(crop.chunks_exact(3))

@@ -29,6 +29,8 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// [N, 3, size, size], normalised.
     pub pixels: Vec<f32>,
+    /// The same as 8-bit samples, interleaved RGB.
+    pub crops: Vec<u8>,
 }
 
 impl Batch {
@@ -155,16 +157,20 @@ impl ImageStore {
     pub fn batch(&self, indices: &[usize]) -> Result<Batch> {
         let length = 3 * self.transform.size * self.transform.size;
         let mut pixels = vec![0.0; indices.len() * length];
+        let mut crops = vec![0; indices.len() * length];
         pixels
             .par_chunks_mut(length)
+            .zip(crops.par_chunks_mut(length))
             .zip(indices)
-            .try_for_each(|(out, &index)| {
-                self.transform.normalise(&self.crop(index)?, out);
+            .try_for_each(|((out, crop), &index)| {
+                crop.copy_from_slice(&self.crop(index)?);
+                self.transform.normalise(crop, out);
                 Ok::<(), Error>(())
             })?;
         Ok(Batch {
             indices: indices.to_vec(),
             pixels,
+            crops,
         })
     }
 

@@ -170,7 +170,7 @@ impl Gpu {
         self.dispatch(kernel, bytemuck::bytes_of(params), bindings, grid)
     }
 
-    /// Has the driver compile `kernel` while the host does other things: a dispatch of nothing, which software
+    /// Has the driver compile `kernel`, on a thread that has nothing else to do: a dispatch of nothing, which software
     /// drivers take as the moment to compile. For kernels of textures.
     pub(crate) fn warm(&self, kernel: &Kernel) -> Result<()> {
         let textures = kernel
@@ -179,8 +179,16 @@ impl Gpu {
             .map(|_| self.texture("warm", [1, 1]))
             .collect::<Result<Vec<_>>>()?;
         let bindings: Vec<Binding> = textures.iter().map(Binding::from).collect();
-        self.dispatch(kernel, &vec![0; kernel.params], &bindings, [0, 0, 0])?;
-        self.submit()
+        let (pipeline, bind_group) = self.bind(kernel, &bindings)?;
+        // Not the open batch, which other threads may wait for meanwhile.
+        let mut encoder = self.0.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, &bind_group, &[0]);
+        pass.dispatch_workgroups(0, 0, 0);
+        drop(pass);
+        self.0.queue.submit([encoder.finish()]);
+        self.failure()
     }
 
     fn dispatch(
@@ -190,6 +198,20 @@ impl Gpu {
         bindings: &[Binding],
         grid: [u32; 3],
     ) -> Result<()> {
+        let (pipeline, bind_group) = self.bind(kernel, bindings)?;
+        self.record(params, |pass, offset| {
+            pass.set_pipeline(&pipeline.pipeline);
+            pass.set_bind_group(0, &bind_group, &[offset]);
+            pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
+        })
+    }
+
+    /// The pipeline of `kernel`, and what it works on.
+    fn bind(
+        &self,
+        kernel: &Kernel,
+        bindings: &[Binding],
+    ) -> Result<(std::sync::Arc<Pipeline>, wgpu::BindGroup)> {
         assert_eq!(
             bindings.len(),
             kernel.bindings.len(),
@@ -241,11 +263,7 @@ impl Gpu {
             layout: &pipeline.layout,
             entries: &entries,
         });
-        self.record(params, |pass, offset| {
-            pass.set_pipeline(&pipeline.pipeline);
-            pass.set_bind_group(0, &bind_group, &[offset]);
-            pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
-        })
+        Ok((pipeline, bind_group))
     }
 
     fn pipeline(&self, kernel: &Kernel) -> Result<std::sync::Arc<Pipeline>> {

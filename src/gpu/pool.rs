@@ -51,6 +51,8 @@ pub(super) struct Pool {
 struct Raw {
     buffer: wgpu::Buffer,
     image: Option<wgpu::TextureView>,
+    /// Its memory, where the host sees it.
+    host: Option<shared::Host>,
 }
 
 /// A storage buffer of a whole number of 4-byte words.
@@ -58,6 +60,9 @@ pub(crate) struct Buffer {
     pub(super) raw: wgpu::Buffer,
     /// The same memory as an image of [`IMAGE_WIDTH`] texels a row, on devices that read those faster.
     pub(super) image: Option<wgpu::TextureView>,
+    host: Option<shared::Host>,
+    /// Nobody had it before.
+    fresh: bool,
     /// Bytes that hold data.
     pub(crate) bytes: u64,
     /// Bytes that a kernel sees: `bytes`, and the guard where there is one.
@@ -114,6 +119,7 @@ impl Pool {
         if recycled.is_some() {
             lists.stats.free_bytes -= class;
         }
+        let fresh = recycled.is_none();
         let raw = match recycled {
             Some(raw) => raw,
             None if image => {
@@ -122,6 +128,7 @@ impl Pool {
                 Raw {
                     buffer: shared.buffer,
                     image: (shared.pitch == IMAGE_WIDTH).then_some(shared.view),
+                    host: Some(shared.host),
                 }
             }
             None => Raw {
@@ -134,6 +141,7 @@ impl Pool {
                     mapped_at_creation: false,
                 }),
                 image: None,
+                host: None,
             },
         };
         if self.guard {
@@ -145,6 +153,8 @@ impl Pool {
         Ok(Buffer {
             raw: raw.buffer,
             image: raw.image,
+            host: raw.host,
+            fresh,
             class,
             bytes,
             bound,
@@ -181,6 +191,18 @@ impl Pool {
 }
 
 impl Buffer {
+    /// The memory of a buffer that was just made and nobody had before, where the host sees it: to be filled before it is
+    /// used in any other way.
+    #[allow(unsafe_code, clippy::mut_from_ref)]
+    pub(crate) fn fresh_memory(&self) -> Option<&mut [f32]> {
+        let host = self.host.filter(|_| self.fresh)?;
+        // SAFETY: the memory has at least `bytes`, is aligned as a driver's mapping is, and lives as long as the buffer.
+        // No work that the device was given knows a fresh buffer, and its one caller has just made it.
+        Some(unsafe {
+            std::slice::from_raw_parts_mut(host.0.as_ptr().cast(), self.bytes as usize / 4)
+        })
+    }
+
     /// Whether kernels can bind it for [`super::Access::ReadTexture`].
     pub(crate) fn is_image(&self) -> bool {
         self.image.is_some()
@@ -201,6 +223,7 @@ impl Drop for Buffer {
             lists.free.entry(class).or_default().push(Raw {
                 buffer: self.raw.clone(),
                 image: self.image.clone(),
+                host: self.host,
             });
         }
     }

@@ -24,16 +24,20 @@ pub(super) struct Shared {
     /// Texels from one row to the next.
     pub(super) pitch: usize,
     /// The first byte on the host. Valid as long as `buffer` is held, for `bytes`.
-    pub(super) host: std::ptr::NonNull<u8>,
+    pub(super) host: Host,
     pub(super) bytes: usize,
 }
 
+/// Where memory begins on the host.
+#[derive(Clone, Copy)]
+pub(super) struct Host(pub(super) std::ptr::NonNull<u8>);
+
 // SAFETY: the pointer is to memory that no thread owns; who reads or writes through it says why nobody else does.
 #[allow(unsafe_code)]
-unsafe impl Send for Shared {}
+unsafe impl Send for Host {}
 // SAFETY: as above.
 #[allow(unsafe_code)]
-unsafe impl Sync for Shared {}
+unsafe impl Sync for Host {}
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn create(_: &wgpu::Device, label: &str, _: [usize; 2], _: bool) -> Result<Shared> {
@@ -253,7 +257,7 @@ pub(super) fn create(
             view: texture.create_view(&wgpu::TextureViewDescriptor::default()),
             buffer,
             pitch: layout.row_pitch as usize / 16,
-            host,
+            host: Host(host),
             bytes: size as usize,
         })
     }

@@ -149,6 +149,6 @@ impl Texture {
         assert!(floats * 4 <= self.shared.bytes);
         // SAFETY: the memory has `bytes`, is aligned as a driver's mapping is, and lives as long as `self`. Only
         // `texture_from` calls this, for the time of one closure, on a texture that nobody else has yet.
-        unsafe { std::slice::from_raw_parts_mut(self.shared.host.as_ptr().cast(), floats) }
+        unsafe { std::slice::from_raw_parts_mut(self.shared.host.0.as_ptr().cast(), floats) }
     }
 }

@@ -25,7 +25,7 @@ macro_rules! ops {
 
 ops! {
     add scale sum reshape relu bias max_pool2d adaptive_avg_pool2d matmul linear low_rank conv2d
-    cross_entropy mse_loss dropout concat
+    cross_entropy mse_loss dropout concat normalize
 }
 
 pub use adaptive_avg_pool2d::adaptive_avg_pool2d;
@@ -40,6 +40,7 @@ pub use low_rank::low_rank;
 pub use matmul::{Transpose, matmul};
 pub use max_pool2d::max_pool2d;
 pub use mse_loss::mse_loss;
+pub(crate) use normalize::{crop_bytes, normalize};
 pub use relu::relu;
 pub use reshape::reshape;
 pub use scale::scale;

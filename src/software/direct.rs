@@ -171,7 +171,7 @@ impl Direct {
         bias: &[f32],
     ) -> Result<Self> {
         let sizes = Sizes { cout, cin, side: 3 };
-        context.warm(&[sizes.kernel(context)])?;
+        context.warm(&[sizes.kernel(context)]);
         let outs = sizes.outs(context);
         let lay_out = |texels: &mut [f32], pitch: usize| {
             texels.fill(0.0);

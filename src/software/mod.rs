@@ -14,7 +14,10 @@ mod planes;
 mod winograd;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 pub(crate) use layer::{Inner, Layer, Needs, convolve, down};
 pub(crate) use planes::{dropout, rows, times_plus, to_planes, to_rows};
@@ -52,9 +55,51 @@ pub(crate) struct Context {
     scratch: Scratch,
     /// Held by who uses the scratch textures.
     busy: Mutex<()>,
-    warmed: Mutex<HashSet<String>>,
+    warmer: Warmer,
     /// A bias of nothing.
     zeros: Buffer,
+}
+
+/// A thread that has the driver compile kernels while the weights load.
+struct Warmer {
+    sent: Mutex<HashSet<String>>,
+    kernels: Option<Sender<&'static Kernel>>,
+    thread: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Warmer {
+    fn new(gpu: &Gpu) -> Self {
+        let (kernels, wanted) = channel::<&'static Kernel>();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (gpu, stopped) = (gpu.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            for kernel in wanted {
+                // A kernel that does not compile is an error where it is used.
+                if stopped.load(Ordering::Relaxed) || gpu.warm(kernel).is_err() {
+                    return;
+                }
+            }
+        });
+        Warmer {
+            sent: Mutex::default(),
+            kernels: Some(kernels),
+            thread: Some(thread),
+            stop,
+        }
+    }
+}
+
+impl Drop for Warmer {
+    /// Waits for the kernel that is being compiled: a driver does not like to be left in the middle.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.kernels = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported there.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Whether a device is of the kind that this family is for.
@@ -74,7 +119,7 @@ impl Context {
             lanes: gpu.info().subgroup[0] as usize,
             scratch: Scratch::default(),
             busy: Mutex::default(),
-            warmed: Mutex::default(),
+            warmer: Warmer::new(gpu),
             zeros,
         }))
     }
@@ -88,15 +133,17 @@ impl Context {
         Ok(buffer)
     }
 
-    /// Has the driver compile kernels of a layer while the next ones load. `warmed` ones cost nothing again.
-    fn warm(&self, kernels: &[&'static Kernel]) -> Result<()> {
+    /// Has the driver compile kernels of a layer while the next ones load, each once.
+    fn warm(&self, kernels: &[&'static Kernel]) {
+        let mut sent = self.warmer.sent.lock().expect("no panic holds the kernels");
         for kernel in kernels {
-            let mut warmed = self.warmed.lock().expect("no panic holds the kernels");
-            if warmed.insert(kernel.name.to_string()) {
-                self.gpu.warm(kernel)?;
+            if sent.insert(kernel.name.to_string())
+                && let Some(warmer) = &self.warmer.kernels
+            {
+                // A thread that is gone has met an error, which comes again where the kernel is used.
+                let _ = warmer.send(kernel);
             }
         }
-        Ok(())
     }
 
     /// Output channels of one workgroup: the most of `wanted`, then halves of it, that waste no whole block.

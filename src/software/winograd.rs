@@ -300,7 +300,7 @@ impl Winograd {
             input_kernel(lanes, shape.m),
             product_kernel(lanes, shape.outs, shape.groups),
             output_kernel(lanes, shape.m, pool, kept),
-        ])?;
+        ]);
         let a = shape.m + 2;
         let weights = context.gpu.texture_from(
             "winograd weights",
@@ -400,7 +400,11 @@ impl Winograd {
         let tiles_w = size.div_ceil(m);
         let tiles = n * tiles_w * tiles_w;
         // One image of small planes fills no more.
-        let groups = if tiles <= FEW * self.lanes { FEW } else { groups };
+        let groups = if tiles <= FEW * self.lanes {
+            FEW
+        } else {
+            groups
+        };
         let width = groups * self.lanes;
         let chunk = chunk
             .next_multiple_of(width)

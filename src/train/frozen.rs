@@ -8,7 +8,7 @@ use super::rows::{Room, Rows};
 use crate::data::{Batch, ImageStore, Transform};
 use crate::nn::lora::PIXELS;
 use crate::nn::{Adapter, Vgg};
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, ops};
 
 /// The input of layer `from` by image, its product with the layer's frozen weight where that is linear, and where they are wanted and there is room the normalised images.
 pub struct Prefix {
@@ -23,10 +23,33 @@ pub struct Prefix {
 }
 
 struct Cache {
-    features: Rows,
+    /// Where there are frozen layers.
+    features: Option<Rows>,
     /// Of a linear layer.
     products: Option<Rows>,
-    pixels: Option<Rows>,
+    /// The images as 8-bit crops, where steps take them.
+    crops: Option<Rows>,
+    /// The images of the last step, normalised.
+    last: Option<(Vec<usize>, Tensor)>,
+}
+
+impl Cache {
+    /// Whether the frozen layers are needed no more.
+    fn complete(&self) -> bool {
+        let complete = |rows: &Option<Rows>| rows.as_ref().is_none_or(Rows::complete);
+        complete(&self.features) && complete(&self.products)
+    }
+
+    /// Images from their crops, normalised: [N, 3 size size].
+    fn images(&mut self, indices: &[usize], transform: Transform) -> Result<Tensor> {
+        if let Some((_, images)) = self.last.as_ref().filter(|(last, _)| last == indices) {
+            return Ok(images.clone());
+        }
+        let crops = self.crops.as_mut().expect("crops are kept");
+        let images = ops::normalize(&crops.tensor(indices)?, transform)?;
+        self.last = Some((indices.to_vec(), images.clone()));
+        Ok(images)
+    }
 }
 
 /// A step's images.
@@ -49,19 +72,21 @@ impl Prefix {
         let transform = images.transform();
         let count = images.len();
         let features = base.row_len(from, transform.size);
-        let image = 3 * transform.size * transform.size;
         // Below the first layer the images are what it takes.
         let pixels = adapter.get(PIXELS).is_some();
-        let cache = room.map(|room| Cache {
-            // The costlier rows first.
-            pixels: (pixels && from > 0).then(|| {
-                let rest = room.without((count * features * 4) as u64);
-                Rows::new(base.gpu(), count, image, rest)
-            }),
-            products: base
-                .product_len(from)
-                .map(|length| Rows::new(base.gpu(), count, length, room.clone())),
-            features: Rows::new(base.gpu(), count, features, room),
+        let cache = room.map(|room| {
+            let rows = |length: usize| Rows::new(base.gpu(), count, length, room.clone());
+            Cache {
+                features: (from > 0).then(|| rows(features * 4)),
+                products: base.product_len(from).map(|length| rows(length * 4)),
+                // The costlier rows first.
+                crops: (pixels || from == 0).then(|| {
+                    let taken = if from > 0 { count * features * 4 } else { 0 };
+                    let rest = room.without(taken as u64);
+                    Rows::new(base.gpu(), count, ops::crop_bytes(transform), rest)
+                }),
+                last: None,
+            }
         });
         Prefix {
             base,
@@ -98,16 +123,18 @@ impl Prefix {
         }
     }
 
-    /// Bytes kept of an image: its features, and its pixels where a branch wants them.
+    /// Bytes kept of an image: its features and their product, and its crop where steps take it.
     pub fn bytes_per_image(&self) -> usize {
-        let image = 3 * self.transform.size * self.transform.size;
-        let pixels = if self.pixels && self.from > 0 {
-            image
-        } else {
-            0
+        let crop = match self.pixels || self.from == 0 {
+            true => ops::crop_bytes(self.transform),
+            false => 0,
+        };
+        let features = match self.from {
+            0 => 0,
+            from => self.base.row_len(from, self.transform.size),
         };
         let product = self.base.product_len(self.from).unwrap_or(0);
-        (self.base.row_len(self.from, self.transform.size) + product + pixels) * 4
+        (features + product) * 4 + crop
     }
 
     /// Computes what is missing of all images, then gives the memory of the layers that made it back; `progress` hears
@@ -129,7 +156,7 @@ impl Prefix {
             done += batch.indices.len();
             progress(done)?;
         }
-        if let Some(cache) = self.cache.as_ref().filter(|c| c.features.complete()) {
+        if let Some(cache) = self.cache.as_ref().filter(|c| c.complete()) {
             let product = cache.products.as_ref().is_some_and(Rows::complete);
             self.base.release(self.from, product);
         }
@@ -142,8 +169,9 @@ impl Prefix {
     /// What the device reported.
     pub fn of(&mut self, batch: &Batch) -> Result<Tensor> {
         self.keep(batch)?;
-        if let Some(cache) = &mut self.cache {
-            return cache.features.tensor(&batch.indices);
+        let kept = self.cache.as_mut().and_then(|c| c.features.as_mut());
+        if let Some(features) = kept {
+            return features.tensor(&batch.indices);
         }
         let all: Vec<usize> = (0..batch.indices.len()).collect();
         let features = self.compute(batch, &all)?;
@@ -161,7 +189,7 @@ impl Prefix {
         order: Vec<Vec<usize>>,
     ) -> impl Iterator<Item = Result<Input>> + use<'s> {
         let kept = self.cache.as_ref().is_some_and(|cache| {
-            cache.features.complete() && cache.pixels.as_ref().is_none_or(Rows::complete)
+            cache.complete() && cache.crops.as_ref().is_none_or(Rows::complete)
         });
         let (order, batches) = match kept {
             true => (order, None),
@@ -177,17 +205,20 @@ impl Prefix {
 
     fn cached(&mut self, indices: Vec<usize>) -> Result<Input> {
         let cache = self.cache.as_mut().expect("inputs are cached");
-        let features = cache.features.tensor(&indices)?;
+        let images = match &cache.crops {
+            Some(_) => Some(cache.images(&indices, self.transform)?),
+            None => None,
+        };
+        let features = match (&mut cache.features, &images) {
+            (Some(features), _) => features.tensor(&indices)?,
+            (None, images) => images.clone().expect("the first layer takes the images"),
+        };
         let product = match &mut cache.products {
             Some(products) => Some(products.tensor(&indices)?),
             None => None,
         };
-        let pixels = match (&mut cache.pixels, self.pixels) {
-            (Some(pixels), _) => Some(pixels.tensor(&indices)?),
-            (None, wanted) => wanted.then(|| features.clone()),
-        };
         Ok(Input {
-            pixels,
+            pixels: images.filter(|_| self.pixels),
             features,
             product,
             indices,
@@ -222,16 +253,21 @@ impl Prefix {
         let Some(cache) = &mut self.cache else {
             return Ok(());
         };
-        let length = batch.pixels.len() / batch.indices.len();
-        if let Some(pixels) = cache.pixels.as_mut().filter(|pixels| pixels.fit()) {
-            for (&image, row) in batch.indices.iter().zip(batch.pixels.chunks(length)) {
-                if !pixels.has(image) {
-                    pixels.put(image, row)?;
+        let length = batch.crops.len() / batch.indices.len();
+        if let Some(crops) = cache.crops.as_mut().filter(|crops| crops.fit()) {
+            for (&image, crop) in batch.indices.iter().zip(batch.crops.chunks(length)) {
+                if !crops.has(image) {
+                    let mut row = crop.to_vec();
+                    row.resize(ops::crop_bytes(self.transform), 0);
+                    crops.put(image, &row)?;
                 }
             }
         }
+        let Some(features) = &cache.features else {
+            return Ok(());
+        };
         let missing: Vec<usize> = (0..batch.indices.len())
-            .filter(|&i| !cache.features.has(batch.indices[i]))
+            .filter(|&i| !features.has(batch.indices[i]))
             .collect();
         if missing.is_empty() {
             return Ok(());
@@ -240,7 +276,9 @@ impl Prefix {
         let length = features.len() / missing.len();
         let cache = self.cache.as_mut().expect("it was there above");
         for (&i, row) in missing.iter().zip(features.chunks(length)) {
-            cache.features.put(batch.indices[i], row)?;
+            if let Some(kept) = &mut cache.features {
+                kept.put(batch.indices[i], bytemuck::cast_slice(row))?;
+            }
         }
         let some: Vec<usize> = missing.iter().map(|&i| batch.indices[i]).collect();
         let rows = Tensor::from_slice(self.base.gpu(), [some.len(), length], &features)?;
@@ -249,7 +287,7 @@ impl Prefix {
         {
             let product = product.to_vec()?;
             for (&image, row) in some.iter().zip(product.chunks(product.len() / some.len())) {
-                products.put(image, row)?;
+                products.put(image, bytemuck::cast_slice(row))?;
             }
         }
         Ok(())

@@ -48,13 +48,13 @@ enum Place {
 /// Rows by image.
 pub(super) struct Rows {
     gpu: Gpu,
-    /// Numbers in a row.
+    /// Bytes in a row, a multiple of 4.
     length: usize,
     room: Room,
     places: Vec<Option<Place>>,
     blocks: Vec<Buffer>,
     on_device: usize,
-    host: Vec<Vec<f32>>,
+    host: Vec<Vec<u8>>,
     file: Option<File>,
     in_file: usize,
     /// The rows asked for last, which a run of one batch an epoch asks for every time.
@@ -62,6 +62,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// No row yet of `length` bytes each.
     pub(super) fn new(gpu: &Gpu, images: usize, length: usize, room: Room) -> Self {
         Rows {
             gpu: gpu.clone(),
@@ -79,7 +80,7 @@ impl Rows {
 
     /// Whether all rows would fit without a file.
     pub(super) fn fit(&self) -> bool {
-        (self.places.len() * self.length * 4) as u64 <= 2 * self.room.bytes
+        (self.places.len() * self.length) as u64 <= 2 * self.room.bytes
     }
 
     pub(super) fn has(&self, image: usize) -> bool {
@@ -94,9 +95,9 @@ impl Rows {
     ///
     /// # Errors
     /// What the device reported, and [`Error::Io`] where the disk is full.
-    pub(super) fn put(&mut self, image: usize, row: &[f32]) -> Result<()> {
+    pub(super) fn put(&mut self, image: usize, row: &[u8]) -> Result<()> {
         assert_eq!(row.len(), self.length, "rows have one length");
-        let bytes = self.length * 4;
+        let bytes = self.length;
         let fits = |count: usize| ((count + 1) * bytes) as u64 <= self.room.bytes;
         let place = if fits(self.on_device) {
             let (block, offset) = self.block(self.on_device);
@@ -104,8 +105,7 @@ impl Rows {
                 self.blocks
                     .push(self.gpu.alloc((self.in_block() * bytes) as u64)?);
             }
-            self.gpu
-                .write(&self.blocks[block], offset, bytemuck::cast_slice(row))?;
+            self.gpu.write(&self.blocks[block], offset, row)?;
             self.on_device += 1;
             Place::Device(self.on_device - 1)
         } else if fits(self.host.len()) {
@@ -120,7 +120,7 @@ impl Rows {
                 ),
             };
             at(file, folder, self.in_file * bytes)?
-                .write_all(bytemuck::cast_slice(row))
+                .write_all(row)
                 .map_err(Error::io(folder, "write the cache"))?;
             self.in_file += 1;
             Place::File(self.in_file - 1)
@@ -129,7 +129,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The rows of `images` as a tensor [N, length]; all of them have been put.
+    /// The rows of `images` as a tensor [N, length / 4]; all of them have been put.
     ///
     /// # Errors
     /// What the device reported.
@@ -137,8 +137,8 @@ impl Rows {
         if let Some((_, tensor)) = self.last.as_ref().filter(|(rows, _)| rows == images) {
             return Ok(tensor.clone());
         }
-        let bytes = (self.length * 4) as u64;
-        let result = Tensor::empty(&self.gpu, [images.len(), self.length])?;
+        let bytes = self.length as u64;
+        let result = Tensor::empty(&self.gpu, [images.len(), self.length / 4])?;
         let to = result.buffer("cache")?;
         let mut row = Vec::new();
         for (index, &image) in images.iter().enumerate() {
@@ -149,17 +149,16 @@ impl Rows {
                     self.gpu.copy(&self.blocks[block], from, to, offset, bytes);
                 }
                 Place::Host(place) => {
-                    self.gpu
-                        .write(to, offset, bytemuck::cast_slice(&self.host[place]))?;
+                    self.gpu.write(to, offset, &self.host[place])?;
                 }
                 Place::File(place) => {
-                    row.resize(self.length, 0.0f32);
+                    row.resize(self.length, 0);
                     let folder = &self.room.folder;
                     let file = self.file.as_mut().expect("rows are in the file");
                     at(file, folder, place * bytes as usize)?
-                        .read_exact(bytemuck::cast_slice_mut(&mut row))
+                        .read_exact(&mut row)
                         .map_err(Error::io(folder, "read the cache"))?;
-                    self.gpu.write(to, offset, bytemuck::cast_slice(&row))?;
+                    self.gpu.write(to, offset, &row)?;
                 }
             }
         }
@@ -169,13 +168,13 @@ impl Rows {
 
     /// Rows of one block.
     fn in_block(&self) -> usize {
-        (BLOCK / (self.length * 4)).clamp(1, self.places.len())
+        (BLOCK / self.length).clamp(1, self.places.len())
     }
 
     /// The block of row `place` on the device, and its byte there.
     fn block(&self, place: usize) -> (usize, u64) {
         let rows = self.in_block();
-        (place / rows, (place % rows * self.length * 4) as u64)
+        (place / rows, (place % rows * self.length) as u64)
     }
 }
 
