@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use goldfish::formats::{Tensors, adapter as files, write_atomic};
+use goldfish::nn::arch::{Arch, VGG19_TINY};
 use goldfish::nn::lora::Init;
-use goldfish::nn::vgg::{Arch, VGG19_TINY};
 use goldfish::nn::{Adapter, Loading, Vgg};
 use goldfish::random::Stream;
 use libtest_mimic::Trial;

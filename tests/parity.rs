@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use goldfish::data::{ImageStore, Transform};
+use goldfish::nn::arch::{Arch, VGG19, VGG19_TINY};
 use goldfish::nn::lora::{Init, Lora, PIXELS};
-use goldfish::nn::vgg::{Arch, VGG19, VGG19_TINY};
 use goldfish::nn::{Adapter, Loading, Source, Vgg};
 use goldfish::ops::{self, Targets};
 use goldfish::optim::Adam;

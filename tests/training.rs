@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish::data::{ImageStore, Transform};
+use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
-use goldfish::nn::vgg::VGG19_TINY;
 use goldfish::nn::{Adapter, Loading, Source, Vgg};
 use goldfish::train::{Plan, Prefix, Room, Trained, train};
 use goldfish::{Error, Gpu, GpuOptions, Tensor};

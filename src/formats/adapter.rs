@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use super::weights::Tensors;
 use super::write_atomic;
+use crate::nn::arch::Arch;
 use crate::nn::lora::{Adapter, Lora, PIXELS, Target};
-use crate::nn::vgg::Arch;
 use crate::{Error, Gpu, Result, Shape, Tensor};
 
 /// The file with the factors.

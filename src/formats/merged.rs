@@ -8,8 +8,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::atomic::write_atomic_with;
+use crate::nn::arch::Arch;
 use crate::nn::lora::PIXELS;
-use crate::nn::vgg::Arch;
 use crate::nn::{Adapter, Lora, Source};
 use crate::ops::{self, Transpose};
 use crate::{Error, Gpu, Result, Shape, Tape, Tensor, Var};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::nn::vgg::Arch;
+use crate::nn::arch::Arch;
 use crate::ops::{self, Dropout};
 use crate::random::Stream;
 use crate::{Error, Gpu, Result, Tape, Tensor, Var};

@@ -1,11 +1,14 @@
 //! The network and the adapter: VGG19 as a table of layers, and LoRA on them and beside them.
 
+pub mod arch;
+mod forward;
 pub mod lora;
 mod targets;
-pub mod vgg;
+mod vgg;
 pub(crate) mod weights;
 
+pub use arch::Arch;
 pub use lora::{Adapter, Lora, Target};
 pub use targets::Choice;
-pub use vgg::{Arch, Loading, Vgg};
+pub use vgg::{Loading, Vgg};
 pub use weights::Source;

@@ -1,7 +1,7 @@
 //! Which modules an adapter is for: `--targets`, ranks and alphas by name.
 
+use crate::nn::arch::Arch;
 use crate::nn::lora::{PIXELS, Target};
-use crate::nn::vgg::Arch;
 use crate::{Error, Result};
 
 /// Names to choose modules by, and what each gets.
@@ -90,7 +90,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::vgg::VGG19;
+    use crate::nn::arch::VGG19;
 
     fn choice(targets: &[&str]) -> Choice {
         Choice {

@@ -8,9 +8,11 @@
 //! What an image gives does not depend on the other images of its batch, to the bit: every sum runs over one
 //! image's own channels, in one order.
 
+mod cases;
 mod direct;
 mod layer;
 mod planes;
+mod transform;
 mod winograd;
 
 use std::collections::{HashMap, HashSet};
@@ -19,6 +21,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+pub(crate) use cases::cases;
 pub(crate) use layer::{Inner, Layer, Needs, convolve, down};
 pub(crate) use planes::{dropout, rows, times_plus, to_planes, to_rows};
 
@@ -154,11 +157,6 @@ impl Context {
         }
         outs
     }
-}
-
-/// The cases of this family's own ops for the self-test.
-pub(crate) fn cases() -> Vec<crate::selftest::Case> {
-    layer::cases()
 }
 
 /// Every kernel at the sizes that 8 lanes and the full VGG19 take, for the tests.

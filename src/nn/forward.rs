@@ -1,0 +1,410 @@
+//! The forward pass: which layers run how, with what LoRAs, and what is kept for the gradient. torchvision is the oracle:
+//! ReLU after every layer but the last, no dropout (eval mode).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::arch::POOLED;
+use super::lora::{Tracked, TrackedLora};
+use super::vgg::{Loaded, Vgg, Weight};
+use crate::ops::{self, Conv2d};
+use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var, software};
+
+/// How every convolution's window moves.
+const SAME: Conv2d = Conv2d {
+    stride: 1,
+    padding: 1,
+};
+
+impl Vgg {
+    /// The logits of images: [N, 3, H, W], H and W from 32 (in the software family H = W) -> [N, classes]. Records
+    /// nothing on the tape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for other input, [`Error::Memory`] where an activation does not fit a binding.
+    pub fn forward(&self, tape: &mut Tape, images: &Var) -> Result<Var> {
+        self.forward_from(tape, images, 0, None, &Tracked::default(), false)
+    }
+
+    /// The logits from what `layer` takes, with the LoRAs of `adapter`: rows [N, `row_len`] or, of a convolution, planes
+    /// [N, C, H, W]. `product` is [`Vgg::product`] of the same, where it is known. With `checkpoint`, no more is kept for
+    /// the gradient than what each block of convolutions takes: the rest is computed again when its gradient is.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn forward_from(
+        &self,
+        tape: &mut Tape,
+        x: &Var,
+        layer: usize,
+        product: Option<&Var>,
+        adapter: &Tracked,
+        checkpoint: bool,
+    ) -> Result<Var> {
+        self.pass(tape, x, layer..self.depth(), product, adapter, checkpoint)
+    }
+
+    /// Layers `range` with the memory in mind. In the software family large planes go an image at a time, which needs the
+    /// least; small ones and the linear layers take all images, so that their weights are read once.
+    fn pass(
+        &self,
+        tape: &mut Tape,
+        x: &Var,
+        range: Range<usize>,
+        product: Option<&Var>,
+        adapter: &Tracked,
+        checkpoint: bool,
+    ) -> Result<Var> {
+        let small = self.small_planes().min(range.end);
+        let convs = self.convs().min(range.end);
+        let (mut x, mut start) = (x.clone(), range.start);
+        if self.software.is_some() && start < small && !x.is_tracked() {
+            let mut rows = Vec::new();
+            for image in 0..x.tensor.shape()[0] {
+                let x = Var::frozen(&x.tensor.rows(image..image + 1)?);
+                let adapter = adapter.starting_at(image);
+                let y = self.convolutions(tape, &x, start..small, &adapter, checkpoint)?;
+                rows.push(in_rows(tape, &y)?);
+            }
+            x = ops::concat(tape, &rows)?;
+            start = small;
+        }
+        if start < convs {
+            x = self.convolutions(tape, &x, start..convs, adapter, checkpoint)?;
+            start = convs;
+        }
+        self.run(tape, &x, start..range.end, product, adapter)
+    }
+
+    /// The first layer whose planes have been through three pools.
+    fn small_planes(&self) -> usize {
+        let mut pools = 0;
+        let after = self.layers.iter().position(|l| {
+            pools += usize::from(l.layer.pool);
+            pools == 3
+        });
+        after.map_or(0, |layer| layer + 1)
+    }
+
+    /// The number of convolutions: the position of the first linear layer.
+    pub(super) fn convs(&self) -> usize {
+        self.layers.iter().filter(|l| l.layer.is_conv()).count()
+    }
+
+    /// What a linear `layer` makes of its input without its LoRA and bias, which no step changes: [N, `row_len`] ->
+    /// [N, outputs]. `None` for a convolution and past the last layer.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn product(&self, x: &Tensor, layer: usize) -> Result<Option<Tensor>> {
+        match self.layers.get(layer) {
+            Some(Loaded {
+                layer,
+                weight: Weight::Rows(weight),
+                ..
+            }) if !layer.is_conv() => {
+                let y = ops::linear(&mut Tape::new(), &Var::frozen(x), &Var::frozen(weight))?;
+                Ok(Some(y.tensor))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Some of the convolutions, and what flattens the last one's result.
+    fn convolutions(
+        &self,
+        tape: &mut Tape,
+        x: &Var,
+        range: Range<usize>,
+        adapter: &Tracked,
+        checkpoint: bool,
+    ) -> Result<Var> {
+        if !checkpoint {
+            return self.run(tape, x, range, None, adapter);
+        }
+        let mut x = self.enter(tape, x, range.start)?;
+        let mut start = range.start;
+        while start < range.end {
+            // A block ends with its pool.
+            let block = self.layers[start..].iter().take_while(|l| !l.layer.pool);
+            let end = (start + block.count() + 1).min(range.end);
+            x = recomputed(tape, self.clone(), &x, start..end, adapter.clone())?;
+            start = end;
+        }
+        Ok(x)
+    }
+
+    /// Layers `range`, from what the first takes to what the one after the last takes.
+    fn run(
+        &self,
+        tape: &mut Tape,
+        x: &Var,
+        range: Range<usize>,
+        product: Option<&Var>,
+        adapter: &Tracked,
+    ) -> Result<Var> {
+        let mut x = self.enter(tape, x, range.start)?;
+        for index in range.clone() {
+            let product = product.filter(|_| index == range.start);
+            let Loaded {
+                layer,
+                weight,
+                bias,
+            } = &self.layers[index];
+            let lora = adapter.get(&layer.name);
+            x = match (weight, bias, product) {
+                (Weight::Planes(conv), ..) => self.convolve(tape, conv, &x, lora)?,
+                (_, Some(bias), Some(product)) => {
+                    self.finish(tape, index, &x, product, &Var::frozen(bias), lora)?
+                }
+                (Weight::Rows(weight), Some(bias), None) => {
+                    let (weight, bias) = (Var::frozen(weight), Var::frozen(bias));
+                    self.layer(tape, index, &x, [&weight, &bias], lora)?
+                }
+                _ => {
+                    return Err(Error::Usage(format!("vgg: {} was released", layer.name)));
+                }
+            };
+            let flattens = layer.is_conv() && !self.layers[index + 1].layer.is_conv();
+            if flattens {
+                x = flatten(tape, &x)?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// `x` as layer `layer` of this family takes it.
+    fn enter(&self, tape: &mut Tape, x: &Var, layer: usize) -> Result<Var> {
+        let Some(Loaded {
+            layer: first,
+            weight,
+            ..
+        }) = self.layers.get(layer)
+        else {
+            return Ok(x.clone());
+        };
+        if !first.is_conv() {
+            return Ok(x.clone());
+        }
+        let (shape, channels) = (x.tensor.shape().clone(), first.weight[1]);
+        let planes = matches!(weight, Weight::Planes(_));
+        let side = (shape.row_len() / channels).isqrt();
+        let fits = match shape.rank() {
+            4 => shape[1] == channels && (!planes || shape[2] == shape[3]),
+            2 => side * side * channels == shape[1],
+            _ => false,
+        };
+        if !fits || (layer == 0 && shape.row_len() < 3 * 32 * 32) {
+            let expected = match planes {
+                true => format!("[N, {channels}, S, S], images with S from 32"),
+                false => format!("[N, {channels}, H, W], images with H and W from 32"),
+            };
+            return Err(Error::shape("vgg", expected, shape.to_string()));
+        }
+        if planes && x.tensor.texture().is_none() {
+            return software::to_planes(tape, x, channels);
+        }
+        match shape.rank() {
+            4 => Ok(x.clone()),
+            _ => ops::reshape(tape, x, [shape[0], channels, side, side]),
+        }
+    }
+
+    fn convolve(
+        &self,
+        tape: &mut Tape,
+        conv: &Arc<software::Layer>,
+        x: &Var,
+        lora: Option<&TrackedLora>,
+    ) -> Result<Var> {
+        let (Some(lora), Some(context)) = (lora, &self.software) else {
+            return software::convolve(tape, conv, x, None);
+        };
+        let dropped = lora.dropped(tape, x)?;
+        let hidden = software::down(tape, context, &dropped, &lora.a)?;
+        let inner = software::Inner {
+            hidden: &hidden,
+            b: &lora.b,
+            scale: lora.scale,
+        };
+        software::convolve(tape, conv, x, Some(inner))
+    }
+
+    /// Layer `index` in the portable family, with ReLU and pool, before what flattens.
+    fn layer(
+        &self,
+        tape: &mut Tape,
+        index: usize,
+        x: &Var,
+        [weight, bias]: [&Var; 2],
+        lora: Option<&TrackedLora>,
+    ) -> Result<Var> {
+        let product = match self.layers[index].layer.is_conv() {
+            true => ops::conv2d(tape, x, weight, SAME)?,
+            false => ops::linear(tape, x, weight)?,
+        };
+        self.finish(tape, index, x, &product, bias, lora)
+    }
+
+    /// The same from the product of `x` and the frozen weight.
+    fn finish(
+        &self,
+        tape: &mut Tape,
+        index: usize,
+        x: &Var,
+        product: &Var,
+        bias: &Var,
+        lora: Option<&TrackedLora>,
+    ) -> Result<Var> {
+        let layer = &self.layers[index].layer;
+        let mut y = product.clone();
+        if let Some(lora) = lora {
+            let x = lora.dropped(tape, x)?;
+            let add = if layer.is_conv() {
+                let hidden = ops::conv2d(tape, &x, &lora.a, SAME)?;
+                let one = Conv2d {
+                    stride: 1,
+                    padding: 0,
+                };
+                ops::conv2d(tape, &hidden, &lora.b, one)?
+            } else {
+                ops::low_rank(tape, &x, &lora.a, &lora.b, 1.0)?
+            };
+            y = ops::axpy(tape, lora.scale, &add, &y)?;
+        }
+        y = ops::bias(tape, &y, bias)?;
+        if index + 1 < self.layers.len() {
+            y = ops::relu(tape, &y)?;
+        }
+        if layer.pool {
+            y = ops::max_pool2d(tape, &y, 2, 2)?;
+        }
+        Ok(y)
+    }
+
+    /// The logits with every parameter tracked as the caller did, in the portable family: for tests of the gradients.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn forward_with(
+        &self,
+        tape: &mut Tape,
+        images: &Var,
+        parameter: impl Fn(&str) -> Var,
+    ) -> Result<Var> {
+        let mut x = self.enter(tape, images, 0)?;
+        for index in 0..self.depth() {
+            let layer = &self.layers[index].layer;
+            let weight = parameter(&format!("{}.weight", layer.name));
+            let bias = parameter(&format!("{}.bias", layer.name));
+            x = self.layer(tape, index, &x, [&weight, &bias], None)?;
+            if layer.is_conv() && !self.layers[index + 1].layer.is_conv() {
+                x = flatten(tape, &x)?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// What `layer` takes, of normalised images [N, 3, side, side] on the host: [N, `row_len`]. An image's numbers do not
+    /// depend on the other images, to the bit.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn prefix(&self, pixels: &[f32], side: usize, layer: usize) -> Result<Vec<f32>> {
+        let image = 3 * side * side;
+        if side < 32 || pixels.is_empty() || !pixels.len().is_multiple_of(image) {
+            return Err(Error::shape(
+                "vgg",
+                "whole images of at least 32 x 32 pixels",
+                format!("{} numbers, side {side}", pixels.len()),
+            ));
+        }
+        let n = pixels.len() / image;
+        let images = Var::frozen(&Tensor::from_slice(&self.gpu, [n, 3, side, side], pixels)?);
+        let (mut tape, none) = (Tape::new(), Tracked::default());
+        let y = self.pass(&mut tape, &images, 0..layer, None, &none, false)?;
+        in_rows(&mut tape, &y)?.tensor.to_vec()
+    }
+
+    /// The base's logits: [`Vgg::prefix`] to the end.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn logits(&self, pixels: &[f32], side: usize) -> Result<Vec<f32>> {
+        self.prefix(pixels, side, self.depth())
+    }
+}
+
+/// A tensor in planes as rows [N, C S S]; one in rows as it is.
+fn in_rows(tape: &mut Tape, x: &Var) -> Result<Var> {
+    match x.tensor.texture() {
+        Some(_) => software::to_rows(tape, x, x.tensor.shape()[2]),
+        None => Ok(x.clone()),
+    }
+}
+
+/// Layers `range` of `base` as one op that keeps its input alone: in its backward pass it runs them again, on a tape of
+/// their own.
+fn recomputed(
+    tape: &mut Tape,
+    base: Vgg,
+    x: &Var,
+    range: Range<usize>,
+    adapter: Tracked,
+) -> Result<Var> {
+    let factors = adapter.of(base.layers[range.clone()].iter().map(|l| &*l.layer.name));
+    let mut parents = vec![x];
+    parents.extend(factors.iter().flat_map(|(_, lora)| [&lora.a, &lora.b]));
+    let y = base.run(
+        &mut Tape::new(),
+        &Var::frozen(&x.tensor),
+        range.clone(),
+        None,
+        &adapter.detached(),
+    )?;
+    Ok(tape.record(y.tensor, &parents, || Checkpoint {
+        base: base.clone(),
+        x: x.tensor.clone(),
+        range: range.clone(),
+        adapter: adapter.clone(),
+    }))
+}
+
+struct Checkpoint {
+    base: Vgg,
+    x: Tensor,
+    range: Range<usize>,
+    adapter: Tracked,
+}
+
+impl Backward for Checkpoint {
+    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
+        let Checkpoint {
+            base,
+            x,
+            range,
+            adapter,
+        } = *self;
+        let mut tape = Tape::new();
+        let x = match wanted[0] {
+            true => tape.leaf(&x),
+            false => Var::frozen(&x),
+        };
+        let names = base.layers[range.clone()].iter().map(|l| &*l.layer.name);
+        let (adapter, leaves) = adapter.tracked_again(&mut tape, names);
+        let y = base.run(&mut tape, &x, range, None, &adapter)?;
+        let gradients = tape.backward_from(&y, dy.clone())?;
+        let all = std::iter::once(&x).chain(&leaves);
+        Ok(all.map(|leaf| gradients.get(leaf).cloned()).collect())
+    }
+}
+
+/// The last planes as the classifier's rows.
+fn flatten(tape: &mut Tape, x: &Var) -> Result<Var> {
+    if x.tensor.texture().is_some() {
+        return software::to_rows(tape, x, POOLED);
+    }
+    let pooled = ops::adaptive_avg_pool2d(tape, x, POOLED)?;
+    let shape = pooled.tensor.shape().clone();
+    ops::reshape(tape, &pooled, [shape[0], shape.row_len()])
+}

@@ -1,0 +1,126 @@
+//! This family's ops for the self-test, against the same convolution in f64.
+
+use std::sync::Arc;
+
+use super::{Context, Inner, Layer, Needs, convolve, down, to_planes, to_rows};
+use crate::random::Stream;
+use crate::selftest::{Case, Input};
+
+/// Winograd's F(6x6) is within 1.2e-5 of the largest value, F(4x4) too (see benches/RESULTS.md); a gradient passes two.
+const WINOGRAD: f64 = 4e-5;
+
+pub(crate) fn cases() -> Vec<Case> {
+    let planes = Case::new(
+        "to_planes",
+        "[2, 5, 9, 9], and back to 4 cells a side",
+        [Input::normal([2, 5, 9, 9])],
+        |tape, v| {
+            let x = to_planes(tape, &v[0], 5)?;
+            to_rows(tape, &x, 4)
+        },
+        |v| {
+            let window = |i: usize| (i * 9 / 4)..((i + 1) * 9).div_ceil(4);
+            let cell = |i: usize| {
+                let (plane, row, column) = (i / 16, i / 4 % 4, i % 4);
+                let (rows, columns) = (window(row), window(column));
+                let count = (rows.len() * columns.len()) as f64;
+                let sum: f64 = rows
+                    .flat_map(|y| columns.clone().map(move |x| (y, x)))
+                    .map(|(y, x)| v[0][plane * 81 + y * 9 + x])
+                    .sum();
+                sum / count
+            };
+            (0..2 * 5 * 16).map(cell).collect()
+        },
+    )
+    .on_software();
+    // Channels out and in, rank, images, side, pool, pools before the layer (which chooses the tiles).
+    let conv = |[cout, cin, rank, n, size]: [usize; 5], pool: bool, pools: usize| {
+        let weight = move || -> (Vec<f32>, Vec<f32>) {
+            let (mut w, mut bias) = (vec![0.0; cout * cin * 9], vec![0.0; cout]);
+            Stream::new(0, "conv weight").fill_normal(0, 1.0 / (cin as f64 * 9.0).sqrt(), &mut w);
+            Stream::new(0, "conv bias").fill_normal(0, 0.5, &mut bias);
+            (w, bias)
+        };
+        let out = if pool { size / 2 } else { size };
+        Case::new(
+            "convolve",
+            format!(
+                "[{n}, {cin}, {size}, {size}] to {cout}, rank {rank}, pool {pool}, tiles {pools}"
+            ),
+            [
+                Input::normal([n, cin, size, size]),
+                Input::normal([rank, cin, 3, 3]).times(0.3),
+                Input::normal([cout, rank, 1, 1]).times(0.3),
+            ],
+            move |tape, v| {
+                let context = Context::new(v[0].tensor.gpu())?;
+                let needs = Needs {
+                    backward: true,
+                    rank,
+                };
+                let (w, bias) = weight();
+                let pool = [usize::from(pool), pools];
+                let layer = Layer::new(&context, [cout, cin], &w, &bias, pool, needs)?;
+                let x = to_planes(tape, &v[0], cin)?;
+                let hidden = down(tape, &context, &x, &v[1])?;
+                let inner = Inner {
+                    hidden: &hidden,
+                    b: &v[2],
+                    scale: 1.5,
+                };
+                let y = convolve(tape, &Arc::new(layer), &x, Some(inner))?;
+                let y = to_rows(tape, &y, out)?;
+                crate::ops::reshape(tape, &y, [n, cout, out, out])
+            },
+            move |v| {
+                let (w, bias) = weight();
+                let w: Vec<f64> = w.iter().map(|&w| f64::from(w)).collect();
+                let area = size * size;
+                let conv = |weight: &[f64], cout: usize| -> Vec<f64> {
+                    let mut y = vec![0.0; n * cout * area];
+                    for (i, y) in y.iter_mut().enumerate() {
+                        let (image, o) = (i / (cout * area), i / area % cout);
+                        let (py, px) = (i % area / size, i % size);
+                        for j in 0..cin * 9 {
+                            let (iy, ix) = (py + j % 9 / 3, px + j % 3);
+                            if (1..=size).contains(&iy) && (1..=size).contains(&ix) {
+                                let at = (image * cin + j / 9) * area + (iy - 1) * size + ix - 1;
+                                *y += weight[o * cin * 9 + j] * v[0][at];
+                            }
+                        }
+                    }
+                    y
+                };
+                let hidden = conv(&v[1], rank);
+                let mut y = conv(&w, cout);
+                for (i, y) in y.iter_mut().enumerate() {
+                    let (image, o, p) = (i / (cout * area), i / area % cout, i % area);
+                    let up: f64 = (0..rank)
+                        .map(|r| v[2][o * rank + r] * hidden[(image * rank + r) * area + p])
+                        .sum();
+                    *y = (*y + 1.5 * up + f64::from(bias[o])).max(0.0);
+                }
+                if !pool {
+                    return y;
+                }
+                let pooled = |i: usize| {
+                    let (plane, py, px) = (i / (out * out), i / out % out, i % out);
+                    let at =
+                        |dy: usize, dx: usize| y[plane * area + (py * 2 + dy) * size + px * 2 + dx];
+                    at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1))
+                };
+                (0..n * cout * out * out).map(pooled).collect()
+            },
+        )
+        .on_software()
+        .within(WINOGRAD)
+    };
+    vec![
+        planes,
+        conv([5, 3, 1, 2, 13], false, 0),
+        conv([9, 6, 5, 1, 11], true, 1),
+        conv([12, 10, 4, 2, 9], false, 3),
+        conv([33, 7, 2, 1, 8], true, 4),
+    ]
+}
