@@ -77,7 +77,7 @@ impl Vgg {
     }
 
     /// The first layer whose planes have been through three pools.
-    fn small_planes(&self) -> usize {
+    pub(super) fn small_planes(&self) -> usize {
         let mut pools = 0;
         let after = self.layers.iter().position(|l| {
             pools += usize::from(l.layer.pool);

@@ -236,18 +236,28 @@ impl Vgg {
         }
     }
 
-    /// Images of `side` whose largest activation from `layer` on fits one binding of the device. The software family takes
-    /// images one by one.
+    /// Images of `side` that a step takes together: those whose largest activation from `layer` on fits one binding of the
+    /// device, and in the software family a texture's width. That family takes large planes one by one.
     pub fn max_batch(&self, layer: usize, side: usize) -> usize {
-        if self.software.is_some() {
-            return usize::MAX;
-        }
-        let convs = (layer..self.convs()).map(|index| {
+        let first = match &self.software {
+            Some(_) => layer.max(self.small_planes()),
+            None => layer,
+        };
+        let bound = |index: usize| {
             let weight = &self.layers[index].layer.weight;
-            let size = self.side_at(index, side);
-            let numbers = weight[0].max(weight[1]) * size * size;
-            self.gpu.max_binding() as usize / (numbers * 4)
-        });
-        convs.min().unwrap_or(usize::MAX)
+            let (size, channels) = (self.side_at(index, side), weight[0].max(weight[1]));
+            let most = self.gpu.max_binding() as usize;
+            match &self.software {
+                None => most / (channels * size * size * 4),
+                Some(_) => {
+                    let padded = size + 2;
+                    let wide = self.gpu.limits().max_texture_dimension_2d as usize - 1;
+                    (wide / padded).min(most / (padded * padded * channels.div_ceil(4) * 16))
+                }
+            }
+        };
+        let least = (first..self.convs()).map(bound).min();
+        // An image that does not fit alone is an error where it is computed.
+        least.map_or(usize::MAX, |images| images.max(1))
     }
 }
