@@ -331,6 +331,10 @@ fn layers_learn() {
                 ..plan
             };
             let again = run(checkpoint, true);
+            if targets == "all" {
+                let (less, more) = (again.kept, cached.kept);
+                assert!(less > 0 && less < more, "{less} and {more} bytes an image");
+            }
             assert!(adapter_bits(&cached) == adapter_bits(&again), "{targets}");
         }
     }

@@ -294,7 +294,7 @@ pub fn job(
             .last()
             .map_or(String::new(), |l| format!(", last loss {l:.4}")),
     );
-    eprintln!("memory   {}", memory(&gpu, &prefix));
+    eprintln!("memory   {}", memory(&gpu, &prefix, trained.kept));
     let logits = match args.cache {
         Cache::Auto => Some(before_and_after(&mut prefix, &images, &trained.adapter)?),
         Cache::Off => None,
@@ -310,15 +310,16 @@ pub fn job(
 }
 
 /// What the run took at most.
-fn memory(gpu: &Gpu, prefix: &Prefix) -> String {
+fn memory(gpu: &Gpu, prefix: &Prefix, step: u64) -> String {
     let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
     let mut text = format!(
-        "{} on the device at most, {:.2} MiB kept of an image",
+        "{} on the device at most; of an image {:.2} MiB for all steps and {:.2} MiB for a step's gradient",
         mib(gpu.pool_stats().peak_bytes),
-        prefix.bytes_per_image() as f64 / f64::from(1 << 20)
+        prefix.bytes_per_image() as f64 / f64::from(1 << 20),
+        step as f64 / f64::from(1 << 20)
     );
     if let Some(bytes) = peak_resident() {
-        text += &format!(", {} resident at most", mib(bytes));
+        text += &format!("; {} resident at most", mib(bytes));
     }
     text
 }

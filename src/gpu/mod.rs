@@ -172,7 +172,10 @@ impl Gpu {
 
     /// Counts of the buffers of this device.
     pub fn pool_stats(&self) -> PoolStats {
-        self.0.pool.stats()
+        PoolStats {
+            idle_bytes: self.0.planes.bytes(),
+            ..self.0.pool.stats()
+        }
     }
 
     /// Gives buffers that are kept for reuse back to the driver.

@@ -26,6 +26,8 @@ pub struct PoolStats {
     pub live: usize,
     /// Bytes in use, textures included.
     pub live_bytes: u64,
+    /// Of these, bytes of textures that wait to be used again.
+    pub idle_bytes: u64,
     /// The most bytes ever in use together.
     pub peak_bytes: u64,
     /// Bytes kept for reuse.

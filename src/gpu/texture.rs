@@ -29,6 +29,15 @@ impl Free {
     pub(super) fn trim(&self) {
         self.0.lock().expect("no panic holds the textures").clear();
     }
+
+    /// Bytes of the textures that wait.
+    pub(super) fn bytes(&self) -> u64 {
+        let free = self.0.lock().expect("no panic holds the textures");
+        free.values()
+            .flatten()
+            .map(|texture| texture.shared.bytes as u64)
+            .sum()
+    }
 }
 
 /// A texture that is used again once its last owner drops it. The queue runs dispatches in order, so that nothing waits.

@@ -20,7 +20,7 @@ use crate::nn::{Adapter, Vgg};
 use crate::ops::{self, Targets};
 use crate::optim::Adam;
 use crate::random::Stream;
-use crate::{Error, Gradient, Result, Tape, Var};
+use crate::{Error, Gpu, Gradient, Result, Tape, Var};
 use frozen::Input;
 
 /// Steps whose loss may still be on its way to the host. A software device works while it is handed its work: there is
@@ -112,6 +112,8 @@ pub struct Trained {
     pub adapter: Adapter,
     /// The loss of every finished step.
     pub losses: Vec<f32>,
+    /// The most bytes that a step kept of an image for its gradient.
+    pub kept: u64,
     /// [`Error::NonFinite`] or [`Error::Interrupted`] where it did not run to its end.
     pub end: Result<()>,
 }
@@ -168,6 +170,7 @@ pub fn train(
             .max_batch(prefix.from(), images.transform().size),
         checkpoint: plan.checkpoint,
     };
+    let mut kept = 0;
     let in_flight = if prefix.base().gpu().is_software() {
         0
     } else {
@@ -183,7 +186,12 @@ pub fn train(
         }
         let labels: Vec<u32> = input.indices.iter().map(|&i| labels[i]).collect();
         let dropout = (plan.dropout, plan.seed, adam.steps);
-        let (reading, gradients) = network.step(&input, &labels, &adapter, dropout)?;
+        let Step {
+            losses: reading,
+            gradients,
+            kept: bytes,
+        } = network.step(&input, &labels, &adapter, dropout)?;
+        kept = kept.max(bytes);
         let used = adapter.clone();
         let mut factors = adapter.factors();
         adam.step(&mut factors, &gradients)?;
@@ -216,6 +224,7 @@ pub fn train(
     Ok(Trained {
         adapter: good,
         losses,
+        kept,
         end,
     })
 }
@@ -227,6 +236,21 @@ impl std::iter::Sum<Vec<f32>> for Loss {
     fn sum<I: Iterator<Item = Vec<f32>>>(parts: I) -> Self {
         Loss(parts.flatten().sum())
     }
+}
+
+/// What a step comes to.
+struct Step {
+    /// The parts of its loss, on their way.
+    losses: Vec<Readback>,
+    gradients: Vec<Gradient>,
+    /// Bytes kept of an image between the forward and the backward pass.
+    kept: u64,
+}
+
+/// Bytes of device memory that something holds.
+fn used(gpu: &Gpu) -> u64 {
+    let stats = gpu.pool_stats();
+    stats.live_bytes - stats.idle_bytes
 }
 
 /// What a step starts from: see [`Input`].
@@ -247,7 +271,7 @@ struct Network {
 }
 
 impl Network {
-    /// A step's loss, on its way, and the gradients of the factors. Images that do not fit the device together go in
+    /// A step's loss and the gradients of the factors. Images that do not fit the device together go in
     /// parts, whose losses and gradients add up.
     fn step(
         &self,
@@ -255,12 +279,15 @@ impl Network {
         labels: &[u32],
         adapter: &Adapter,
         (p, seed, step): (f64, u64, u64),
-    ) -> Result<(Vec<Readback>, Vec<Gradient>)> {
+    ) -> Result<Step> {
         let n = labels.len();
+        let mut kept = 0;
         let mut readings = Vec::new();
         let mut sums: Vec<Gradient> = Vec::new();
         for first in (0..n).step_by(self.most.min(n)) {
             let rows = first..(first + self.most).min(n);
+            let gpu = self.base.gpu();
+            let before = used(gpu);
             let mut tape = Tape::new();
             let (tracked, leaves) = adapter.track(&mut tape);
             let tracked = tracked.with_dropout(p, seed, &step.to_string(), first);
@@ -285,6 +312,7 @@ impl Network {
                 loss = ops::scale(&mut tape, rows.len() as f32 / n as f32, &loss)?;
             }
             readings.push(loss.tensor.read()?);
+            kept = kept.max(used(gpu).saturating_sub(before) / rows.len() as u64);
             let gradients = tape.backward(&loss)?;
             let gradients = leaves.iter().map(|leaf| gradients.of(leaf).cloned());
             let gradients = gradients.collect::<Result<Vec<_>>>()?;
@@ -296,7 +324,11 @@ impl Network {
                     .collect::<Result<_>>()?
             };
         }
-        Ok((readings, sums))
+        Ok(Step {
+            losses: readings,
+            gradients: sums,
+            kept,
+        })
     }
 
     fn logits(&self, tape: &mut Tape, x: Given, adapter: &Tracked) -> Result<Var> {
