@@ -304,6 +304,12 @@ impl Gpu {
         })
     }
 
+    /// Makes `error` the error of the next call, unless one waits there already: for threads that nobody listens to.
+    pub(crate) fn report(&self, error: Error) {
+        let mut failure = self.0.failure.lock().expect("no panic holds the failure");
+        failure.get_or_insert(error);
+    }
+
     /// The first thing that went wrong on the device, once.
     fn failure(&self) -> Result<()> {
         match self

@@ -78,9 +78,12 @@ impl Warmer {
         let (gpu, stopped) = (gpu.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
             for kernel in wanted {
-                // A kernel that does not compile is an error where it is used.
-                if stopped.load(Ordering::Relaxed) || gpu.warm(kernel).is_err() {
+                if stopped.load(Ordering::Relaxed) {
                     return;
+                }
+                // It may be another thread's error that this one met first.
+                if let Err(error) = gpu.warm(kernel) {
+                    return gpu.report(error);
                 }
             }
         });
@@ -143,7 +146,7 @@ impl Context {
             if sent.insert(kernel.name.to_string())
                 && let Some(warmer) = &self.warmer.kernels
             {
-                // A thread that is gone has met an error, which comes again where the kernel is used.
+                // A thread that is gone has reported why.
                 let _ = warmer.send(kernel);
             }
         }
