@@ -10,15 +10,13 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     if pixel >= params.n {
         return;
     }
-    let plane = params.size * params.size;
-    let image = pixel / plane;
-    let rest = pixel - image * plane;
-    let at = vec2u(rest % params.size, rest / params.size);
+    let at = pixel_at(pixel, params.size);
     let padded = params.size + 2u;
-    let texel = vec2u(image, group.y) * padded + 1u + at;
+    let texel = vec2u(at.x, group.y) * padded + 1u + at.zy;
     var four = textureLoad(x, texel);
     for (var c = 0u; c < 4u; c++) {
-        let element = ((params.first + image) * params.channels + group.y * 4u + c) * plane + rest;
+        let channel = (params.first + at.x) * params.channels + group.y * 4u + c;
+        let element = (channel * params.size + at.y) * params.size + at.z;
         four[c] *= factor(element);
     }
     y[texel.x + texel.y * params.pitch] = packed(four);

@@ -27,27 +27,24 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     if pixel >= params.pixels {
         return;
     }
-    let plane = params.size * params.size;
     let area = params.cells * params.cells;
-    let image = pixel / plane;
-    let py = (pixel - image * plane) / params.size;
-    let px = pixel - image * plane - py * params.size;
-    let rows = windows(py);
-    let columns = windows(px);
-    let base = image * params.length;
+    let at = pixel_at(pixel, params.size);
+    let rows = windows(at.y);
+    let columns = windows(at.z);
+    let base = at.x * params.length;
     var sum = vec4f(0.0);
     for (var cy = rows.x; cy < rows.y; cy++) {
         for (var cx = columns.x; cx < columns.y; cx++) {
             let share = 1.0 / f32(window_length(cy) * window_length(cx));
             let first = group.y * 4u * area + cy * params.cells + cx;
             for (var c = 0u; c < 4u; c++) {
-                let at = first + c * area;
-                if at < params.length {
-                    sum[c] += x[base + at] * share;
+                let i = first + c * area;
+                if i < params.length {
+                    sum[c] += x[base + i] * share;
                 }
             }
         }
     }
     let padded = params.size + 2u;
-    y[image * padded + px + 1u + (group.y * padded + py + 1u) * params.pitch] = packed(sum);
+    y[at.x * padded + at.z + 1u + (group.y * padded + at.y + 1u) * params.pitch] = packed(sum);
 }

@@ -20,19 +20,17 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     if pixel >= params.pixels {
         return;
     }
-    let plane = params.size * params.size;
-    let image = pixel / plane;
-    let py = (pixel - image * plane) / params.size;
-    let px = pixel - image * plane - py * params.size;
+    let place = pixel_at(pixel, params.size);
+    let image = place.x;
     let quad = group.y;
-    let word = mask[((image * params.quads + quad) * params.size + py) * params.words + px / M];
-    let bits = vec4u(word) >> (vec4u(0u, 1u, 2u, 3u) + (px % M) * 4u);
-    var at = vec2u(px, py);
+    var at = place.zy;
+    let word = mask[((image * params.quads + quad) * params.size + at.y) * params.words + at.x / M];
+    let bits = vec4u(word) >> (vec4u(0u, 1u, 2u, 3u) + (at.x % M) * 4u);
     if POOL {
         // An odd last row or column is in no window: its bits are zero.
         at = min(at / 2u, vec2u(params.size_out - 1u));
     }
     let pooled = textureLoad(dy, vec2u(image, quad) * (params.size_out + 2u) + 1u + at);
     let padded = params.size + 2u;
-    dz[image * padded + px + 1u + (quad * padded + py + 1u) * params.pitch] = packed(select(vec4f(0.0), pooled, (bits & vec4u(1u)) == vec4u(1u)));
+    dz[image * padded + place.z + 1u + (quad * padded + place.y + 1u) * params.pitch] = packed(select(vec4f(0.0), pooled, (bits & vec4u(1u)) == vec4u(1u)));
 }

@@ -318,6 +318,15 @@ fn wrong_adapters() {
             "{error}"
         );
     }
+    // A module that the settings name and the file lacks is not left out without a word.
+    let mut more = good.clone();
+    more["target_modules"] = json!(["pixels", "features.0"]);
+    fs::write(&config, more.to_string()).expect("the settings");
+    let error = says(32);
+    assert!(
+        error.contains("features.0.lora_A.weight is missing"),
+        "{error}"
+    );
     fs::write(&config, "{").expect("the settings");
     assert!(says(32).contains("not a JSON object"));
     assert!(Arch::named("resnet").is_err());

@@ -1,5 +1,6 @@
 //! The tests, cheapest first. Those that need a device are reported as ignored where there is none.
 
+mod adapters;
 mod cli;
 mod data;
 mod files;
@@ -19,6 +20,7 @@ fn main() {
         parity::trials(),
         training::trials(),
         cli::trials(),
+        adapters::trials(),
     ];
     libtest_mimic::run(&arguments, modules.into_iter().flatten().collect()).exit();
 }

@@ -1,6 +1,7 @@
 //! `goldfish merge`: an adapter becomes part of the weights.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use clap::Args as ClapArgs;
 use goldfish::formats::{adapter, write_merged};
@@ -53,10 +54,18 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let mut progress = Progress::new("merge", "MiB", (total >> 20).max(1) as u64);
     let mut done = 0;
     let sign = if args.unmerge { -1.0 } else { 1.0 };
+    let stop = super::stop_on_ctrl_c();
+    let mut parameters = 0;
     let bytes = base.with_source(|source| {
         write_merged(&gpu, &args.output, base.arch, source, &adapter, sign, |b| {
             done += b;
+            parameters += 1;
             progress.set(done >> 20, "");
+            // What was written so far goes with the error: nothing is left behind.
+            match stop.load(Ordering::Relaxed) {
+                true => Err(Error::Interrupted { step: parameters }),
+                false => Ok(()),
+            }
         })
     })?;
     progress.finish("");

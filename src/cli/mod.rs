@@ -14,6 +14,7 @@ mod selftest;
 mod train;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 use goldfish::{Error, Gpu, GpuOptions, Result};
@@ -124,6 +125,19 @@ fn open_device(device: Option<String>) -> Result<Gpu> {
     let info = gpu.info();
     eprintln!("device   {} ({}, {})", info.name, info.kind, info.backend);
     Ok(gpu)
+}
+
+/// A flag that Ctrl-C (or SIGTERM) raises; the second time ends the program at once.
+fn stop_on_ctrl_c() -> &'static AtomicBool {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    // Where no handler can be set, Ctrl-C ends the program as it does any other.
+    let _ = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step (once more to stop at once)");
+    });
+    &STOP
 }
 
 /// Writes a result to stdout; a reader that has gone away is no error.

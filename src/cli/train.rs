@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::data::{Dataset, ImageStore};
@@ -250,7 +250,7 @@ pub fn job(
         targets: modules.collect(),
     };
     let mut run = Run::create(output, &settings, overwrite)?;
-    let stop = stop_on_ctrl_c();
+    let stop = super::stop_on_ctrl_c();
 
     let how = Loading {
         ranks: start.ranks(),
@@ -398,17 +398,4 @@ fn before_and_after(
         Ok(all)
     };
     Ok([say(&Adapter::default())?, say(trained)?])
-}
-
-/// A flag that Ctrl-C (or SIGTERM) raises; the second time ends the program at once.
-fn stop_on_ctrl_c() -> &'static AtomicBool {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    // Where no handler can be set, Ctrl-C ends the program as it does any other.
-    let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this step (once more to stop at once)");
-    });
-    &STOP
 }

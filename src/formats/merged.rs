@@ -18,11 +18,11 @@ use crate::{Error, Gpu, Result, Shape, Tape, Tensor, Var};
 const CHUNK: usize = 4 << 20;
 
 /// Writes the weights of `source` plus `sign` times those of `adapter` to `path`, computed in f32 on the device, and
-/// returns the file's size. `progress` hears of each parameter with its bytes.
+/// returns the file's size. `progress` hears of each parameter with its bytes; its error ends the work.
 ///
 /// # Errors
 /// [`Error::Usage`] for an adapter with a branch from the pixels, which is beside the network and not in it;
-/// [`Error::Io`] where the file cannot be written; what the device reported.
+/// [`Error::Io`] where the file cannot be written; what the device reported, and what `progress` returned.
 pub fn write_merged(
     gpu: &Gpu,
     path: &Path,
@@ -30,7 +30,7 @@ pub fn write_merged(
     source: &Source,
     adapter: &Adapter,
     sign: f32,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(u64) -> Result<()>,
 ) -> Result<u64> {
     if adapter.get(PIXELS).is_some() {
         return Err(Error::Usage(
@@ -60,7 +60,7 @@ pub fn write_merged(
                 }
                 put(bytemuck::cast_slice(&values))?;
             }
-            progress(shape.len() as u64 * 4);
+            progress(shape.len() as u64 * 4)?;
         }
         flush(out).map_err(Error::io(path, "write"))
     })?;

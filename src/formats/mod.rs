@@ -4,6 +4,7 @@
 pub mod adapter;
 mod atomic;
 mod merged;
+mod settings;
 mod summary;
 mod weights;
 

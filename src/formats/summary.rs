@@ -6,7 +6,8 @@ use std::path::Path;
 use safetensors::Dtype;
 use serde::Serialize;
 
-use super::adapter::{CONFIG, MODEL, Settings};
+use super::adapter::{CONFIG, MODEL};
+use super::settings::Settings;
 use super::weights::Tensors;
 use crate::Result;
 

@@ -280,14 +280,17 @@ impl Prefix {
                 kept.put(batch.indices[i], bytemuck::cast_slice(row))?;
             }
         }
-        let some: Vec<usize> = missing.iter().map(|&i| batch.indices[i]).collect();
-        let rows = Tensor::from_slice(self.base.gpu(), [some.len(), length], &features)?;
-        if let (Some(products), Some(product)) =
-            (&mut cache.products, self.base.product(&rows, self.from)?)
-        {
+        let Some(products) = &mut cache.products else {
+            return Ok(());
+        };
+        let rows = Tensor::from_slice(self.base.gpu(), [missing.len(), length], &features)?;
+        if let Some(product) = self.base.product(&rows, self.from)? {
             let product = product.to_vec()?;
-            for (&image, row) in some.iter().zip(product.chunks(product.len() / some.len())) {
-                products.put(image, bytemuck::cast_slice(row))?;
+            for (&i, row) in missing
+                .iter()
+                .zip(product.chunks(product.len() / missing.len()))
+            {
+                products.put(batch.indices[i], bytemuck::cast_slice(row))?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod frozen;
 mod rows;
 mod run;
+mod step;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,13 +16,11 @@ pub use run::{Run, StepRecord};
 
 use crate::data::ImageStore;
 use crate::gpu::Readback;
-use crate::nn::lora::Tracked;
-use crate::nn::{Adapter, Vgg};
-use crate::ops::{self, Targets};
+use crate::nn::Adapter;
 use crate::optim::Adam;
 use crate::random::Stream;
-use crate::{Error, Gpu, Gradient, Result, Tape, Var};
-use frozen::Input;
+use crate::{Error, Result, Tape, Var};
+use step::{Given, Network, Step};
 
 /// Steps whose loss may still be on its way to the host. A software device works while it is handed its work: there is
 /// nothing to overlap.
@@ -162,14 +161,7 @@ pub fn train(
         })
         .err())
     };
-    let network = Network {
-        base: prefix.base().clone(),
-        from: prefix.from(),
-        most: prefix
-            .base()
-            .max_batch(prefix.from(), images.transform().size),
-        checkpoint: plan.checkpoint,
-    };
+    let network = Network::after(prefix, images.transform().size, plan.checkpoint);
     let mut kept = 0;
     let in_flight = if prefix.base().gpu().is_software() {
         0
@@ -238,117 +230,6 @@ impl std::iter::Sum<Vec<f32>> for Loss {
     }
 }
 
-/// What a step comes to.
-struct Step {
-    /// The parts of its loss, on their way.
-    losses: Vec<Readback>,
-    gradients: Vec<Gradient>,
-    /// Bytes kept of an image between the forward and the backward pass.
-    kept: u64,
-}
-
-/// Bytes of device memory that something holds.
-fn used(gpu: &Gpu) -> u64 {
-    let stats = gpu.pool_stats();
-    stats.live_bytes - stats.idle_bytes
-}
-
-/// What a step starts from: see [`Input`].
-struct Given<'a> {
-    features: &'a Var,
-    product: Option<&'a Var>,
-    pixels: Option<&'a Var>,
-}
-
-/// What a step goes through.
-struct Network {
-    base: Vgg,
-    /// The lowest adapted layer.
-    from: usize,
-    /// Images that go through together.
-    most: usize,
-    checkpoint: bool,
-}
-
-impl Network {
-    /// A step's loss and the gradients of the factors. Images that do not fit the device together go in
-    /// parts, whose losses and gradients add up.
-    fn step(
-        &self,
-        input: &Input,
-        labels: &[u32],
-        adapter: &Adapter,
-        (p, seed, step): (f64, u64, u64),
-    ) -> Result<Step> {
-        let n = labels.len();
-        let mut kept = 0;
-        let mut readings = Vec::new();
-        let mut sums: Vec<Gradient> = Vec::new();
-        for first in (0..n).step_by(self.most.min(n)) {
-            let rows = first..(first + self.most).min(n);
-            let gpu = self.base.gpu();
-            let before = used(gpu);
-            let mut tape = Tape::new();
-            let (tracked, leaves) = adapter.track(&mut tape);
-            let tracked = tracked.with_dropout(p, seed, &step.to_string(), first);
-            let features = Var::frozen(&input.features.rows(rows.clone())?);
-            let pixels = match &input.pixels {
-                Some(pixels) => Some(Var::frozen(&pixels.rows(rows.clone())?)),
-                None => None,
-            };
-            let product = match &input.product {
-                Some(product) => Some(Var::frozen(&product.rows(rows.clone())?)),
-                None => None,
-            };
-            let x = Given {
-                features: &features,
-                product: product.as_ref(),
-                pixels: pixels.as_ref(),
-            };
-            let logits = self.logits(&mut tape, x, &tracked)?;
-            let targets = Targets::Classes(&labels[rows.clone()]);
-            let mut loss = ops::cross_entropy(&mut tape, &logits, targets)?;
-            if rows.len() < n {
-                loss = ops::scale(&mut tape, rows.len() as f32 / n as f32, &loss)?;
-            }
-            readings.push(loss.tensor.read()?);
-            kept = kept.max(used(gpu).saturating_sub(before) / rows.len() as u64);
-            let gradients = tape.backward(&loss)?;
-            let gradients = leaves.iter().map(|leaf| gradients.of(leaf).cloned());
-            let gradients = gradients.collect::<Result<Vec<_>>>()?;
-            sums = if sums.is_empty() {
-                gradients
-            } else {
-                let both = sums.iter().zip(&gradients);
-                both.map(|(sum, more)| Ok(sum.dense()?.plus(&more.dense()?)?.into()))
-                    .collect::<Result<_>>()?
-            };
-        }
-        Ok(Step {
-            losses: readings,
-            gradients: sums,
-            kept,
-        })
-    }
-
-    fn logits(&self, tape: &mut Tape, x: Given, adapter: &Tracked) -> Result<Var> {
-        let mut logits = self.base.forward_from(
-            tape,
-            x.features,
-            self.from,
-            x.product,
-            adapter,
-            self.checkpoint,
-        )?;
-        if let Some(pixels) = x.pixels
-            && let Some(branch) = adapter.branch(tape, pixels)?
-        {
-            logits = ops::add(tape, &logits, &branch)?;
-        }
-        Ok(logits)
-    }
-}
-
 fn finite(adapter: &Adapter) -> Result<bool> {
     for factor in adapter.factors() {
         if factor.to_vec()?.iter().any(|v| !v.is_finite()) {
@@ -369,12 +250,7 @@ pub fn predict(
     mut each: impl FnMut(usize, &[f32]) -> Result<()>,
 ) -> Result<()> {
     let side = images.transform().size;
-    let network = Network {
-        base: prefix.base().clone(),
-        from: prefix.from(),
-        most: prefix.base().max_batch(prefix.from(), side),
-        checkpoint: false,
-    };
+    let network = Network::after(prefix, side, false);
     let at_once = network.base.batch(side).min(network.most);
     let order: Vec<usize> = (0..images.len()).collect();
     let order = order.chunks(at_once).map(<[usize]>::to_vec).collect();
