@@ -1,6 +1,6 @@
 // y = alpha * x w^T for few rows x and a long, streamed w, and its gradients. Follows a header with ROWS (of x) and OUTS
-// (of w), which one workgroup takes. One part of w's rows at a
-// time: `out` of them, from row `out_start` of `out_total`.
+// (of w), which one workgroup takes, and stored_f32.wgsl or stored_f16.wgsl. One part of w's rows at a time: `out` of
+// them, from row `out_start` of `out_total`.
 struct Params {
     n: u32, // rows of x
     k: u32, // columns of x and w
@@ -16,8 +16,9 @@ struct Params {
 @group(0) @binding(1) var<storage, read> left: array<f32>; // forward: x [n, k]; backward: dy [n, out_total]
 @group(0) @binding(2) var<storage, read> right: array<f32>; // forward, backward_x: w [out, k]; backward_w: x [n, k]
 @group(0) @binding(1) var<storage, read> left4: array<vec4f>; // forward_quads
-@group(0) @binding(2) var<storage, read> right4: array<vec4f>; // forward_quads, backward_w_quads
-@group(0) @binding(3) var<storage, read_write> result4: array<vec4f>; // backward_w_quads
+@group(0) @binding(2) var<storage, read> right4: array<vec4f>; // backward_w_quads
+@group(0) @binding(2) var<storage, read> weight: array<Stored>; // forward_quads, backward_x_quads: w [out, k]
+@group(0) @binding(3) var<storage, read_write> result4: array<vec4f>; // backward_x_quads, backward_w_quads
 @group(0) @binding(3) var<storage, read_write> result: array<f32>; // y [splits, n, out_total]; dx [n, k]; dw [out, k]
 
 const LANES: u32 = 64u;
@@ -107,7 +108,7 @@ fn forward_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
         }
         // unroll
         for (var o = 0u; o < OUTS; o++) {
-            let w = right4[min(o0 + o, params.out - 1u) * columns + k];
+            let w = stored(weight[min(o0 + o, params.out - 1u) * columns + k]);
             // unroll
             for (var n = 0u; n < ROWS; n++) {
                 sums[n * OUTS + o] += dot(four[n], w);
@@ -143,6 +144,34 @@ fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
         if n0 + n < params.n {
             let i = (n0 + n) * params.k + k;
             result[i] = params.alpha * sums[n] + select(0.0, result[i], params.accumulate != 0u);
+        }
+    }
+}
+
+// The same four columns a thread, where k is a multiple of 4: ROWS x 256 elements of dx.
+@compute @workgroup_size(64)
+fn backward_x_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let row_groups = (params.n + ROWS - 1u) / ROWS;
+    let id = group.x + group.y * groups.x;
+    let n0 = (id % row_groups) * ROWS;
+    let columns = params.k / 4u;
+    let k = (id / row_groups) * LANES + lane;
+    if k >= columns {
+        return;
+    }
+    var sums: array<vec4f, ROWS>;
+    for (var o = 0u; o < params.out; o++) {
+        let w = stored(weight[(params.first + o) * columns + k]);
+        // unroll
+        for (var n = 0u; n < ROWS; n++) {
+            sums[n] += left[min(n0 + n, params.n - 1u) * params.out_total + params.out_start + o] * w;
+        }
+    }
+    // unroll
+    for (var n = 0u; n < ROWS; n++) {
+        if n0 + n < params.n {
+            let i = (n0 + n) * columns + k;
+            result4[i] = params.alpha * sums[n] + select(vec4f(0.0), result4[i], params.accumulate != 0u);
         }
     }
 }

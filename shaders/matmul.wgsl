@@ -1,4 +1,4 @@
-// C = A B for any strides, so that one kernel serves A B, A B^T and A^T B. Follows tile.wgsl.
+// C = A B for any strides, so that one kernel serves A B, A B^T and A^T B. Follows tile.wgsl with its header.
 struct Params {
     m: u32,
     n: u32,
@@ -23,50 +23,48 @@ fn load_b(k: u32, n: u32) -> f32 {
     return select(0.0, b[select(0u, k * params.b_row + n * params.b_column, inside)], inside);
 }
 
-// One workgroup computes one split of 64 x 64 elements of C. `span` is a multiple of DEPTH.
-@compute @workgroup_size(64)
+// The four columns of a quad are RIGHT apart, so that neighbouring lanes meet neighbouring columns.
+fn load_right(k: u32, n: u32) -> vec4f {
+    return vec4f(load_b(k, n), load_b(k, n + RIGHT), load_b(k, n + 2u * RIGHT), load_b(k, n + 3u * RIGHT));
+}
+
+// One workgroup computes one split of ROWS x COLUMNS elements of C. `span` is a multiple of DEPTH.
+@compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let tiles_m = (params.m + TILE - 1u) / TILE;
-    let tiles_n = (params.n + TILE - 1u) / TILE;
+    let tiles_m = (params.m + ROWS - 1u) / ROWS;
+    let tiles_n = (params.n + COLUMNS - 1u) / COLUMNS;
     let id = group.x + group.y * groups.x;
-    let m0 = (id % tiles_m) * TILE;
-    let n0 = ((id / tiles_m) % tiles_n) * TILE;
+    let m0 = (id % tiles_m) * ROWS;
+    let n0 = ((id / tiles_m) % tiles_n) * COLUMNS;
     let split = id / (tiles_m * tiles_n);
     let start = split * params.span;
     if start >= params.k {
         return;
     }
-    var sums: array<vec4f, 16>;
+    var sums: Sums;
     for (var k0 = start; k0 < min(start + params.span, params.k); k0 += DEPTH) {
-        for (var i = 0u; i < 4u; i++) {
-            // Neighbouring lanes read neighbouring elements: along k where that is contiguous.
-            var k = lane % 16u;
-            var quad = lane / 16u + i * 4u;
-            if params.a_row == 1u {
-                k = lane / 16u + i * 4u;
-                quad = lane % 16u;
-            }
-            let m = m0 + quad * 4u;
-            tile_a[k * LINE + quad] = vec4f(load_a(m, k0 + k), load_a(m + 1u, k0 + k), load_a(m + 2u, k0 + k), load_a(m + 3u, k0 + k));
-            k = lane % 16u;
-            quad = lane / 16u + i * 4u;
-            if params.b_column == 1u {
-                k = lane / 16u + i * 4u;
-                quad = lane % 16u;
-            }
-            let n = n0 + quad * 4u;
-            tile_b[k * LINE + quad] = vec4f(load_b(k0 + k, n), load_b(k0 + k, n + 1u), load_b(k0 + k, n + 2u), load_b(k0 + k, n + 3u));
+        // Neighbouring lanes read neighbouring elements: along k where that is contiguous.
+        for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
+            let at = select(vec2u(i % DEPTH, i / DEPTH), vec2u(i / LEFT, i % LEFT), params.a_row == 1u);
+            let k = k0 + at.x;
+            let m = m0 + at.y * 4u;
+            put_left(at.x, at.y, vec4f(load_a(m, k), load_a(m + 1u, k), load_a(m + 2u, k), load_a(m + 3u, k)));
+        }
+        for (var i = lane; i < DEPTH * RIGHT; i += THREADS) {
+            let at = select(vec2u(i % DEPTH, i / DEPTH), vec2u(i / RIGHT, i % RIGHT), params.b_column == 1u);
+            put_right(at.x, at.y, load_right(k0 + at.x, n0 + at.y));
         }
         workgroupBarrier();
         multiply_tiles(lane, &sums);
         workgroupBarrier();
     }
-    for (var i = 0u; i < 16u; i++) {
-        let m = m0 + tile_row(lane, i / 2u);
-        let n = n0 + tile_column(lane, i);
+    finish_tiles(lane, &sums);
+    for (var i = 0u; i < SUMS; i++) {
+        let m = m0 + sum_row(lane, i);
         for (var j = 0u; j < 4u; j++) {
-            if m < params.m && n + j < params.n {
-                c[(split * params.m + m) * params.n + n + j] = sums[i][j];
+            let n = n0 + sum_quad(lane, i) + j * RIGHT;
+            if m < params.m && n < params.n {
+                c[(split * params.m + m) * params.n + n] = sums[i][j];
             }
         }
     }

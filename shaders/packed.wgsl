@@ -11,3 +11,6 @@ fn pixel_at(pixel: u32, size: u32) -> vec3u {
     return vec3u(line / size, line % size, pixel - line * size);
 }
 
+
+// What Winograd's transforms take at a time: four channels.
+alias Value = vec4f;

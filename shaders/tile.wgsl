@@ -1,36 +1,21 @@
-// The core of the matrix products: one workgroup of 64 threads multiplies a 64-row tile by a
-// 64-column tile, 16 deep; each thread keeps 8 rows x 8 columns in registers. Put in front of
-// conv2d.wgsl and matmul.wgsl, which fill the tiles.
-const TILE: u32 = 64u;
-const DEPTH: u32 = 16u;
-// A line of 16 quads and one quad of padding, so that neighbouring lines meet different banks.
-const LINE: u32 = 17u;
+// The shape of the matrix products' tiles: one workgroup multiplies a tile of ROWS rows by a tile of COLUMNS columns,
+// DEPTH deep; a thread's sums are ROW_QUADS x COLUMN_QUADS blocks of 4 x 4. Follows a header with these two and
+// THREAD_ROWS, THREAD_COLUMNS, DEPTH; put in front of tile_registers.wgsl or tile_matrix.wgsl, and these in front of the
+// kernels that fill the tiles.
+const THREADS: u32 = THREAD_ROWS * THREAD_COLUMNS;
+const LEFT: u32 = THREAD_ROWS * ROW_QUADS; // quads of rows
+const RIGHT: u32 = THREAD_COLUMNS * COLUMN_QUADS; // quads of columns
+const ROWS: u32 = LEFT * 4;
+const COLUMNS: u32 = RIGHT * 4;
+const SUMS: u32 = ROW_QUADS * 4 * COLUMN_QUADS;
 
-var<workgroup> tile_a: array<vec4f, 272>; // [DEPTH][LINE]: four rows of the left tile a quad
-var<workgroup> tile_b: array<vec4f, 272>; // [DEPTH][LINE]: four columns of the right tile a quad
+alias Sums = array<vec4f, SUMS>; // [rows of the thread][COLUMN_QUADS]
 
-// Thread (ty, tx) owns row quads ty, ty + 8 and column quads tx, tx + 8; sums[row * 2 + column half].
-fn multiply_tiles(lane: u32, sums: ptr<function, array<vec4f, 16>>) {
-    let tx = lane % 8u;
-    let ty = lane / 8u;
-    for (var k = 0u; k < DEPTH; k++) {
-        let a0 = tile_a[k * LINE + ty];
-        let a1 = tile_a[k * LINE + ty + 8u];
-        let b0 = tile_b[k * LINE + tx];
-        let b1 = tile_b[k * LINE + tx + 8u];
-        for (var row = 0u; row < 4u; row++) {
-            (*sums)[row * 2u] += a0[row] * b0;
-            (*sums)[row * 2u + 1u] += a0[row] * b1;
-            (*sums)[row * 2u + 8u] += a1[row] * b0;
-            (*sums)[row * 2u + 9u] += a1[row] * b1;
-        }
-    }
+// The row in the tile of sums[i], and the quad of its columns.
+fn sum_row(lane: u32, i: u32) -> u32 {
+    let row = i / COLUMN_QUADS;
+    return (lane / THREAD_COLUMNS + (row / 4u) * THREAD_ROWS) * 4u + row % 4u;
 }
-
-// The row in the tile of sums[2 * row] and sums[2 * row + 1], and the first column of sums[i].
-fn tile_row(lane: u32, row: u32) -> u32 {
-    return (lane / 8u + (row / 4u) * 8u) * 4u + row % 4u;
-}
-fn tile_column(lane: u32, i: u32) -> u32 {
-    return (lane % 8u + (i % 2u) * 8u) * 4u;
+fn sum_quad(lane: u32, i: u32) -> u32 {
+    return lane % THREAD_COLUMNS + (i % COLUMN_QUADS) * THREAD_COLUMNS;
 }

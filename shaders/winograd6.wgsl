@@ -1,19 +1,20 @@
 // The one-dimensional transforms of Winograd's F(6, 3), interpolating at 0, 1, -1, 2, -2, 1/2, -1/2 and infinity.
-// Put in front of winograd_input.wgsl and winograd_output.wgsl.
+// Put in front of winograd_input.wgsl and winograd_output.wgsl (Value: four channels) and of winograd_rows_input.wgsl and
+// winograd_rows_output.wgsl (Value: one number).
 const M: u32 = 6u; // outputs of a tile's line
 const A: u32 = 8u; // inputs of a tile's line
 const AA: u32 = A * A;
 const MA: u32 = M * A;
 const MM: u32 = M * M;
 
-fn transform_input(d: array<vec4f, 8>) -> array<vec4f, 8> {
+fn transform_input(d: array<Value, 8>) -> array<Value, 8> {
     let even1 = d[2] + d[6] - 4.25 * d[4];
     let odd1 = d[1] + d[5] - 4.25 * d[3];
     let even2 = d[6] + 0.25 * d[2] - 1.25 * d[4];
     let odd2 = 0.5 * d[1] - 2.5 * d[3] + 2.0 * d[5];
     let even3 = d[6] + 4.0 * d[2] - 5.0 * d[4];
     let odd3 = 2.0 * d[1] - 2.5 * d[3] + 0.5 * d[5];
-    return array<vec4f, 8>(
+    return array<Value, 8>(
         d[0] - d[6] + 5.25 * (d[4] - d[2]),
         even1 + odd1,
         even1 - odd1,
@@ -25,14 +26,14 @@ fn transform_input(d: array<vec4f, 8>) -> array<vec4f, 8> {
     );
 }
 
-fn transform_output(m: array<vec4f, 8>) -> array<vec4f, 6> {
+fn transform_output(m: array<Value, 8>) -> array<Value, 6> {
     let sum1 = m[1] + m[2];
     let dif1 = m[1] - m[2];
     let sum2 = m[3] + m[4];
     let dif2 = m[3] - m[4];
     let sum3 = m[5] + m[6];
     let dif3 = m[5] - m[6];
-    return array<vec4f, 6>(
+    return array<Value, 6>(
         m[0] + sum1 + sum2 + sum3,
         dif1 + 2.0 * dif2 + 0.5 * dif3,
         sum1 + 4.0 * sum2 + 0.25 * sum3,

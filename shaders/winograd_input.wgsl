@@ -35,10 +35,10 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     let tx = rest - ty * params.tiles_w;
     let corner = vec2u(tx * M, ty * M);
     let origin = vec2u(image, quad) * padded;
-    var half: array<vec4f, AA>;
+    var half: array<Value, AA>;
     // unroll
     for (var j = 0u; j < A; j++) {
-        var line: array<vec4f, A>;
+        var line: array<Value, A>;
         // unroll
         for (var i = 0u; i < A; i++) {
             let at = corner + vec2u(j, i);
@@ -55,7 +55,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     let to = (quad + params.quad) * params.width + local % params.width + local / params.width * params.pitch;
     // unroll
     for (var i = 0u; i < A; i++) {
-        var line: array<vec4f, A>;
+        var line: array<Value, A>;
         // unroll
         for (var j = 0u; j < A; j++) {
             line[j] = half[i * A + j];

@@ -48,10 +48,10 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     let rest = tile - image * params.tiles_image;
     let ty = rest / params.tiles_w;
     let tx = rest - ty * params.tiles_w;
-    var half: array<vec4f, MA>; // [M][A]
+    var half: array<Value, MA>; // [M][A]
     // unroll
     for (var j = 0u; j < A; j++) {
-        var line: array<vec4f, A>;
+        var line: array<Value, A>;
         // unroll
         for (var i = 0u; i < A; i++) {
             line[i] = textureLoad(m, vec2u(local, quad + (i * A + j) * params.out_quads));
@@ -64,10 +64,10 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     }
     let b = bias[quad];
     let low = vec4f(params.floor);
-    var result: array<vec4f, MM>;
+    var result: array<Value, MM>;
     // unroll
     for (var i = 0u; i < M; i++) {
-        var line: array<vec4f, A>;
+        var line: array<Value, A>;
         // unroll
         for (var j = 0u; j < A; j++) {
             line[j] = half[i * A + j];

@@ -2,6 +2,7 @@
 //! whole job. Medians of repeated runs on random data. `goldfish bench` prints it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -13,10 +14,10 @@ use crate::gpu::Access::{Read, Write};
 use crate::gpu::{Gpu, Kernel};
 use crate::nn::lora::Init;
 use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
-use crate::ops::{self, Conv2d, Transpose};
+use crate::ops::{self, Transpose};
 use crate::random::Stream;
 use crate::train::{Plan, Prefix, Room, train};
-use crate::{Result, Tape, Tensor, Var};
+use crate::{Result, Tape, Tensor, Var, portable};
 
 /// Least repetitions of a measurement.
 const RUNS: usize = 5;
@@ -37,6 +38,9 @@ pub struct Peak {
 pub struct OpTime {
     /// The op and its shape.
     pub op: String,
+    /// The way that was chosen for it, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub how: Option<String>,
     /// Median seconds.
     pub seconds: f64,
     /// 10^9 operations (or bytes) a second.
@@ -150,16 +154,13 @@ pub fn peak(gpu: &Gpu) -> Result<Peak> {
     })
 }
 
-/// Measures the portable family's heavy ops at VGG19's shapes, one image.
+/// Measures the portable family's heavy ops at VGG19's shapes, one image: its convolutions in the way that `how` chooses.
 ///
 /// # Errors
 /// What the device reported.
-pub fn ops(gpu: &Gpu, peak: Peak) -> Result<Vec<OpTime>> {
+pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
     let mut times = Vec::new();
-    let how = Conv2d {
-        stride: 1,
-        padding: 1,
-    };
+    let mut tuner = portable::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
     for (cin, cout, side) in [
         (3, 64, 224),
         (64, 64, 224),
@@ -169,14 +170,24 @@ pub fn ops(gpu: &Gpu, peak: Peak) -> Result<Vec<OpTime>> {
         (512, 512, 14),
     ] {
         let x = Var::frozen(&noise(gpu, "x", &[1, cin, side, side])?);
-        let w = Var::frozen(&noise(gpu, "w", &[cout, cin, 3, 3])?);
+        let mut w = vec![0.0; cout * cin * 9];
+        Stream::new(0, "w").fill_normal(0, 1.0, &mut w);
+        let site = portable::Site {
+            cin,
+            cout,
+            side,
+            precision: how.precision,
+        };
+        let bias = noise(gpu, "bias", &[cout])?;
+        let layer = Arc::new(portable::Layer::new(&mut tuner, site, &w, &bias, false)?);
         let seconds = median(|| {
-            ops::conv2d(&mut Tape::new(), &x, &w, how)?;
+            portable::convolve(&mut Tape::new(), &layer, &x, true)?;
             gpu.wait()
         })?;
         let rate = 2e-9 * (cin * cout * 9 * side * side) as f64 / seconds;
         times.push(OpTime {
             op: format!("conv2d {cin} to {cout} at {side}"),
+            how: Some(layer.choice()),
             seconds,
             rate,
             unit: "GFLOP/s",
@@ -193,6 +204,7 @@ pub fn ops(gpu: &Gpu, peak: Peak) -> Result<Vec<OpTime>> {
         let rate = 4e-9 * (k * m) as f64 / seconds;
         times.push(OpTime {
             op: format!("linear {k} to {m}, {n} rows"),
+            how: None,
             seconds,
             rate,
             unit: "GB/s",
@@ -210,11 +222,13 @@ pub fn ops(gpu: &Gpu, peak: Peak) -> Result<Vec<OpTime>> {
     let rate = 2.0 * 1.024f64.powi(3) / seconds;
     times.push(OpTime {
         op: "matmul 1024 x 1024 x 1024".into(),
+        how: None,
         seconds,
         rate,
         unit: "GFLOP/s",
         share: rate / peak.gflops,
     });
+    tuner.finish();
     Ok(times)
 }
 
@@ -239,12 +253,7 @@ pub fn forward(base: &Vgg, side: usize, batches: &[usize]) -> Result<Vec<Forward
 }
 
 /// Trains the tutorial's adapter on `paths` for `epochs`, and says how long a step took.
-fn steps(
-    base: &Vgg,
-    images: &std::sync::Arc<ImageStore>,
-    epochs: usize,
-    cached: bool,
-) -> Result<[f64; 2]> {
+fn steps(base: &Vgg, images: &Arc<ImageStore>, epochs: usize, cached: bool) -> Result<[f64; 2]> {
     let side = images.transform().size;
     let choice = Choice {
         targets: vec!["pixels".into()],
@@ -282,7 +291,7 @@ fn steps(
     Ok([filled, start.elapsed().as_secs_f64()])
 }
 
-fn store(paths: &[std::path::PathBuf], side: usize) -> Result<std::sync::Arc<ImageStore>> {
+fn store(paths: &[std::path::PathBuf], side: usize) -> Result<Arc<ImageStore>> {
     Ok(ImageStore::open(
         paths,
         Transform { size: side },
@@ -322,11 +331,12 @@ pub fn job(
     gpu: &Gpu,
     arch: Arch,
     source: &Source,
+    how: &Loading,
     paths: &[std::path::PathBuf],
     side: usize,
 ) -> Result<JobTime> {
     let start = Instant::now();
-    let base = Vgg::load(gpu, arch, source, &Loading::default(), |_| {})?;
+    let base = Vgg::load(gpu, arch, source, how, |_| {})?;
     let load = start.elapsed().as_secs_f64();
     let [frozen, train] = steps(&base, &store(paths, side)?, 20, true)?;
     Ok(JobTime {

@@ -9,6 +9,7 @@ use crate::random::Stream;
 use crate::{Gpu, GpuOptions, Result, Shape, Tape, Tensor, Var};
 
 type Forward = dyn Fn(&mut Tape, &[Var]) -> Result<Var> + Send + Sync;
+type Suits = dyn Fn(&Gpu) -> bool + Send + Sync;
 type Reference = dyn Fn(&[Vec<f64>]) -> Vec<f64> + Send + Sync;
 
 /// Largest error relative to the largest value that counts as right: 1e-5 is some 80 roundings of
@@ -95,8 +96,7 @@ pub struct Case {
     forward: Box<Forward>,
     reference: Box<Reference>,
     differentiable: bool,
-    /// Whether it is for the software family's devices alone.
-    software: bool,
+    suits: Box<Suits>,
     tolerance: f64,
 }
 
@@ -144,7 +144,7 @@ impl Case {
             forward: Box::new(forward),
             reference: Box::new(reference),
             differentiable: true,
-            software: false,
+            suits: Box::new(|_| true),
             tolerance: TOLERANCE,
         }
     }
@@ -156,8 +156,13 @@ impl Case {
     }
 
     /// The same for kernels of the software family, which other devices do not run.
-    pub(crate) fn on_software(mut self) -> Self {
-        self.software = true;
+    pub(crate) fn on_software(self) -> Self {
+        self.where_it(crate::software::suits)
+    }
+
+    /// The same for devices that it `suits`.
+    pub(crate) fn where_it(mut self, suits: impl Fn(&Gpu) -> bool + Send + Sync + 'static) -> Self {
+        self.suits = Box::new(suits);
         self
     }
 
@@ -169,7 +174,7 @@ impl Case {
 
     /// Whether `gpu` runs what the case is about.
     pub fn suits(&self, gpu: &Gpu) -> bool {
-        !self.software || crate::software::suits(gpu)
+        (self.suits)(gpu)
     }
 
     /// Runs the case on a device opened with [`GpuOptions::guard`].
@@ -318,15 +323,17 @@ pub fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
 pub fn cases() -> Vec<Case> {
     let mut cases = crate::ops::cases();
     cases.extend(crate::optim::cases());
+    cases.extend(crate::portable::cases());
     cases.extend(crate::software::cases());
     cases
 }
 
 /// Every kernel of every op, optimiser and family.
 pub fn kernels() -> Vec<&'static crate::gpu::Kernel> {
-    let portable = [crate::ops::kernels(), crate::optim::kernels()].concat();
+    let everywhere = [crate::ops::kernels(), crate::optim::kernels()].concat();
     [
-        portable,
+        everywhere,
+        crate::portable::kernels(),
         crate::software::kernels(),
         crate::bench::kernels(),
     ]
@@ -344,6 +351,7 @@ pub fn run(
     let gpu = Gpu::open(&GpuOptions {
         device,
         guard: true,
+        half: true,
         ..GpuOptions::default()
     })?;
     let mut outcomes = Vec::new();

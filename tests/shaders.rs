@@ -48,7 +48,11 @@ fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
     let source = kernel.wgsl().expect("it unrolls");
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
-    let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_INT64;
+    let capabilities = Capabilities::SUBGROUP
+        | Capabilities::SHADER_INT64
+        | Capabilities::SHADER_FLOAT16
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::COOPERATIVE_MATRIX;
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
@@ -149,6 +153,10 @@ fn translates(kernel: &Kernel) {
     };
     let words = spv::write_vec(&module, &info, &options, Some(&pipeline)).expect("SPIR-V");
     assert_eq!(words[0], 0x0723_0203, "SPIR-V starts with its magic number");
+    // Which other devices than Vulkan's do not offer at this size.
+    if kernel.source.contains("enable wgpu_cooperative_matrix;") {
+        return;
+    }
     let options = msl::Options {
         fake_missing_bindings: true,
         lang_version: (2, 4),

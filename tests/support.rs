@@ -65,6 +65,14 @@ pub fn adapter(
     Adapter::new(gpu, &targets, false, |_| init, seed).expect("an adapter")
 }
 
+/// The portable family whatever the device.
+pub fn portable() -> Loading {
+    Loading {
+        portable: true,
+        ..Loading::default()
+    }
+}
+
 /// A frozen network of seeded random weights, of the portable family or the device's own.
 pub fn network(gpu: &Gpu, arch: Arch, seed: u64, portable: bool) -> Vgg {
     let how = Loading {

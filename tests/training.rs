@@ -9,10 +9,10 @@ use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
 use goldfish::nn::{Adapter, Loading, Source, Vgg};
 use goldfish::train::{Plan, Prefix, Room, Trained, train};
-use goldfish::{Error, Gpu, GpuOptions, Tensor};
+use goldfish::{Error, Gpu, GpuOptions, Precision, Tensor};
 use libtest_mimic::Trial;
 
-use crate::support::{adapter, gpu, gpu_trial, gpu_with, network, pictures};
+use crate::support::{adapter, gpu, gpu_trial, gpu_with, network, pictures, portable};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -40,6 +40,10 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial(
             "training::dropout_is_reproducible_and_changes_the_run",
             dropout_is_seeded,
+        ),
+        gpu_trial(
+            "training::losses_in_half_precision_are_near_those_in_full",
+            half_is_near,
         ),
         gpu_trial(
             "training::live_buffers_are_as_many_at_step_ten_as_at_step_two",
@@ -278,14 +282,14 @@ fn stops() {
     assert_eq!(trained.losses, whole.losses[..step as usize]);
 }
 
-/// A run of `targets` on a network of the given family.
-fn run_layers(gpu: &Gpu, targets: &str, plan: Plan, cache: bool, portable: bool) -> Trained {
+/// A run of `targets` on a network that is loaded so.
+fn run_layers(gpu: &Gpu, targets: &str, plan: Plan, cache: bool, how: Loading) -> Trained {
     let (_folder, images, labels) = images();
     let start = adapter(gpu, VGG19_TINY, SIZE, targets, [3, 6], (Init::Kaiming, 4));
     let how = Loading {
-        portable,
         ranks: start.ranks(),
         trained: true,
+        ..how
     };
     let base = Vgg::load(gpu, VGG19_TINY, &Source::Random(2), &how, |_| {}).expect("a network");
     let mut prefix = Prefix::new(base, &start, &images, keep(cache));
@@ -307,7 +311,11 @@ fn run_layers(gpu: &Gpu, targets: &str, plan: Plan, cache: bool, portable: bool)
 
 fn layers_learn() {
     let gpu = gpu();
-    for portable in [false, true] {
+    let half = Loading {
+        precision: Precision::F16,
+        ..portable()
+    };
+    for how in [Loading::default(), portable(), half] {
         for targets in [
             "classifier.6",
             "classifier",
@@ -316,7 +324,7 @@ fn layers_learn() {
             "all",
         ] {
             let plan = Plan { lr: 1e-2, ..PLAN };
-            let run = |plan, cache| run_layers(&gpu, targets, plan, cache, portable);
+            let run = |plan, cache| run_layers(&gpu, targets, plan, cache, how.clone());
             let cached = run(plan, true);
             let (first, last) = (cached.losses[0], cached.losses[11]);
             assert!(last < first, "{targets}: {first} to {last}");
@@ -347,12 +355,12 @@ fn parts_add_up() {
         batch_size: 7,
         ..PLAN
     };
-    let whole = run_layers(&gpu(), "features.0", plan, true, true);
+    let whole = run_layers(&gpu(), "features.0", plan, true, portable());
     let small = gpu_with(GpuOptions {
         max_binding: Some(100 << 10),
         ..GpuOptions::default()
     });
-    let parts = run_layers(&small, "features.0", plan, true, true);
+    let parts = run_layers(&small, "features.0", plan, true, portable());
     for (part, whole) in parts.losses.iter().zip(&whole.losses) {
         assert!((part - whole).abs() < 1e-4 * whole, "{part} for {whole}");
     }
@@ -364,13 +372,38 @@ fn dropout_is_seeded() {
         dropout: 0.25,
         ..PLAN
     };
-    let run = |plan| run_layers(&gpu, "features.34,classifier.6", plan, true, false);
+    let run = |plan| {
+        run_layers(
+            &gpu,
+            "features.34,classifier.6",
+            plan,
+            true,
+            Loading::default(),
+        )
+    };
     let (one, same, none) = (run(plan), run(plan), run(PLAN));
     assert!(adapter_bits(&one) == adapter_bits(&same));
     assert!(adapter_bits(&one) != adapter_bits(&none));
     // Both families drop the same elements.
-    let portable = run_layers(&gpu, "features.34,classifier.6", plan, true, true);
-    for (a, b) in one.losses.iter().zip(&portable.losses) {
+    let rows = run_layers(&gpu, "features.34,classifier.6", plan, true, portable());
+    for (a, b) in one.losses.iter().zip(&rows.losses) {
         assert!((a - b).abs() < 1e-3 * b.max(1.0), "{a} and {b}");
+    }
+}
+
+fn half_is_near() {
+    let gpu = gpu();
+    let run = |precision| {
+        let how = Loading {
+            precision,
+            ..portable()
+        };
+        run_layers(&gpu, "features.28,classifier.3", PLAN, true, how).losses
+    };
+    let [full, half] = [Precision::F32, Precision::F16].map(run);
+    assert_ne!(full, half);
+    // The weights' rounding is 5e-4 of each.
+    for (a, b) in full.iter().zip(&half) {
+        assert!((a - b).abs() < 2e-3 * a, "{a} and {b}");
     }
 }

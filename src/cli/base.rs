@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use goldfish::data::Transform;
 use goldfish::formats::Tensors;
 use goldfish::nn::{Arch, Loading, Source, Vgg};
-use goldfish::{Error, Gpu, Result};
+use goldfish::{Error, Gpu, Precision, Result};
+use serde::Serialize;
 
 use super::progress::Progress;
 
@@ -32,9 +33,36 @@ pub struct BaseArgs {
     /// Go on without images that cannot be read, and list them
     #[arg(long)]
     pub skip_bad: bool,
+    /// Numbers of the frozen weights on the device: f32, or f16 for half the memory and, where the device has them,
+    /// cooperative matrices; what is trained is f32 always
+    #[arg(long, value_name = "f32|f16", default_value = "f32")]
+    pub precision: Precision,
+    /// Kernels: the device's own (auto), or portable, which are for GPUs and run everywhere
+    #[arg(long, value_enum, default_value = "auto")]
+    pub kernels: Kernels,
+    /// Measure once which portable kernels are fastest on this device and keep it in the cache folder: on GPUs (auto),
+    /// always (on), or never (off), when every device uses the same
+    #[arg(long, value_enum, default_value = "auto")]
+    pub tune: Tune,
     /// Memory for decoded images, in MiB; beyond it files are decoded again when needed
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     pub image_memory: u64,
+}
+
+/// `--kernels`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kernels {
+    Auto,
+    Portable,
+}
+
+/// `--tune`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tune {
+    Auto,
+    On,
+    Off,
 }
 
 /// `--weights`: a file or a seed.
@@ -73,6 +101,9 @@ pub struct Base {
     pub arch: Arch,
     pub weights: Weights,
     pub transform: Transform,
+    pub precision: Precision,
+    pub kernels: Kernels,
+    pub tune: Tune,
 }
 
 impl BaseArgs {
@@ -101,13 +132,36 @@ impl BaseArgs {
             arch,
             weights,
             transform: Transform { size },
+            precision: self.precision,
+            kernels: self.kernels,
+            tune: self.tune,
         })
     }
 }
 
 impl Base {
+    /// `how` with what the command line says of the kernels.
+    pub fn loading(&self, gpu: &Gpu, how: Loading) -> Loading {
+        let tuned = match self.tune {
+            Tune::Auto => !gpu.is_software(),
+            Tune::On => true,
+            Tune::Off => false,
+        };
+        Loading {
+            portable: self.kernels == Kernels::Portable,
+            precision: self.precision,
+            tuning: dirs::cache_dir().filter(|_| tuned).map(|folder| {
+                folder
+                    .join("goldfish")
+                    .join(gpu.info().file_stem() + ".json")
+            }),
+            ..how
+        }
+    }
+
     /// Loads or makes the weights on the device.
-    pub fn load(&self, gpu: &Gpu, how: &Loading) -> Result<Vgg> {
+    pub fn load(&self, gpu: &Gpu, how: Loading) -> Result<Vgg> {
+        let how = &self.loading(gpu, how);
         let bytes: usize = self
             .arch
             .parameters()
@@ -122,10 +176,18 @@ impl Base {
         };
         let network = self.with_source(|source| Vgg::load(gpu, self.arch, source, how, report))?;
         progress.finish(&format!(
-            ", {} {}, {} kernels",
+            ", {} {}, {} kernels{}{}",
             self.arch.name,
             self.weights,
-            network.family()
+            network.family(),
+            match self.precision {
+                Precision::F32 => "",
+                Precision::F16 => " in f16",
+            },
+            match network.measured() {
+                0 => String::new(),
+                n => format!(", {n} measured and kept for this device"),
+            }
         ));
         Ok(network)
     }

@@ -69,7 +69,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
     let wanted = |part: Part| args.parts.is_empty() || args.parts.contains(&part);
     let base = args.base.resolve()?;
     let side = base.transform.size;
-    let gpu = super::open_device(device)?;
+    let gpu = super::open_device(device, args.base.precision)?;
     let mut report = Report {
         device: gpu.info().name.clone(),
         ..Report::default()
@@ -78,16 +78,22 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         let peak = bench::peak(&gpu)?;
         report.peak = Some(peak);
         if wanted(Part::Ops) {
-            report.ops = Some(bench::ops(&gpu, peak)?);
+            report.ops = Some(bench::ops(
+                &gpu,
+                &base.loading(&gpu, Loading::default()),
+                peak,
+            )?);
         }
     }
     if wanted(Part::Job) {
         let paths = bench::illustrations(&args.data)?;
-        report.job =
-            Some(base.with_source(|source| bench::job(&gpu, base.arch, source, &paths, side))?);
+        let how = base.loading(&gpu, Loading::default());
+        report.job = Some(
+            base.with_source(|source| bench::job(&gpu, base.arch, source, &how, &paths, side))?,
+        );
     }
     if wanted(Part::Forward) || wanted(Part::Step) {
-        let network = base.load(&gpu, &Loading::default())?;
+        let network = base.load(&gpu, Loading::default())?;
         report.family = Some(network.family());
         if wanted(Part::Forward) {
             report.forward = Some(bench::forward(&network, side, &args.batch)?);
@@ -122,11 +128,13 @@ fn table(report: &Report) -> String {
             rate,
             unit,
             share,
+            how,
         } = op;
         text += &format!(
-            "{op:<28} {:>9.2} ms {rate:>8.1} {unit:<8} {:>4.0} %\n",
+            "{op:<28} {:>9.2} ms {rate:>8.1} {unit:<8} {:>4.0} %  {}\n",
             seconds * 1e3,
-            share * 100.0
+            share * 100.0,
+            how.as_deref().unwrap_or_default()
         );
     }
     if let (Some(forward), Some(family)) = (&report.forward, report.family) {

@@ -97,7 +97,7 @@ impl Tally {
 pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let dataset = Dataset::open(&args.data)?;
     args.adapters.adopt(&mut args.base)?;
-    let gpu = super::open_device(device)?;
+    let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
     let most = dataset.items.iter().map(|item| item.label as usize).max();
     if let Some(label) = most.filter(|&label| label >= base.arch.classes) {

@@ -47,7 +47,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
             ));
         }
     }
-    let gpu = super::open_device(device)?;
+    let gpu = super::open_device(device, goldfish::Precision::F32)?;
     let adapter = adapter::load(&gpu, &args.adapter, base.arch, base.transform.size)?;
     let parameters = base.arch.parameters();
     let total: usize = parameters.iter().map(|(_, shape)| shape.len() * 4).sum();

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
-use goldfish::{Error, Gpu, GpuOptions, Result};
+use goldfish::{Error, Gpu, GpuOptions, Precision, Result};
 
 /// Trains LoRA adapters on a frozen VGG19, on any GPU or on a software Vulkan driver.
 #[derive(Parser)]
@@ -116,10 +116,11 @@ fn exit_code(error: &Error) -> ExitCode {
     })
 }
 
-/// Opens the device and says which on stderr.
-fn open_device(device: Option<String>) -> Result<Gpu> {
+/// Opens the device for frozen weights in `precision` and says which it is on stderr.
+fn open_device(device: Option<String>, precision: Precision) -> Result<Gpu> {
     let gpu = Gpu::open(&GpuOptions {
         device,
+        half: precision == Precision::F16,
         ..GpuOptions::default()
     })?;
     let info = gpu.info();

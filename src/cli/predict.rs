@@ -53,7 +53,7 @@ struct Shown {
 pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let paths = gather(&args.images)?;
     args.adapters.adopt(&mut args.base)?;
-    let gpu = super::open_device(device)?;
+    let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
     let adapter = args.adapters.load(&gpu, &base)?;
     let (images, _) = open_images(&paths, &base, &args.base)?;
@@ -92,7 +92,7 @@ pub fn with_logits(
         ranks: adapter.ranks(),
         ..Loading::default()
     };
-    let mut prefix = Prefix::new(base.load(gpu, &how)?, adapter, images, None);
+    let mut prefix = Prefix::new(base.load(gpu, how)?, adapter, images, None);
     let mut progress = Progress::new(label, "images", images.len() as u64);
     predict(&mut prefix, images, adapter, |image, logits| {
         each(image, logits)?;

@@ -11,10 +11,10 @@ use goldfish::formats::adapter;
 use goldfish::nn::lora::{Init, PIXELS};
 use goldfish::nn::{Adapter, Choice, Loading};
 use goldfish::train::{Plan, Prefix, Room, Run, predict, train};
-use goldfish::{Error, Gpu, Result};
+use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
-use super::base::{Base, BaseArgs};
+use super::base::{Base, BaseArgs, Kernels};
 use super::progress::Progress;
 
 #[derive(ClapArgs)]
@@ -139,6 +139,8 @@ struct Settings<'a> {
     weights: String,
     image_size: usize,
     exif: bool,
+    precision: Precision,
+    kernels: Kernels,
     #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<InitArg>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,7 +221,7 @@ pub fn job(
     };
     plan.check()?;
     let dataset = Dataset::open(data)?;
-    let gpu = super::open_device(device)?;
+    let gpu = super::open_device(device, base_args.precision)?;
     let base = base_args.resolve()?;
     let start = starting_point(&gpu, &base, args)?;
     let (images, labels) = read_images(&dataset, &base, base_args)?;
@@ -238,6 +240,8 @@ pub fn job(
         weights: base.weights.to_string(),
         image_size: base.transform.size,
         exif: base_args.exif,
+        precision: base.precision,
+        kernels: base.kernels,
         init: args.init,
         init_adapter: args.init_adapter.as_deref(),
         dropout: args.dropout,
@@ -257,7 +261,7 @@ pub fn job(
         trained: true,
         ..Loading::default()
     };
-    let network = base.load(&gpu, &how)?;
+    let network = base.load(&gpu, how)?;
     let room = (args.cache == Cache::Auto).then(|| Room {
         bytes: args.cache_memory << 20,
         folder: output.to_path_buf(),

@@ -8,6 +8,7 @@ mod pool;
 mod select;
 mod shared;
 mod texture;
+mod tile;
 mod transfer;
 mod unroll;
 
@@ -20,6 +21,7 @@ pub use pool::PoolStats;
 pub(crate) use pool::{Buffer, IMAGE_LEAST, IMAGE_WIDTH};
 pub use select::{DeviceInfo, devices};
 pub(crate) use texture::{Recycled, Texture};
+pub(crate) use tile::Tile;
 pub use transfer::Readback;
 
 use crate::{Error, Result};
@@ -46,6 +48,8 @@ pub struct GpuOptions {
     pub guard: bool,
     /// Has shaders check every index, which production kernels leave to the tests.
     pub checked: bool,
+    /// Asks for half precision and cooperative matrices, where the adapter has them.
+    pub half: bool,
 }
 
 /// A handle to an open device; clones share it.
@@ -58,6 +62,8 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     checked: bool,
+    /// Side of the cooperative matrices, where they are asked for and there.
+    matrix: Option<usize>,
     /// Whether memory can be an image and a buffer at once.
     shares_memory: bool,
     pool: pool::Pool,
@@ -106,10 +112,23 @@ impl Gpu {
         if let Some(bytes) = options.max_binding {
             limits.max_storage_buffer_binding_size = bytes;
         }
+        let mut features = adapter.features() & select::WANTED;
+        let mut experimental = wgpu::ExperimentalFeatures::disabled();
+        let matrix = select::matrix(&adapter).filter(|_| options.half);
+        if matrix.is_some() {
+            features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: asks to accept that wgpu's support may have bugs. It is used for half precision alone, in one
+            // kernel, whose results are held against f32 before it is.
+            #[allow(unsafe_code)]
+            unsafe {
+                experimental = wgpu::ExperimentalFeatures::enabled();
+            }
+        }
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("goldfish"),
-            required_features: adapter.features() & select::WANTED,
+            required_features: features,
             required_limits: limits.clone(),
+            experimental_features: experimental,
             ..Default::default()
         }))
         .map_err(|e| {
@@ -139,6 +158,7 @@ impl Gpu {
             device,
             queue,
             checked: options.checked,
+            matrix,
             shares_memory,
             pool: pool::Pool::new(options.guard, shares_memory),
             planes: Arc::default(),
@@ -168,6 +188,12 @@ impl Gpu {
             0
         };
         self.0.limits.max_storage_buffer_binding_size - guard
+    }
+
+    /// The tile on this device's cooperative matrices, where [`GpuOptions::half`] asked for them and there are some.
+    pub(crate) fn matrix_tile(&self) -> Option<Tile> {
+        let tile = Tile::matrix(self.0.matrix?, self.0.info.subgroup[0] as usize)?;
+        tile.fits(&self.0.limits).then_some(tile)
     }
 
     /// Counts of the buffers of this device.

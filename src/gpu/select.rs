@@ -31,11 +31,48 @@ pub struct DeviceInfo {
     pub features: Vec<String>,
 }
 
+impl DeviceInfo {
+    /// A file's name, without an ending, for what is kept of this device under this driver.
+    pub fn file_stem(&self) -> String {
+        let plain: String = format!("{} {}", self.name, self.driver)
+            .to_ascii_lowercase()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        let words: Vec<&str> = plain.split('-').filter(|word| !word.is_empty()).collect();
+        let mut stem = words.join("-");
+        stem.truncate(120);
+        stem
+    }
+}
+
 /// Features worth requesting where the adapter has them.
 pub(super) const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::SHADER_INT64)
     .union(wgpu::Features::TIMESTAMP_QUERY);
+
+/// Side of the cooperative matrices f16 x f16 -> f32 that an adapter has, for shaders that can use them: subgroups of one
+/// size, whose lanes they can count.
+pub(super) fn matrix(adapter: &Adapter) -> Option<usize> {
+    let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::SUBGROUP;
+    let info = adapter.get_info();
+    if !adapter.features().contains(needed) || info.subgroup_min_size != info.subgroup_max_size {
+        return None;
+    }
+    let sides = adapter
+        .cooperative_matrix_properties()
+        .into_iter()
+        .filter(|p| {
+            p.m_size == p.n_size
+                && p.n_size == p.k_size
+                && p.ab_type == wgpu::CooperativeScalarType::F16
+                && p.cr_type == wgpu::CooperativeScalarType::F32
+        });
+    sides.map(|p| p.m_size as usize).max()
+}
 
 /// Every adapter that can run compute, the preferred one first.
 pub(super) fn adapters() -> Vec<Adapter> {
@@ -90,6 +127,7 @@ pub(super) fn describe(index: usize, adapter: &Adapter) -> DeviceInfo {
         features: (adapter.features() & WANTED)
             .iter_names()
             .map(|(name, _)| name.to_lowercase())
+            .chain(matrix(adapter).map(|side| format!("cooperative_matrix_{side}x{side}")))
             .collect(),
     }
 }

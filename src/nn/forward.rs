@@ -4,11 +4,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::arch::POOLED;
+use super::arch::{Layer, POOLED};
 use super::lora::{Tracked, TrackedLora};
 use super::vgg::{Loaded, Vgg, Weight};
 use crate::ops::{self, Conv2d};
-use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var, software};
+use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var, portable, software};
 
 /// How every convolution's window moves.
 const SAME: Conv2d = Conv2d {
@@ -97,16 +97,23 @@ impl Vgg {
     /// # Errors
     /// What the device reported.
     pub fn product(&self, x: &Tensor, layer: usize) -> Result<Option<Tensor>> {
-        match self.layers.get(layer) {
-            Some(Loaded {
-                layer,
-                weight: Weight::Rows(weight),
-                ..
-            }) if !layer.is_conv() => {
-                let y = ops::linear(&mut Tape::new(), &Var::frozen(x), &Var::frozen(weight))?;
-                Ok(Some(y.tensor))
+        if self.layers.get(layer).is_none_or(|l| l.layer.is_conv()) {
+            return Ok(None);
+        }
+        let y = self.multiply(&mut Tape::new(), layer, &Var::frozen(x))?;
+        Ok(Some(y.tensor))
+    }
+
+    /// The product of `x` and the frozen weight of layer `index`, which is not in planes.
+    fn multiply(&self, tape: &mut Tape, index: usize, x: &Var) -> Result<Var> {
+        let Loaded { layer, weight, .. } = &self.layers[index];
+        match weight {
+            Weight::Rows(weight) => product(tape, layer, x, &Var::frozen(weight)),
+            Weight::Halves(weight) => ops::linear_half(tape, x, weight),
+            Weight::Tiles(conv) => portable::convolve(tape, conv, x, false),
+            Weight::Planes(_) | Weight::Released => {
+                Err(Error::Usage(format!("vgg: {} was released", layer.name)))
             }
-            _ => Ok(None),
         }
     }
 
@@ -154,14 +161,18 @@ impl Vgg {
             let lora = adapter.get(&layer.name);
             x = match (weight, bias, product) {
                 (Weight::Planes(conv), ..) => self.convolve(tape, conv, &x, lora)?,
-                (_, Some(bias), Some(product)) => {
-                    self.finish(tape, index, &x, product, &Var::frozen(bias), lora)?
+                (Weight::Tiles(conv), ..) if lora.is_none() => {
+                    let y = portable::convolve(tape, conv, &x, true)?;
+                    pool(tape, layer, y)?
                 }
-                (Weight::Rows(weight), Some(bias), None) => {
-                    let (weight, bias) = (Var::frozen(weight), Var::frozen(bias));
-                    self.layer(tape, index, &x, [&weight, &bias], lora)?
+                (_, Some(bias), product) => {
+                    let product = match product {
+                        Some(product) => product.clone(),
+                        None => self.multiply(tape, index, &x)?,
+                    };
+                    self.finish(tape, index, &x, &product, &Var::frozen(bias), lora)?
                 }
-                _ => {
+                (_, None, _) => {
                     return Err(Error::Usage(format!("vgg: {} was released", layer.name)));
                 }
             };
@@ -230,23 +241,7 @@ impl Vgg {
         software::convolve(tape, conv, x, Some(inner))
     }
 
-    /// Layer `index` in the portable family, with ReLU and pool, before what flattens.
-    fn layer(
-        &self,
-        tape: &mut Tape,
-        index: usize,
-        x: &Var,
-        [weight, bias]: [&Var; 2],
-        lora: Option<&TrackedLora>,
-    ) -> Result<Var> {
-        let product = match self.layers[index].layer.is_conv() {
-            true => ops::conv2d(tape, x, weight, SAME)?,
-            false => ops::linear(tape, x, weight)?,
-        };
-        self.finish(tape, index, x, &product, bias, lora)
-    }
-
-    /// The same from the product of `x` and the frozen weight.
+    /// Layer `index` in rows from the product of `x` and the frozen weight, with ReLU and pool, before what flattens.
     fn finish(
         &self,
         tape: &mut Tape,
@@ -276,10 +271,7 @@ impl Vgg {
         if index + 1 < self.layers.len() {
             y = ops::relu(tape, &y)?;
         }
-        if layer.pool {
-            y = ops::max_pool2d(tape, &y, 2, 2)?;
-        }
-        Ok(y)
+        pool(tape, layer, y)
     }
 
     /// The logits with every parameter tracked as the caller did, in the portable family: for tests of the gradients.
@@ -297,7 +289,8 @@ impl Vgg {
             let layer = &self.layers[index].layer;
             let weight = parameter(&format!("{}.weight", layer.name));
             let bias = parameter(&format!("{}.bias", layer.name));
-            x = self.layer(tape, index, &x, [&weight, &bias], None)?;
+            let product = product(tape, layer, &x, &weight)?;
+            x = self.finish(tape, index, &x, &product, &bias, None)?;
             if layer.is_conv() && !self.layers[index + 1].layer.is_conv() {
                 x = flatten(tape, &x)?;
             }
@@ -332,6 +325,22 @@ impl Vgg {
     /// As [`Vgg::forward`].
     pub fn logits(&self, pixels: &[f32], side: usize) -> Result<Vec<f32>> {
         self.prefix(pixels, side, self.depth())
+    }
+}
+
+/// The product of `x` and a weight in rows.
+fn product(tape: &mut Tape, layer: &Layer, x: &Var, weight: &Var) -> Result<Var> {
+    match layer.is_conv() {
+        true => ops::conv2d(tape, x, weight, SAME),
+        false => ops::linear(tape, x, weight),
+    }
+}
+
+/// `y` after the layer's pool, where it has one.
+fn pool(tape: &mut Tape, layer: &Layer, y: Var) -> Result<Var> {
+    match layer.pool {
+        true => ops::max_pool2d(tape, &y, 2, 2),
+        false => Ok(y),
     }
 }
 

@@ -1,11 +1,15 @@
 //! The frozen network on a device: its layers loaded for the kernels that the device is best at. `forward.rs` runs it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::nn::arch::{Arch, Layer};
 use crate::nn::weights::Source;
-use crate::{Error, Gpu, Result, Tensor, software};
+use crate::{Error, Gpu, Precision, Result, Tensor, ops, portable, software};
+
+/// The side of the images that choices are made for.
+const SIDE: usize = 224;
 
 /// How a network is loaded.
 #[derive(Clone, Debug, Default)]
@@ -16,12 +20,22 @@ pub struct Loading {
     pub ranks: BTreeMap<String, usize>,
     /// Gradients are wanted down to the lowest of those layers.
     pub trained: bool,
+    /// How the portable family stores the frozen weights.
+    pub precision: Precision,
+    /// Measure which of the portable family's kernels are fastest on this device, once: the choices are kept in this
+    /// file. Else they are the same on every device.
+    pub tuning: Option<PathBuf>,
 }
 
 /// A layer's weight where its kernels want it.
 #[derive(Clone)]
 pub(super) enum Weight {
     Rows(Tensor),
+    /// A linear layer's in half precision.
+    Halves(ops::Halves),
+    /// A convolution's, for the portable family.
+    Tiles(Arc<portable::Layer>),
+    /// A convolution's, for the software family.
     Planes(Arc<software::Layer>),
     /// Given back: see [`Vgg::release`].
     Released,
@@ -42,6 +56,7 @@ pub struct Vgg {
     pub(super) arch: Arch,
     pub(super) layers: Vec<Loaded>,
     pub(super) software: Option<Arc<software::Context>>,
+    measured: usize,
 }
 
 impl Vgg {
@@ -84,6 +99,7 @@ impl Vgg {
             arch,
             layers,
             software: None,
+            measured: 0,
         })
     }
 
@@ -99,9 +115,17 @@ impl Vgg {
         mut progress: impl FnMut(u64),
     ) -> Result<Self> {
         let software = match !how.portable && software::suits(gpu) {
+            true if how.precision == Precision::F16 => {
+                return Err(Error::Usage(
+                    "half precision is for GPUs, and the kernels for software devices store f32: leave out --precision \
+                     f16, or add --kernels portable"
+                        .into(),
+                ));
+            }
             true => Some(software::Context::new(gpu)?),
             false => None,
         };
+        let mut tuner = portable::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
         let mut layers = Vec::new();
         let (mut pools, mut below) = (0, true);
         for layer in arch.layers() {
@@ -109,10 +133,7 @@ impl Vgg {
             let weight_name = format!("{}.weight", layer.name);
             let bias_name = format!("{}.bias", layer.name);
             let (shape, outputs) = (&layer.weight, layer.weight[0]);
-            let needs = software::Needs {
-                backward: how.trained && !below,
-                rank,
-            };
+            let backward = how.trained && !below;
             below &= rank == 0;
             let (weight, bias) = match &software {
                 Some(context) if layer.is_conv() => {
@@ -120,6 +141,7 @@ impl Vgg {
                     let bias = source.read(&bias_name, &[outputs]);
                     let sizes = [outputs, shape[1]];
                     let pool = [usize::from(layer.pool), pools];
+                    let needs = software::Needs { backward, rank };
                     let conv = software::Layer::new(context, sizes, &values, &bias, pool, needs)?;
                     (Weight::Planes(Arc::new(conv)), None)
                 }
@@ -130,7 +152,26 @@ impl Vgg {
                         })
                     };
                     let bias = fill(&bias_name, &[outputs])?;
-                    (Weight::Rows(fill(&weight_name, shape)?), Some(bias))
+                    let weight = if layer.is_conv() {
+                        let site = portable::Site {
+                            cin: shape[1],
+                            cout: outputs,
+                            side: SIDE >> pools,
+                            precision: how.precision,
+                        };
+                        let values = source.read(&weight_name, shape);
+                        let conv =
+                            portable::Layer::new(&mut tuner, site, &values, &bias, backward)?;
+                        Weight::Tiles(Arc::new(conv))
+                    } else if how.precision == Precision::F16 && ops::Halves::suit(shape[1]) {
+                        let fill = |first: usize, out: &mut [f32]| {
+                            source.fill(&weight_name, shape, first, out);
+                        };
+                        Weight::Halves(ops::Halves::from_fn(gpu, [outputs, shape[1]], fill)?)
+                    } else {
+                        Weight::Rows(fill(&weight_name, shape)?)
+                    };
+                    (weight, Some(bias))
                 }
             };
             pools += usize::from(layer.pool);
@@ -146,6 +187,7 @@ impl Vgg {
             arch,
             layers,
             software,
+            measured: tuner.finish(),
         })
     }
 
@@ -167,7 +209,12 @@ impl Vgg {
         }
     }
 
-    /// The parameters by name that are there row by row: all, in the portable family.
+    /// How many kernels were measured when this network was loaded: those that [`Loading::tuning`]'s file lacked.
+    pub fn measured(&self) -> usize {
+        self.measured
+    }
+
+    /// The parameters by name that are there row by row: all of [`Vgg::new`], else at most those of linear layers.
     pub fn parameters(&self) -> BTreeMap<String, Tensor> {
         let mut parameters = BTreeMap::new();
         for Loaded {

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::Access::{Read, Write};
-use crate::gpu::Kernel;
+use crate::gpu::{Access, Kernel, Tile};
 use crate::ops::{check_trips, sum};
 use crate::selftest::{Case, Input};
 use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
@@ -25,62 +25,30 @@ struct Params {
     span: u32,
 }
 
-const SOURCE: &str = concat!(
-    include_str!("../../shaders/tile.wgsl"),
-    include_str!("../../shaders/conv2d.wgsl")
-);
+const SOURCE: &str = include_str!("../../shaders/conv2d.wgsl");
 const FIXED: &[(&str, f64)] = &[("FIXED_3X3", 1.0)];
 /// Any kernel, then 3x3 with stride 1 and padding 1.
-static FORWARD: [Kernel; 2] = [
-    Kernel::new::<Params>("conv2d.forward", SOURCE, "forward", &[Read, Read, Write]),
-    Kernel::new::<Params>(
-        "conv2d.forward.3x3",
-        SOURCE,
-        "forward",
-        &[Read, Read, Write],
-    )
-    .with(FIXED),
-];
-static BACKWARD_X: [Kernel; 2] = [
-    Kernel::new::<Params>(
-        "conv2d.backward_x",
-        SOURCE,
-        "backward_x",
-        &[Read, Read, Write],
-    ),
-    Kernel::new::<Params>(
-        "conv2d.backward_x.3x3",
-        SOURCE,
-        "backward_x",
-        &[Read, Read, Write],
-    )
-    .with(FIXED),
-];
-static BACKWARD_W: [Kernel; 2] = [
-    Kernel::new::<Params>(
-        "conv2d.backward_w",
-        SOURCE,
-        "backward_w",
-        &[Read, Read, Write],
-    ),
-    Kernel::new::<Params>(
-        "conv2d.backward_w.3x3",
-        SOURCE,
-        "backward_w",
-        &[Read, Read, Write],
-    )
-    .with(FIXED),
-];
+const FORWARD: [Kernel; 2] = both("conv2d.forward", "conv2d.forward.3x3", "forward");
+const BACKWARD_X: [Kernel; 2] = both("conv2d.backward_x", "conv2d.backward_x.3x3", "backward_x");
+const BACKWARD_W: [Kernel; 2] = both("conv2d.backward_w", "conv2d.backward_w.3x3", "backward_w");
+
+const fn both(any: &'static str, fixed: &'static str, entry: &'static str) -> [Kernel; 2] {
+    const BINDINGS: &[Access] = &[Read, Read, Write];
+    [
+        Kernel::new::<Params>(any, SOURCE, entry, BINDINGS),
+        Kernel::new::<Params>(fixed, SOURCE, entry, BINDINGS).with(FIXED),
+    ]
+}
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    vec![
-        &FORWARD[0],
-        &FORWARD[1],
-        &BACKWARD_X[0],
-        &BACKWARD_X[1],
-        &BACKWARD_W[0],
-        &BACKWARD_W[1],
-    ]
+    let tiled = |tile: Tile| {
+        [FORWARD, BACKWARD_X, BACKWARD_W]
+            .concat()
+            .iter()
+            .map(move |k| tile.kernel(k, ""))
+            .collect::<Vec<_>>()
+    };
+    [tiled(Tile::MIDDLE), tiled(Tile::FLAT)].concat()
 }
 
 /// Output pixels that one workgroup of the weight gradient sums.
@@ -152,57 +120,61 @@ impl Params {
     fn taps(&self) -> usize {
         (self.kernel_h * self.kernel_w) as usize
     }
+}
 
-    /// Workgroups of 64 channels x 64 pixels.
-    fn tiles(channels: u32, pixels: usize) -> usize {
-        (channels as usize).div_ceil(64) * pixels.div_ceil(64)
+/// The tile for so many channels: low-rank factors have few.
+fn tile(channels: u32) -> Tile {
+    if channels <= 16 {
+        Tile::FLAT
+    } else {
+        Tile::MIDDLE
     }
 }
 
-/// Refuses a depth that a software driver would cut short: 16 deep tiles, their inner loops counted too,
-/// as if none were unrolled.
-fn check_depth(x: &Tensor, depth: usize) -> Result<()> {
-    check_trips(x.gpu(), "conv2d", depth.div_ceil(16) * 85)
-}
-
 fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
-    check_depth(x, p.cin as usize * p.taps())?;
+    let tile = tile(p.cout);
+    check_trips(x.gpu(), "conv2d", tile.trips(p.cin as usize * p.taps()))?;
     let y = Tensor::empty(x.gpu(), [p.n, p.cout, p.oh, p.ow].map(|d| d as usize))?;
-    let groups = Params::tiles(p.cout, (p.n * p.oh * p.ow) as usize);
+    let groups = tile.groups(p.cout as usize, (p.n * p.oh * p.ow) as usize);
     let bindings = [
         weight.buffer("conv2d")?,
         x.buffer("conv2d")?,
         y.buffer("conv2d")?,
     ];
-    x.gpu().run(&FORWARD[p.fixed()], p, &bindings, groups)?;
+    let kernel = tile.kernel(&FORWARD[p.fixed()], "");
+    x.gpu().run(kernel, p, &bindings, groups)?;
     Ok(y)
 }
 
 fn backward_x(dy: &Tensor, weight: &Tensor, shape: &Shape, p: &Params) -> Result<Tensor> {
-    check_depth(dy, p.cout as usize * p.taps())?;
+    let tile = tile(p.cin);
+    check_trips(dy.gpu(), "conv2d", tile.trips(p.cout as usize * p.taps()))?;
     let dx = Tensor::empty(dy.gpu(), shape.clone())?;
-    let groups = Params::tiles(p.cin, (p.n * p.h * p.w) as usize);
+    let groups = tile.groups(p.cin as usize, (p.n * p.h * p.w) as usize);
     let bindings = [
         weight.buffer("conv2d")?,
         dy.buffer("conv2d")?,
         dx.buffer("conv2d")?,
     ];
-    dy.gpu().run(&BACKWARD_X[p.fixed()], p, &bindings, groups)?;
+    let kernel = tile.kernel(&BACKWARD_X[p.fixed()], "");
+    dy.gpu().run(kernel, p, &bindings, groups)?;
     Ok(dx)
 }
 
 fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tensor> {
-    check_depth(dy, SPAN)?;
+    let tile = tile(p.cout);
+    check_trips(dy.gpu(), "conv2d", tile.trips(SPAN))?;
     let columns = p.cin as usize * p.taps();
     let splits = ((p.n * p.oh * p.ow) as usize).div_ceil(SPAN);
     let parts = Tensor::empty(dy.gpu(), [splits, p.cout as usize, columns])?;
-    let groups = Params::tiles(p.cout, columns) * splits;
+    let groups = tile.groups(p.cout as usize, columns) * splits;
     let bindings = [
         dy.buffer("conv2d")?,
         x.buffer("conv2d")?,
         parts.buffer("conv2d")?,
     ];
-    dy.gpu().run(&BACKWARD_W[p.fixed()], p, &bindings, groups)?;
+    let kernel = tile.kernel(&BACKWARD_W[p.fixed()], "");
+    dy.gpu().run(kernel, p, &bindings, groups)?;
     if splits == 1 {
         return Ok(parts.reshaped(shape.clone()));
     }

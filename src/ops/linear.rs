@@ -7,9 +7,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{IMAGE_LEAST, IMAGE_WIDTH, Kernel};
-use crate::ops::{check_trips, sum};
+use crate::ops::{Halves, check_trips, sum};
 use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::{Backward, Error, Gradient, Precision, Result, Shape, Tape, Tensor, Var};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -67,6 +67,12 @@ const BACKWARD_X: Kernel = Kernel::new::<Params>(
     "backward_x",
     &[Read, Read, Write],
 );
+const BACKWARD_X_QUADS: Kernel = Kernel::new::<Params>(
+    "linear.backward_x_quads",
+    SOURCE,
+    "backward_x_quads",
+    &[Read, Read, Write],
+);
 const BACKWARD_W: Kernel = Kernel::new::<Params>(
     "linear.backward_w",
     SOURCE,
@@ -80,10 +86,21 @@ const BACKWARD_W_QUADS: Kernel = Kernel::new::<Params>(
     &[Read, Read, Write],
 );
 
-/// `kernel` for `rows` of x and `outs` of w at a time.
+/// `kernel` for `rows` of x and `outs` of w at a time, and w in f32.
 fn sized(kernel: &Kernel, rows: usize, outs: usize) -> &'static Kernel {
-    let header = format!("const ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\n");
-    kernel.sized(format!("{}.{rows}x{outs}", kernel.name), &header)
+    stored(kernel, Precision::F32, rows, outs)
+}
+
+/// The same for w in `precision`.
+fn stored(kernel: &Kernel, precision: Precision, rows: usize, outs: usize) -> &'static Kernel {
+    let header = format!(
+        "const ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\n{}",
+        precision.stored()
+    );
+    kernel.sized(
+        format!("{}.{precision}.{rows}x{outs}", kernel.name),
+        &header,
+    )
 }
 
 /// `forward` for operands that are images, on a device whose subgroups have `lanes`.
@@ -115,7 +132,10 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
         sized(&FORWARD, 8, 4),
         sized(&FORWARD_QUADS, 5, 10),
         sized(&FORWARD_QUADS, 8, 4),
+        stored(&FORWARD_QUADS, Precision::F16, 8, 4),
         sized(&BACKWARD_X, 8, 4),
+        sized(&BACKWARD_X_QUADS, 8, 4),
+        stored(&BACKWARD_X_QUADS, Precision::F16, 8, 4),
         sized(&BACKWARD_W, 8, 4),
         sized(&BACKWARD_W_QUADS, 8, 4),
     ]
@@ -128,7 +148,7 @@ const SPAN: usize = 2048;
 /// Rows of a weight from which on its columns are not split on software devices.
 const BUSY: usize = 512;
 /// Columns up to which a thread sums all of them.
-const NARROW: usize = 64;
+pub(super) const NARROW: usize = 64;
 /// Rows of the weight that one dispatch of `backward_x` sums.
 const ROWS_PER_PASS: usize = 4096;
 
@@ -142,6 +162,49 @@ pub fn linear(tape: &mut Tape, x: &Var, w: &Var) -> Result<Var> {
         x: w.is_tracked().then(|| x.tensor.clone()),
         w: x.is_tracked().then(|| w.tensor.clone()),
     }))
+}
+
+/// The same for a frozen weight in half precision.
+pub(crate) fn linear_half(tape: &mut Tape, x: &Var, w: &Halves) -> Result<Var> {
+    let y = forward(&x.tensor, w, 1.0)?;
+    Ok(tape.record(y, &[x], || HalfRule { w: w.clone() }))
+}
+
+/// A weight [M, K], in either precision.
+#[derive(Clone, Copy)]
+pub(super) struct Weight<'a> {
+    /// The numbers, or words of two.
+    memory: &'a Tensor,
+    shape: &'a Shape,
+    precision: Precision,
+}
+
+impl<'a> From<&'a Tensor> for Weight<'a> {
+    fn from(w: &'a Tensor) -> Self {
+        Weight {
+            memory: w,
+            shape: w.shape(),
+            precision: Precision::F32,
+        }
+    }
+}
+
+impl<'a> From<&'a Halves> for Weight<'a> {
+    fn from(w: &'a Halves) -> Self {
+        Weight {
+            memory: &w.words,
+            shape: &w.shape,
+            precision: Precision::F16,
+        }
+    }
+}
+
+impl Weight<'_> {
+    /// As [`Tensor::image_lanes`]; half precision is not read as an image.
+    fn image_lanes(&self) -> Option<usize> {
+        let lanes = self.memory.image_lanes();
+        lanes.filter(|_| self.precision == Precision::F32)
+    }
 }
 
 /// Rows of x at a time: as many as let the workgroup's sums of `outs` rows of w fit 16 KiB.
@@ -176,9 +239,10 @@ fn check(x: &Shape, w: &Shape) -> Result<()> {
 }
 
 /// `alpha x w^T` off the tape.
-pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
-    check(x.shape(), w.shape())?;
-    let (n, k, out) = (x.shape()[0], x.shape()[1], w.shape()[0]);
+pub(super) fn forward<'w>(x: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) -> Result<Tensor> {
+    let w = w.into();
+    check(x.shape(), w.shape)?;
+    let (n, k, out) = (x.shape()[0], x.shape()[1], w.shape[0]);
     // One row of x is an image then, so that the choice does not depend on how many there are.
     let long = k.is_multiple_of(4) && k as u64 * 4 >= IMAGE_LEAST;
     let images = w.image_lanes().filter(|_| long);
@@ -198,7 +262,7 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
             } else {
                 &FORWARD
             };
-            (sized(kernel, rows, outs), rows, outs)
+            (stored(kernel, w.precision, rows, outs), rows, outs)
         }
     };
     // Where w alone keeps the device busy, a workgroup walks whole rows of it: they stream best.
@@ -209,12 +273,12 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
     };
     let splits = k.div_ceil(span);
     let y = Tensor::empty(x.gpu(), [splits, n, out])?;
-    for (range, part) in w.parts() {
+    for (range, part) in w.memory.parts() {
         let params = Params {
             out: range.len() as u32,
             out_start: range.start as u32,
             span: span as u32,
-            ..params(n, w.shape(), alpha)
+            ..params(n, w.shape, alpha)
         };
         let groups = match narrow {
             true => (n * range.len()).div_ceil(64),
@@ -230,29 +294,34 @@ pub(crate) fn forward(x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
 }
 
 /// `alpha dy w`: the gradient of x.
-pub(crate) fn backward_x(dy: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
-    let (n, k) = (dy.shape()[0], w.shape()[1]);
+pub(super) fn backward_x<'w>(dy: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) -> Result<Tensor> {
+    let w = w.into();
+    let (n, k) = (dy.shape()[0], w.shape[1]);
     let wide = k.is_multiple_of(4) && k > NARROW;
     // The sums over w's parts lie beside each other until they are added.
-    let fits = (w.parts().count() * n * k * 4) as u64 <= dy.gpu().max_binding();
+    let fits = (w.memory.parts().count() * n * k * 4) as u64 <= dy.gpu().max_binding();
     if let Some(lanes) = w.image_lanes().filter(|_| wide && fits) {
-        return backward_x_image(dy, w, alpha, lanes);
+        return backward_x_image(dy, w.memory, alpha, lanes);
     }
     let rows = rows(n, 4);
+    let (kernel, columns) = match k.is_multiple_of(4) {
+        true => (&BACKWARD_X_QUADS, k / 4),
+        false => (&BACKWARD_X, k),
+    };
+    let kernel = stored(kernel, w.precision, rows, 4);
     let dx = Tensor::empty(dy.gpu(), [n, k])?;
-    for (range, part) in w.parts() {
+    for (range, part) in w.memory.parts() {
         for first in (0..range.len()).step_by(ROWS_PER_PASS) {
             let params = Params {
                 out: (range.len() - first).min(ROWS_PER_PASS) as u32,
                 out_start: (range.start + first) as u32,
                 first: first as u32,
                 accumulate: u32::from(range.start + first > 0),
-                ..params(n, w.shape(), alpha)
+                ..params(n, w.shape, alpha)
             };
             let bindings = [dy.buffer("linear")?, part, dx.buffer("linear")?];
-            let groups = k.div_ceil(64) * n.div_ceil(rows);
-            dy.gpu()
-                .run(sized(&BACKWARD_X, rows, 4), &params, &bindings, groups)?;
+            let groups = columns.div_ceil(64) * n.div_ceil(rows);
+            dy.gpu().run(kernel, &params, &bindings, groups)?;
         }
     }
     Ok(dx)
@@ -322,13 +391,24 @@ struct Rule {
 
 impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
-        let dx = self.w.map(|w| backward_x(dy, &w, 1.0)).transpose()?;
+        let dx = self.w.as_ref().map(|w| backward_x(dy, w, 1.0));
+        let dx = dx.transpose()?;
         let dw = self.x.map(|x| Gradient::Outer {
             left: dy.clone(),
             right: x,
             alpha: 1.0,
         });
         Ok(vec![dx.map(Gradient::from), dw])
+    }
+}
+
+struct HalfRule {
+    w: Halves,
+}
+
+impl Backward for HalfRule {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
+        Ok(vec![Some(backward_x(dy, &self.w, 1.0)?.into())])
     }
 }
 

@@ -4,7 +4,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::Access::{Read, Write};
-use crate::gpu::Kernel;
+use crate::gpu::{Kernel, Tile};
 use crate::ops::{check_trips, sum};
 use crate::selftest::{Case, Input};
 use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
@@ -22,16 +22,15 @@ struct Params {
     span: u32,
 }
 
-const SOURCE: &str = concat!(
-    include_str!("../../shaders/tile.wgsl"),
-    include_str!("../../shaders/matmul.wgsl")
-);
-static FORWARD: Kernel =
+const SOURCE: &str = include_str!("../../shaders/matmul.wgsl");
+const FORWARD: Kernel =
     Kernel::new::<Params>("matmul.forward", SOURCE, "forward", &[Read, Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    vec![&FORWARD]
+    vec![TILE.kernel(&FORWARD, "")]
 }
+
+const TILE: Tile = Tile::MIDDLE;
 
 /// Depth that one workgroup sums; longer products are split and the splits added in order.
 const SPAN: usize = 8192;
@@ -95,16 +94,16 @@ fn product(a: &Tensor, b: &Tensor, transpose: Transpose) -> Result<Tensor> {
     let params = plan(a.shape(), b.shape(), transpose)?;
     let (m, n) = (params.m as usize, params.n as usize);
     let splits = (params.k as usize).div_ceil(SPAN);
-    // 16 deep tiles; inner loops counted too, as if none were unrolled.
-    check_trips(a.gpu(), "matmul", SPAN / 16 * 85)?;
+    check_trips(a.gpu(), "matmul", TILE.trips(SPAN))?;
     let c = Tensor::empty(a.gpu(), [splits, m, n])?;
-    let groups = m.div_ceil(64) * n.div_ceil(64) * splits;
+    let groups = TILE.groups(m, n) * splits;
     let bindings = [
         a.buffer("matmul")?,
         b.buffer("matmul")?,
         c.buffer("matmul")?,
     ];
-    a.gpu().run(&FORWARD, &params, &bindings, groups)?;
+    a.gpu()
+        .run(TILE.kernel(&FORWARD, ""), &params, &bindings, groups)?;
     if splits == 1 {
         return Ok(c.reshaped([m, n]));
     }

@@ -40,26 +40,27 @@ pub fn relu(tape: &mut Tape, x: &Var) -> Result<Var> {
     Ok(tape.record(y.clone(), &[x], || Rule { y }))
 }
 
+/// `dy` where `y` is positive, else 0.
+pub(crate) fn backward(y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let n = dy.shape().len();
+    let dx = Tensor::empty(dy.gpu(), dy.shape().clone())?;
+    let bindings = [y.buffer("relu")?, dx.buffer("relu")?, dy.buffer("relu")?];
+    dy.gpu().run(
+        &BACKWARD,
+        &Params { n: n as u32 },
+        &bindings,
+        n.div_ceil(256),
+    )?;
+    Ok(dx)
+}
+
 struct Rule {
     y: Tensor,
 }
 
 impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
-        let n = dy.shape().len();
-        let dx = Tensor::empty(dy.gpu(), dy.shape().clone())?;
-        let bindings = [
-            self.y.buffer("relu")?,
-            dx.buffer("relu")?,
-            dy.buffer("relu")?,
-        ];
-        dy.gpu().run(
-            &BACKWARD,
-            &Params { n: n as u32 },
-            &bindings,
-            n.div_ceil(256),
-        )?;
-        Ok(vec![Some(dx.into())])
+        Ok(vec![Some(backward(&self.y, dy)?.into())])
     }
 }
 

@@ -12,7 +12,6 @@ mod cases;
 mod direct;
 mod layer;
 mod planes;
-mod transform;
 mod winograd;
 
 use std::collections::{HashMap, HashSet};

@@ -1,0 +1,121 @@
+// A frozen 3x3 convolution with stride 1 and padding 1 as an implicit matrix product: its weight lies as the product
+// takes it, its depth is split where that keeps a device busy. Follows a tile's header and core, and stored_f32.wgsl or
+// stored_f16.wgsl.
+struct Params {
+    n: u32, // batch
+    cin: u32,
+    cin_padded: u32, // to a multiple of DEPTH
+    cout: u32,
+    h: u32,
+    w: u32,
+    span: u32, // depth that one split sums, a multiple of DEPTH
+    floor: f32, // 0 for ReLU, else the lowest f32
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>; // [9 taps, cin_padded, cout / 4 rounded up]
+@group(0) @binding(2) var<storage, read> x: array<f32>; // [n, cin, h, w]
+@group(0) @binding(3) var<storage, read> bias: array<f32>; // [cout]
+@group(0) @binding(4) var<storage, read_write> y: array<f32>; // [n, cout, h, w]
+@group(0) @binding(3) var<storage, read_write> parts: array<f32>; // forward_split: [splits, n, cout, h, w] without bias
+
+// The four pixels of this thread's quad of columns, RIGHT apart so that neighbouring lanes meet neighbouring pixels.
+struct Pixels {
+    base: vec4i, // where the image starts in x
+    y: vec4i,
+    x: vec4i,
+    inside: vec4<bool>,
+}
+fn pixels(first: u32) -> Pixels {
+    let p = first + vec4u(0u, RIGHT, 2u * RIGHT, 3u * RIGHT);
+    let image = p / (params.h * params.w);
+    let rest = p - image * (params.h * params.w);
+    let row = rest / params.w;
+    return Pixels(vec4i(image * params.cin * params.h * params.w), vec4i(row), vec4i(rest - row * params.w), image < vec4u(params.n));
+}
+
+// Sums of depth start..end for the tile at output channel m0 and pixel p0.
+fn product(lane: u32, m0: u32, p0: u32, start: u32, end: u32, sums: ptr<function, Sums>) {
+    let quads = (params.cout + 3u) / 4u;
+    let size = vec2i(i32(params.h), i32(params.w));
+    let at = pixels(p0 + lane % RIGHT);
+    for (var k0 = start; k0 < end; k0 += DEPTH) {
+        for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
+            let k = i / LEFT;
+            let quad = m0 / 4u + i % LEFT;
+            let inside = quad < quads;
+            put_left(k, i % LEFT, select(vec4f(0.0), stored(weight[(k0 + k) * quads + select(0u, quad, inside)]), inside));
+        }
+        // DEPTH divides cin_padded: all of this depth is of one tap.
+        let tap = k0 / params.cin_padded;
+        let c0 = k0 - tap * params.cin_padded;
+        let iy = at.y + i32(tap / 3u) - 1;
+        let ix = at.x + i32(tap % 3u) - 1;
+        let inside = at.inside & (iy >= vec4i(0)) & (iy < vec4i(size.x)) & (ix >= vec4i(0)) & (ix < vec4i(size.y));
+        let source = at.base + iy * size.y + ix;
+        for (var i = lane; i < DEPTH * RIGHT; i += THREADS) {
+            let c = c0 + i / RIGHT;
+            let ok = inside & vec4<bool>(c < params.cin);
+            let j = vec4u(select(vec4i(0), source + i32(c) * size.x * size.y, ok));
+            put_right(i / RIGHT, lane % RIGHT, select(vec4f(0.0), vec4f(x[j.x], x[j.y], x[j.z], x[j.w]), ok));
+        }
+        workgroupBarrier();
+        multiply_tiles(lane, sums);
+        workgroupBarrier();
+    }
+    finish_tiles(lane, sums);
+}
+
+// One workgroup computes y for ROWS output channels x COLUMNS pixels.
+@compute @workgroup_size(THREADS)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let plane = params.h * params.w;
+    let tiles_m = (params.cout + ROWS - 1u) / ROWS;
+    let id = group.x + group.y * groups.x;
+    let m0 = (id % tiles_m) * ROWS;
+    let p0 = (id / tiles_m) * COLUMNS;
+    if p0 >= params.n * plane {
+        return;
+    }
+    var sums: Sums;
+    product(lane, m0, p0, 0u, 9u * params.cin_padded, &sums);
+    for (var i = 0u; i < SUMS; i++) {
+        let m = m0 + sum_row(lane, i);
+        let value = max(sums[i] + bias[min(m, params.cout - 1u)], vec4f(params.floor));
+        for (var j = 0u; j < 4u; j++) {
+            let p = p0 + sum_quad(lane, i) + j * RIGHT;
+            let image = p / plane;
+            if m < params.cout && image < params.n {
+                y[(image * params.cout + m) * plane + p - image * plane] = value[j];
+            }
+        }
+    }
+}
+
+// The same for one split of the depth, without bias; conv3x3_finish.wgsl does the rest.
+@compute @workgroup_size(THREADS)
+fn forward_split(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let plane = params.h * params.w;
+    let tiles_m = (params.cout + ROWS - 1u) / ROWS;
+    let tiles_p = (params.n * plane + COLUMNS - 1u) / COLUMNS;
+    let id = group.x + group.y * groups.x;
+    let m0 = (id % tiles_m) * ROWS;
+    let p0 = ((id / tiles_m) % tiles_p) * COLUMNS;
+    let split = id / (tiles_m * tiles_p);
+    let start = split * params.span;
+    let depth = 9u * params.cin_padded;
+    if start >= depth {
+        return;
+    }
+    var sums: Sums;
+    product(lane, m0, p0, start, min(start + params.span, depth), &sums);
+    for (var i = 0u; i < SUMS; i++) {
+        let m = m0 + sum_row(lane, i);
+        for (var j = 0u; j < 4u; j++) {
+            let p = p0 + sum_quad(lane, i) + j * RIGHT;
+            let image = p / plane;
+            if m < params.cout && image < params.n {
+                parts[((split * params.n + image) * params.cout + m) * plane + p - image * plane] = sums[i][j];
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The tiles of the matrix products: how much of them a workgroup takes, and what of it a thread. The header and core of
+//! every kernel that `shaders/tile.wgsl` is put in front of.
+
+use super::Kernel;
+
+/// A workgroup's tile: threads, 4 x 4 blocks of each thread, and depth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tile {
+    /// Rows and columns of threads.
+    threads: [usize; 2],
+    /// Rows and columns of a thread's blocks.
+    quads: [usize; 2],
+    /// Elements of a row and a column that are in workgroup memory at a time.
+    pub(crate) depth: usize,
+    /// On cooperative matrices of this side, with subgroups of so many lanes.
+    matrix: Option<[usize; 2]>,
+}
+
+const fn tile(threads: [usize; 2], quads: [usize; 2], depth: usize) -> Tile {
+    Tile {
+        threads,
+        quads,
+        depth,
+        matrix: None,
+    }
+}
+
+/// Subgroups that share a tile on cooperative matrices, and its side in matrices.
+const SUBGROUPS: usize = 4;
+
+impl Tile {
+    /// 64 x 64: what is used where nothing was measured.
+    pub(crate) const MIDDLE: Tile = tile([8, 8], [2, 2], 16);
+    /// 16 x 128: for few rows, as low-rank factors have.
+    pub(crate) const FLAT: Tile = tile([4, 16], [1, 2], 16);
+    /// What is worth measuring on a device.
+    pub(crate) const ALL: [Tile; 7] = [
+        Tile::MIDDLE,
+        tile([16, 16], [2, 2], 8),
+        tile([16, 16], [2, 2], 16),
+        tile([16, 8], [2, 2], 16),
+        tile([8, 16], [2, 2], 16),
+        tile([16, 16], [1, 1], 16),
+        tile([8, 8], [1, 1], 16),
+    ];
+
+    /// The tile on cooperative matrices of `side`, for subgroups of `lanes`, where four of them share it evenly.
+    pub(crate) fn matrix(side: usize, lanes: usize) -> Option<Tile> {
+        // As many quads of columns as a side has numbers, and of rows.
+        let rows = (SUBGROUPS * lanes) / side;
+        let even = rows * side == SUBGROUPS * lanes && rows > 0 && side.is_multiple_of(rows);
+        even.then(|| Tile {
+            threads: [rows, side],
+            quads: [side / rows, 1],
+            depth: 2 * side,
+            matrix: Some([side, lanes]),
+        })
+    }
+
+    /// The same, less deep: for products whose depth has no larger divisor.
+    pub(crate) fn at_depth(self, depth: usize) -> Tile {
+        Tile { depth, ..self }
+    }
+
+    /// Rows and columns.
+    pub(crate) fn size(self) -> [usize; 2] {
+        [0, 1].map(|i| self.threads[i] * self.quads[i] * 4)
+    }
+
+    /// Workgroups for a product of so many rows and columns.
+    pub(crate) fn groups(self, rows: usize, columns: usize) -> usize {
+        let [r, c] = self.size();
+        rows.div_ceil(r) * columns.div_ceil(c)
+    }
+
+    /// Loop iterations of a thread for so much depth, for the limit of software drivers.
+    pub(crate) fn trips(self, depth: usize) -> usize {
+        let threads = self.threads[0] * self.threads[1];
+        let loads = self.size().map(|s| (self.depth * s / 4).div_ceil(threads));
+        depth.div_ceil(self.depth) * (self.depth + loads[0] + loads[1] + 1)
+    }
+
+    /// Whether a device with these limits runs it.
+    pub(crate) fn fits(self, limits: &wgpu::Limits) -> bool {
+        let threads = (self.threads[0] * self.threads[1]) as u32;
+        let [r, c] = self.size();
+        let bytes = match self.matrix {
+            None => self.depth * (r + c + 8) * 4,
+            Some(_) => self.depth * (r + 8) * 4 + r * (c + 4) * 4,
+        };
+        threads <= limits.max_compute_invocations_per_workgroup
+            && threads <= limits.max_compute_workgroup_size_x
+            && bytes <= limits.max_compute_workgroup_storage_size as usize
+    }
+
+    /// `kernel` behind this tile's core and `prelude`.
+    pub(crate) fn kernel(self, kernel: &Kernel, prelude: &str) -> &'static Kernel {
+        let (header, core) = match self.matrix {
+            None => (
+                String::new(),
+                include_str!("../../shaders/tile_registers.wgsl"),
+            ),
+            Some([side, lanes]) => (
+                format!(
+                    "enable f16;\nenable wgpu_cooperative_matrix;\nconst SIDE: u32 = {side}u;\nconst LANES: u32 = {lanes}u;\n\
+                     alias LeftMatrix = coop_mat{side}x{side}<f16, A>;\nalias RightMatrix = coop_mat{side}x{side}<f16, B>;\n\
+                     alias SumMatrix = coop_mat{side}x{side}<f32, C>;\n"
+                ),
+                include_str!("../../shaders/tile_matrix.wgsl"),
+            ),
+        };
+        let [rows, columns] = self.threads;
+        let [row_quads, column_quads] = self.quads;
+        let header = format!(
+            "{header}const THREAD_ROWS: u32 = {rows}u;\nconst THREAD_COLUMNS: u32 = {columns}u;\nconst ROW_QUADS: u32 = {row_quads}u;\n\
+             const COLUMN_QUADS: u32 = {column_quads}u;\nconst DEPTH: u32 = {}u;\n{}{core}{prelude}",
+            self.depth,
+            include_str!("../../shaders/tile.wgsl"),
+        );
+        kernel.sized(format!("{}.{self}", kernel.name), &header)
+    }
+}
+
+/// As names and files call it: `64x64x16.8x8` has 8 x 8 threads, `matrix16.64x64x32` cooperative matrices.
+impl std::fmt::Display for Tile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ([rows, columns], [y, x]) = (self.size(), self.threads);
+        match self.matrix {
+            None => write!(f, "{rows}x{columns}x{}.{y}x{x}", self.depth),
+            Some([side, _]) => write!(f, "matrix{side}.{rows}x{columns}x{}", self.depth),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tile;
+
+    const MATRICES: [(usize, usize); 4] = [(16, 32), (16, 64), (8, 8), (16, 8)];
+
+    #[test]
+    fn a_thread_stays_with_its_quad_of_columns() {
+        let matrices = MATRICES.map(|(s, l)| Tile::matrix(s, l).expect("even"));
+        for tile in Tile::ALL.into_iter().chain([Tile::FLAT]).chain(matrices) {
+            let threads = tile.threads[0] * tile.threads[1];
+            assert!(threads.is_multiple_of(tile.size()[1] / 4), "{tile}");
+        }
+    }
+
+    #[test]
+    fn a_matrix_tile_is_four_matrices_wide_whatever_the_subgroup() {
+        for (side, lanes) in MATRICES {
+            let tile = Tile::matrix(side, lanes).expect("even");
+            assert_eq!(tile.size(), [4 * side; 2], "{side} {lanes}");
+            assert_eq!(
+                tile.threads[0] * tile.threads[1],
+                4 * lanes,
+                "{side} {lanes}"
+            );
+        }
+        // More threads than quads.
+        assert_eq!(Tile::matrix(8, 32), None);
+    }
+}

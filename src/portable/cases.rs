@@ -1,0 +1,113 @@
+//! This family's convolution for the self-test, every way that can be chosen, against the definition in f64.
+
+use std::sync::Arc;
+
+use half::f16;
+
+use super::choice::{Algorithm, Choice, Site};
+use super::{Layer, Tuner, convolve};
+use crate::gpu::{Gpu, Tile};
+use crate::random::Stream;
+use crate::selftest::{Case, Input};
+use crate::{Precision, Tensor};
+
+use Algorithm::{Direct, Winograd};
+use Precision::{F16, F32};
+
+/// F(6x6) is within 1.2e-5 of the largest value, F(4x4) too (see benches/RESULTS.md); a gradient passes two.
+const WINOGRAD: f64 = 4e-5;
+/// Cooperative matrices round activations to f16, by 2^-11, 5e-4, of each.
+const HALF: f64 = 2e-3;
+/// F(4x4)'s output transform magnifies the rounding of a transformed weight some ten times.
+const HALF_WINOGRAD: f64 = 6e-3;
+
+pub(crate) fn cases() -> Vec<Case> {
+    let (one, split) = (Direct { splits: 1 }, Direct { splits: 3 });
+    let (four, six) = (Winograd { m: 4 }, Winograd { m: 6 });
+    let middle = |_: &Gpu| Some(Tile::MIDDLE);
+    let mut cases = vec![
+        conv("direct", one, F32, [1, 1, 1, 5, 4], middle),
+        conv("direct", one, F32, [66, 17, 2, 9, 7], middle),
+        conv("direct", split, F32, [7, 33, 1, 6, 11], middle),
+        conv("direct f16", one, F16, [9, 18, 2, 7, 9], middle),
+        conv("direct f16", split, F16, [9, 18, 1, 7, 9], middle),
+        conv("winograd4", four, F32, [5, 3, 2, 13, 10], middle).within(WINOGRAD),
+        conv("winograd4", four, F32, [66, 18, 1, 9, 8], middle).within(WINOGRAD),
+        conv("winograd6", six, F32, [10, 7, 2, 14, 13], middle).within(WINOGRAD),
+        conv("winograd4 f16", four, F16, [10, 9, 1, 9, 7], middle).within(HALF_WINOGRAD),
+        // Where the device has them.
+        conv("matrices", one, F16, [70, 64, 2, 9, 7], Gpu::matrix_tile).within(HALF),
+    ];
+    for tile in &Tile::ALL[1..] {
+        let name = format!("direct {tile}");
+        cases.push(conv(&name, one, F32, [70, 20, 1, 13, 11], move |gpu| {
+            tile.fits(gpu.limits()).then_some(*tile)
+        }));
+    }
+    cases
+}
+
+/// A layer [cout, cin] and images [N, H, W], forward and backward, with ReLU, on the tile that the device has for it.
+fn conv(
+    name: &str,
+    algorithm: Algorithm,
+    precision: Precision,
+    [cout, cin, n, h, w]: [usize; 5],
+    tile: impl Fn(&Gpu) -> Option<Tile> + Copy + Send + Sync + 'static,
+) -> Case {
+    Case::new(
+        "conv2d",
+        format!("frozen, {name}: [{n}, {cin}, {h}, {w}] to {cout}"),
+        [Input::normal([n, cin, h, w])],
+        move |tape, v| {
+            let gpu = v[0].tensor.gpu();
+            let choice = Choice {
+                algorithm,
+                tile: tile(gpu).expect("the device has the tile"),
+            };
+            let site = Site {
+                cin,
+                cout,
+                side: h,
+                precision,
+            };
+            let (weight, bias) = parameters(cout, cin);
+            let bias = Tensor::from_slice(gpu, [cout], &bias)?;
+            let mut tuner = Tuner::always(gpu, choice);
+            let layer = Arc::new(Layer::new(&mut tuner, site, &weight, &bias, true)?);
+            convolve(tape, &layer, &v[0], true)
+        },
+        move |v| {
+            let (weight, bias) = parameters(cout, cin);
+            let (area, mut y) = (h * w, vec![0.0; n * cout * h * w]);
+            for (i, y) in y.iter_mut().enumerate() {
+                let (image, o) = (i / (cout * area), i / area % cout);
+                let (py, px) = (i % area / w, i % w);
+                for j in 0..cin * 9 {
+                    let (iy, ix) = (py + j % 9 / 3, px + j % 3);
+                    if (1..=h).contains(&iy) && (1..=w).contains(&ix) {
+                        let at = (image * cin + j / 9) * area + (iy - 1) * w + ix - 1;
+                        *y += f64::from(weight[o * cin * 9 + j]) * v[0][at];
+                    }
+                }
+                *y = (*y + f64::from(bias[o])).max(0.0);
+            }
+            y
+        },
+    )
+    .where_it(move |gpu| tile(gpu).is_some())
+}
+
+/// Random numbers that f16 holds.
+fn parameters(cout: usize, cin: usize) -> (Vec<f32>, Vec<f32>) {
+    let noise = |name: &str, n: usize, deviation: f64| {
+        let mut values = vec![0.0; n];
+        Stream::new(0, name).fill_normal(0, deviation, &mut values);
+        values.iter().map(|v| f16::from_f32(*v).to_f32()).collect()
+    };
+    let deviation = 1.0 / (cin as f64 * 9.0).sqrt();
+    (
+        noise("conv weight", cout * cin * 9, deviation),
+        noise("conv bias", cout, 0.5),
+    )
+}

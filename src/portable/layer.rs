@@ -1,0 +1,171 @@
+//! A frozen convolution of this family on the tape: its weight prepared for the layer's [`Choice`], once for each
+//! direction that runs.
+
+use std::sync::Arc;
+
+use super::choice::{Algorithm, Choice, Site};
+use super::direct::Direct;
+use super::tune::Tuner;
+use super::winograd::Winograd;
+use crate::gpu::Gpu;
+use crate::ops::relu;
+use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var};
+
+/// Lowest f32: the lower bound where there is no ReLU.
+const NO_FLOOR: f32 = f32::MIN;
+
+/// A weight prepared for an algorithm.
+#[derive(Clone)]
+pub(super) enum Prepared {
+    Direct(Direct),
+    Winograd(Winograd),
+}
+
+impl Prepared {
+    /// From [cout, cin, 3, 3].
+    pub(super) fn new(gpu: &Gpu, site: Site, algorithm: Algorithm, weight: &[f32]) -> Result<Self> {
+        Ok(match algorithm {
+            Algorithm::Direct { .. } => Prepared::Direct(Direct::new(gpu, site, weight)?),
+            Algorithm::Winograd { m } => Prepared::Winograd(Winograd::new(gpu, site, m, weight)?),
+        })
+    }
+
+    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, no element below `floor`.
+    pub(super) fn run(
+        &self,
+        choice: Choice,
+        x: &Tensor,
+        bias: &Tensor,
+        floor: f32,
+    ) -> Result<Tensor> {
+        match (self, choice.algorithm) {
+            (Prepared::Direct(direct), Algorithm::Direct { splits }) => {
+                direct.run(x, bias, floor, choice.tile, splits)
+            }
+            (Prepared::Winograd(winograd), Algorithm::Winograd { .. }) => {
+                winograd.run(x, bias, floor, choice.tile)
+            }
+            _ => unreachable!("a weight is prepared for its choice"),
+        }
+    }
+}
+
+/// One direction of a layer.
+struct Direction {
+    choice: Choice,
+    prepared: Prepared,
+}
+
+impl Direction {
+    fn new(tuner: &mut Tuner, site: Site, weight: &[f32]) -> Result<Self> {
+        let choice = tuner.choice(&site)?;
+        let prepared = Prepared::new(tuner.gpu(), site, choice.algorithm, weight)?;
+        Ok(Direction { choice, prepared })
+    }
+}
+
+/// A frozen 3x3 convolution with stride 1 and padding 1.
+pub(crate) struct Layer {
+    site: Site,
+    forward: Direction,
+    /// With the weight rotated and its channels exchanged.
+    backward: Option<Direction>,
+    bias: Tensor,
+    /// A bias where there is none, as wide as either direction needs.
+    zeros: Tensor,
+}
+
+impl Layer {
+    /// From [cout, cin, 3, 3] and [cout]; `backward` where its input's gradient will be wanted.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where the device has no room, [`Error::Usage`] where the precision cannot hold a weight.
+    pub(crate) fn new(
+        tuner: &mut Tuner,
+        site: Site,
+        weight: &[f32],
+        bias: &Tensor,
+        backward: bool,
+    ) -> Result<Self> {
+        let forward = Direction::new(tuner, site, weight)?;
+        let rotated = || {
+            let (cin, cout) = (site.cin, site.cout);
+            let mut rotated = vec![0.0; weight.len()];
+            for (index, kernel) in weight.chunks_exact(9).enumerate() {
+                let (o, c) = (index / cin, index % cin);
+                let to = &mut rotated[(c * cout + o) * 9..][..9];
+                to.iter_mut()
+                    .zip(kernel.iter().rev())
+                    .for_each(|(to, w)| *to = *w);
+            }
+            let site = Site {
+                cin: cout,
+                cout: cin,
+                ..site
+            };
+            Direction::new(tuner, site, &rotated)
+        };
+        let backward = backward.then(rotated).transpose()?;
+        let zeros = vec![0.0; site.cin.max(site.cout)];
+        Ok(Layer {
+            site,
+            forward,
+            backward,
+            bias: bias.clone(),
+            zeros: Tensor::from_slice(bias.gpu(), [zeros.len()], &zeros)?,
+        })
+    }
+
+    /// The choice of the forward pass, as it is reported.
+    pub(crate) fn choice(&self) -> String {
+        self.forward.choice.to_string()
+    }
+}
+
+/// x [N, cin, H, W] -> [N, cout, H, W]: with bias and ReLU where it is `finished`, else the product alone.
+///
+/// # Errors
+/// [`Error::Shape`] where `x` has other channels, [`Error::Memory`] where an activation does not fit a binding.
+pub(crate) fn convolve(
+    tape: &mut Tape,
+    layer: &Arc<Layer>,
+    x: &Var,
+    finished: bool,
+) -> Result<Var> {
+    let shape = x.tensor.shape();
+    if shape.rank() != 4 || shape[1] != layer.site.cin {
+        let expected = format!("[N, {}, H, W]", layer.site.cin);
+        return Err(Error::shape("conv2d", expected, shape.to_string()));
+    }
+    let Direction { choice, prepared } = &layer.forward;
+    let y = match finished {
+        true => prepared.run(*choice, &x.tensor, &layer.bias, 0.0)?,
+        false => prepared.run(*choice, &x.tensor, &layer.zeros, NO_FLOOR)?,
+    };
+    Ok(tape.record(y.clone(), &[x], || Rule {
+        layer: layer.clone(),
+        y: finished.then_some(y),
+    }))
+}
+
+struct Rule {
+    layer: Arc<Layer>,
+    /// What ReLU let through.
+    y: Option<Tensor>,
+}
+
+impl Backward for Rule {
+    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
+        let Some(Direction { choice, prepared }) = &self.layer.backward else {
+            return Err(Error::Usage(
+                "conv2d: the layer was loaded without its gradient".into(),
+            ));
+        };
+        let dy = match &self.y {
+            Some(y) => relu::backward(y, dy)?,
+            None => dy.clone(),
+        };
+        let dx = prepared.run(*choice, &dy, &self.layer.zeros, NO_FLOOR)?;
+        Ok(vec![Some(dx.into())])
+    }
+}

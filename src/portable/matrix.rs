@@ -1,0 +1,71 @@
+//! Whether a device's cooperative matrices can be trusted: checked against f32 before they are used.
+
+use super::choice::Site;
+use super::direct::Direct;
+use crate::gpu::{Gpu, Tile};
+use crate::random::Stream;
+use crate::{Precision, Result, Tensor};
+
+/// The largest difference, relative to the largest value, that counts as agreement: the activations' rounding to f16 is
+/// 2^-11 of each, 5e-4, and the weights are the same; a wrong layout differs by about 1.
+const AGREES: f64 = 4e-3;
+
+/// The tile on the device's cooperative matrices, where it has them and they agree with f32.
+pub(super) fn usable(gpu: &Gpu) -> Result<Option<Tile>> {
+    let Some(tile) = gpu.matrix_tile() else {
+        return Ok(None);
+    };
+    let error = match difference(gpu, tile) {
+        Ok(error) => error,
+        // What the device cannot compile or run is as good as wrong.
+        Err(error) => {
+            tracing::warn!("cooperative matrices are not used: {error}");
+            return Ok(None);
+        }
+    };
+    if !agrees(error) {
+        tracing::warn!(
+            "cooperative matrices are not used: they differ from f32 by {error:.1e} of the largest value"
+        );
+        return Ok(None);
+    }
+    Ok(Some(tile))
+}
+
+fn agrees(error: f64) -> bool {
+    error <= AGREES
+}
+
+/// The largest difference between a convolution on `tile` and on registers.
+fn difference(gpu: &Gpu, tile: Tile) -> Result<f64> {
+    let site = Site {
+        cin: 64,
+        cout: 72,
+        side: 11,
+        precision: Precision::F16,
+    };
+    let noise = |name: &str, n: usize, deviation: f64| {
+        let mut values = vec![0.0; n];
+        Stream::new(0, name).fill_normal(0, deviation, &mut values);
+        values
+    };
+    let layer = Direct::new(gpu, site, &noise("weight", 72 * 64 * 9, 1.0 / 24.0))?;
+    let x = Tensor::from_slice(gpu, [2, 64, 11, 13], &noise("x", 2 * 64 * 11 * 13, 1.0))?;
+    let bias = Tensor::from_slice(gpu, [72], &noise("bias", 72, 1.0))?;
+    let run = |tile: Tile| layer.run(&x, &bias, f32::MIN, tile, 1)?.to_vec();
+    let expected: Vec<f64> = run(Tile::MIDDLE)?.into_iter().map(f64::from).collect();
+    Ok(crate::selftest::relative_error(&run(tile)?, &expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::agrees;
+
+    #[test]
+    fn rounding_agrees_and_a_wrong_layout_does_not() {
+        assert!(agrees(8e-4));
+        assert!(!agrees(0.9));
+        assert!(!agrees(f64::INFINITY));
+        assert!(!agrees(f64::NAN));
+    }
+}

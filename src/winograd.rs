@@ -1,0 +1,41 @@
+//! Winograd's transform of weights for both kernel families, once, in f64 (Lavin & Gray, "Fast algorithms for
+//! convolutional neural networks", 2015).
+
+/// The weights' transform G of F(4, 3) and F(6, 3), a row a position.
+pub(crate) const G4: [[f64; 3]; 6] = [
+    [1.0 / 4.0, 0.0, 0.0],
+    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+    [0.0, 0.0, 1.0],
+];
+pub(crate) const G6: [[f64; 3]; 8] = [
+    [1.0, 0.0, 0.0],
+    [-2.0 / 9.0, -2.0 / 9.0, -2.0 / 9.0],
+    [-2.0 / 9.0, 2.0 / 9.0, -2.0 / 9.0],
+    [1.0 / 90.0, 1.0 / 45.0, 2.0 / 45.0],
+    [1.0 / 90.0, -1.0 / 45.0, 2.0 / 45.0],
+    [32.0 / 45.0, 16.0 / 45.0, 8.0 / 45.0],
+    [32.0 / 45.0, -16.0 / 45.0, 8.0 / 45.0],
+    [0.0, 0.0, 1.0],
+];
+
+/// G w G^T of one 3x3 kernel: position (row, column) at row * A + column.
+pub(crate) fn transform<const A: usize>(
+    g: &[[f64; 3]; A],
+    w: &[f32],
+    mut put: impl FnMut(usize, f32),
+) {
+    for (i, row) in g.iter().enumerate() {
+        let half = [0, 1, 2].map(|j| {
+            (0..3)
+                .map(|k| row[k] * f64::from(w[k * 3 + j]))
+                .sum::<f64>()
+        });
+        for (j, column) in g.iter().enumerate() {
+            let value: f64 = (0..3).map(|k| half[k] * column[k]).sum();
+            put(i * A + j, value as f32);
+        }
+    }
+}
