@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::data::{ImageStore, Transform};
 use crate::gpu::Access::{Read, Write};
-use crate::gpu::{Gpu, Kernel};
+use crate::gpu::{Compiled, Gpu, Kernel};
 use crate::nn::lora::Init;
 use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
 use crate::ops::{self, Transpose};
@@ -80,6 +80,8 @@ pub struct JobTime {
     pub frozen: f64,
     /// Twenty steps.
     pub train: f64,
+    /// The kernels compiled meanwhile, mostly beside the loading; the driver's cache decides what that takes.
+    pub compiled: Compiled,
 }
 
 #[repr(C)]
@@ -335,6 +337,7 @@ pub fn job(
     paths: &[std::path::PathBuf],
     side: usize,
 ) -> Result<JobTime> {
+    let before = gpu.compiled();
     let start = Instant::now();
     let base = Vgg::load(gpu, arch, source, how, |_| {})?;
     let load = start.elapsed().as_secs_f64();
@@ -343,7 +346,15 @@ pub fn job(
         load,
         frozen,
         train,
+        compiled: since(gpu.compiled(), before),
     })
+}
+
+fn since(now: Compiled, before: Compiled) -> Compiled {
+    Compiled {
+        kernels: now.kernels - before.kernels,
+        seconds: now.seconds - before.seconds,
+    }
 }
 
 /// The five illustrations' paths below `folder`, for the step and the job.

@@ -161,11 +161,14 @@ fn table(report: &Report) -> String {
         load,
         frozen,
         train,
+        compiled,
     }) = report.job
     {
         let all = load + frozen + train;
         text += &format!(
-            "\ntutorial {all:.2} s: weights {load:.2}, base {frozen:.2}, training {train:.2}\n"
+            "\ntutorial {all:.2} s: weights {load:.2}, base {frozen:.2}, training {train:.2}; {} kernels \
+             compiled or found in the driver's cache in {:.2}\n",
+            compiled.kernels, compiled.seconds
         );
     }
     text

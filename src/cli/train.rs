@@ -298,6 +298,11 @@ pub fn job(
             .last()
             .map_or(String::new(), |l| format!(", last loss {l:.4}")),
     );
+    let compiled = gpu.compiled();
+    eprintln!(
+        "kernels  {} compiled or found in the driver's cache in {:.2} s",
+        compiled.kernels, compiled.seconds
+    );
     eprintln!("memory   {}", memory(&gpu, &prefix, trained.kept));
     let logits = match args.cache {
         Cache::Auto => Some(before_and_after(&mut prefix, &images, &trained.adapter)?),

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::{LazyLock, Mutex};
+use std::time::Instant;
 
 use bytemuck::Pod;
 use wgpu::{BindGroupEntry, BindGroupLayoutEntry, BindingResource, BindingType, ShaderStages};
@@ -37,6 +38,14 @@ pub(crate) enum Binding<'a> {
 }
 
 impl Binding<'_> {
+    /// What stands for a buffer that the pool recycles, which alone are bound again.
+    fn recycled(&self) -> Option<[u64; 2]> {
+        match self {
+            Binding::Buffer(buffer) => Some([buffer.id?, buffer.bound]),
+            Binding::Texture(_) => None,
+        }
+    }
+
     /// Bytes of a buffer binding.
     fn bytes(&self) -> u64 {
         match self {
@@ -135,7 +144,31 @@ impl Kernel {
 pub(super) struct Pipeline {
     pub(super) pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
+    /// What was bound before, by the pool's buffers and their bytes: a training step binds the same again.
+    groups: Mutex<HashMap<Vec<[u64; 2]>, wgpu::BindGroup>>,
 }
+
+impl Pipeline {
+    /// Lets go of the buffers that were bound.
+    pub(super) fn forget(&self) {
+        self.groups
+            .lock()
+            .expect("no panic holds the groups")
+            .clear();
+    }
+}
+
+/// Kernels that a device compiled, or found in its driver's cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Compiled {
+    /// How many.
+    pub kernels: usize,
+    /// Seconds that took, summed over the threads that waited for it.
+    pub seconds: f64,
+}
+
+/// Bind groups that a pipeline keeps.
+const GROUPS: usize = 64;
 
 impl Gpu {
     /// Records `groups` workgroups of `kernel`, folded into two dimensions; the work starts at the next
@@ -170,8 +203,7 @@ impl Gpu {
         self.dispatch(kernel, bytemuck::bytes_of(params), bindings, grid)
     }
 
-    /// Has the driver compile `kernel`, on a thread that has nothing else to do: a dispatch of nothing, which software
-    /// drivers take as the moment to compile. For kernels of textures.
+    /// Has the driver compile `kernel` now, on a thread that has nothing else to do. For kernels of textures.
     pub(crate) fn warm(&self, kernel: &Kernel) -> Result<()> {
         let textures = kernel
             .bindings
@@ -179,16 +211,19 @@ impl Gpu {
             .map(|_| self.texture("warm", [1, 1]))
             .collect::<Result<Vec<_>>>()?;
         let bindings: Vec<Binding> = textures.iter().map(Binding::from).collect();
-        let (pipeline, bind_group) = self.bind(kernel, &bindings)?;
+        self.bind(kernel, &bindings).map(drop)
+    }
+
+    /// Dispatches nothing, which software drivers take as the moment to compile for what is bound.
+    fn compile(&self, pipeline: &Pipeline, bind_group: &wgpu::BindGroup) {
         // Not the open batch, which other threads may wait for meanwhile.
         let mut encoder = self.0.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
         pass.set_pipeline(&pipeline.pipeline);
-        pass.set_bind_group(0, &bind_group, &[0]);
+        pass.set_bind_group(0, bind_group, &[0]);
         pass.dispatch_workgroups(0, 0, 0);
         drop(pass);
         self.0.queue.submit([encoder.finish()]);
-        self.failure()
     }
 
     fn dispatch(
@@ -218,7 +253,15 @@ impl Gpu {
             "{}: bindings",
             kernel.name
         );
-        let pipeline = self.pipeline(kernel)?;
+        let start = Instant::now();
+        let (pipeline, fresh) = self.pipeline(kernel)?;
+        let key: Option<Vec<[u64; 2]>> = bindings.iter().map(Binding::recycled).collect();
+        let mut groups = pipeline.groups.lock().expect("no panic holds the groups");
+        if let Some(group) = key.as_ref().and_then(|key| groups.get(key)) {
+            let group = group.clone();
+            drop(groups);
+            return Ok((pipeline, group));
+        }
         let most = self.limits().max_storage_buffer_binding_size;
         let mut entries = vec![BindGroupEntry {
             binding: 0,
@@ -263,21 +306,37 @@ impl Gpu {
             layout: &pipeline.layout,
             entries: &entries,
         });
+        if let Some(key) = key {
+            if groups.len() == GROUPS {
+                groups.clear();
+            }
+            groups.insert(key, bind_group.clone());
+        }
+        drop(groups);
+        if fresh {
+            if self.is_software() {
+                self.compile(&pipeline, &bind_group);
+            }
+            let mut compiled = self.0.compiled.lock().expect("no panic holds the count");
+            compiled.kernels += 1;
+            compiled.seconds += start.elapsed().as_secs_f64();
+        }
         Ok((pipeline, bind_group))
     }
 
-    fn pipeline(&self, kernel: &Kernel) -> Result<std::sync::Arc<Pipeline>> {
+    /// The pipeline of `kernel`, and whether it was made just now.
+    fn pipeline(&self, kernel: &Kernel) -> Result<(std::sync::Arc<Pipeline>, bool)> {
         let mut pipelines = self
             .0
             .pipelines
             .lock()
             .expect("no panic holds the pipelines");
         if let Some(found) = pipelines.get(&*kernel.name) {
-            return Ok(found.clone());
+            return Ok((found.clone(), false));
         }
         let made = std::sync::Arc::new(self.build(kernel)?);
         pipelines.insert(kernel.name.to_string(), made.clone());
-        Ok(made)
+        Ok((made, true))
     }
 
     fn build(&self, kernel: &Kernel) -> Result<Pipeline> {
@@ -354,7 +413,11 @@ impl Gpu {
         });
         let errors = [internal.pop(), validation.pop()].map(pollster::block_on);
         match errors.into_iter().flatten().next() {
-            None => Ok(Pipeline { pipeline, layout }),
+            None => Ok(Pipeline {
+                pipeline,
+                layout,
+                groups: Mutex::default(),
+            }),
             Some(error) => Err(Error::Kernel {
                 kernel: kernel.name.to_string(),
                 message: format!(

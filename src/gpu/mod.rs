@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 pub(crate) use kernel::Binding;
-pub use kernel::{Access, Kernel};
+pub use kernel::{Access, Compiled, Kernel};
 pub use pool::PoolStats;
 pub(crate) use pool::{Buffer, IMAGE_LEAST, IMAGE_WIDTH};
 pub use select::{DeviceInfo, devices};
@@ -71,6 +71,7 @@ struct Inner {
     uniforms: wgpu::Buffer,
     staging: wgpu::Buffer,
     pipelines: Mutex<HashMap<String, Arc<kernel::Pipeline>>>,
+    compiled: Mutex<Compiled>,
     batch: Mutex<Batch>,
     failure: Arc<Mutex<Option<Error>>>,
 }
@@ -165,6 +166,7 @@ impl Gpu {
             uniforms,
             staging,
             pipelines: Mutex::default(),
+            compiled: Mutex::default(),
             batch: Mutex::default(),
             failure,
         })))
@@ -204,10 +206,21 @@ impl Gpu {
         }
     }
 
+    /// The kernels that were compiled so far.
+    pub fn compiled(&self) -> Compiled {
+        *self.0.compiled.lock().expect("no panic holds the count")
+    }
+
     /// Gives buffers that are kept for reuse back to the driver.
     pub fn trim(&self) {
         self.0.pool.trim();
         self.0.planes.trim();
+        let pipelines = self
+            .0
+            .pipelines
+            .lock()
+            .expect("no panic holds the pipelines");
+        pipelines.values().for_each(|pipeline| pipeline.forget());
     }
 
     pub(crate) fn limits(&self) -> &wgpu::Limits {

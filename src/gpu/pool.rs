@@ -39,6 +39,8 @@ struct Lists {
     free: HashMap<u64, Vec<Raw>>,
     guarded: Vec<(wgpu::Buffer, u64)>,
     stats: PoolStats,
+    /// Buffers ever made.
+    made: u64,
 }
 
 pub(super) struct Pool {
@@ -51,6 +53,8 @@ pub(super) struct Pool {
 /// Device memory without its place in the pool.
 #[derive(Clone)]
 struct Raw {
+    /// Counted up: no other buffer of the pool ever has it.
+    id: u64,
     buffer: wgpu::Buffer,
     image: Option<wgpu::TextureView>,
     /// Its memory, where the host sees it.
@@ -59,6 +63,8 @@ struct Raw {
 
 /// A storage buffer of a whole number of 4-byte words.
 pub(crate) struct Buffer {
+    /// The memory's, where the pool will have it back.
+    pub(super) id: Option<u64>,
     pub(super) raw: wgpu::Buffer,
     /// The same memory as an image of [`IMAGE_WIDTH`] texels a row, on devices that read those faster.
     pub(super) image: Option<wgpu::TextureView>,
@@ -122,18 +128,22 @@ impl Pool {
             lists.stats.free_bytes -= class;
         }
         let fresh = recycled.is_none();
+        lists.made += u64::from(fresh);
+        let id = lists.made;
         let raw = match recycled {
             Some(raw) => raw,
             None if image => {
                 let size = [IMAGE_WIDTH, (class / row) as usize];
                 let shared = shared::create(device, "tensor", size, false)?;
                 Raw {
+                    id,
                     buffer: shared.buffer,
                     image: (shared.pitch == IMAGE_WIDTH).then_some(shared.view),
                     host: Some(shared.host),
                 }
             }
             None => Raw {
+                id,
                 buffer: device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("tensor"),
                     size: class,
@@ -153,6 +163,7 @@ impl Pool {
         lists.stats.live_bytes += class;
         lists.stats.peak_bytes = lists.stats.peak_bytes.max(lists.stats.live_bytes);
         Ok(Buffer {
+            id: (!self.guard).then_some(raw.id),
             raw: raw.buffer,
             image: raw.image,
             host: raw.host,
@@ -220,9 +231,10 @@ impl Drop for Buffer {
         let class = self.class;
         lists.stats.live -= 1;
         lists.stats.live_bytes -= class;
-        if self.bound == self.bytes {
+        if let Some(id) = self.id {
             lists.stats.free_bytes += class;
             lists.free.entry(class).or_default().push(Raw {
+                id,
                 buffer: self.raw.clone(),
                 image: self.image.clone(),
                 host: self.host,
