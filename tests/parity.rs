@@ -135,9 +135,7 @@ fn adam_losses() {
     for step in 0..10 {
         let mut tape = Tape::new();
         let (tracked, leaves) = lora.track(&mut tape);
-        let branch = tracked.branch(&mut tape, &images).expect("a branch");
-        let branch = branch.expect("pixels are adapted");
-        let logits = ops::add(&mut tape, &base, &branch).expect("logits");
+        let logits = tracked.branch(&mut tape, &base, &images).expect("logits");
         let loss =
             ops::cross_entropy(&mut tape, &logits, Targets::Classes(&LABELS)).expect("a loss");
         losses.extend(loss.tensor.to_vec().expect("a loss"));

@@ -255,17 +255,17 @@ impl Vgg {
         let mut y = product.clone();
         if let Some(lora) = lora {
             let x = lora.dropped(tape, x)?;
-            let add = if layer.is_conv() {
+            y = if layer.is_conv() {
                 let hidden = ops::conv2d(tape, &x, &lora.a, SAME)?;
                 let one = Conv2d {
                     stride: 1,
                     padding: 0,
                 };
-                ops::conv2d(tape, &hidden, &lora.b, one)?
+                let add = ops::conv2d(tape, &hidden, &lora.b, one)?;
+                ops::axpy(tape, lora.scale, &add, &y)?
             } else {
-                ops::low_rank(tape, &x, &lora.a, &lora.b, 1.0)?
+                ops::low_rank(tape, &y, &x, [&lora.a, &lora.b], lora.scale)?
             };
-            y = ops::axpy(tape, lora.scale, &add, &y)?;
         }
         y = ops::bias(tape, &y, bias)?;
         if index + 1 < self.layers.len() {

@@ -352,18 +352,18 @@ impl Tracked {
         self
     }
 
-    /// What the branch from the pixels adds to the logits, where there is one: images [N, 3 H W] -> [N, classes].
+    /// `logits` [N, classes] with what the branch from the pixels adds to them, where there is one: images [N, 3 H W].
     ///
     /// # Errors
     /// [`Error::Shape`] where the images have another number of pixels than A has columns.
-    pub fn branch(&self, tape: &mut Tape, images: &Var) -> Result<Option<Var>> {
+    pub fn branch(&self, tape: &mut Tape, logits: &Var, images: &Var) -> Result<Var> {
         let Some(lora) = self.get(PIXELS) else {
-            return Ok(None);
+            return Ok(logits.clone());
         };
         let shape = images.tensor.shape();
         let x = ops::reshape(tape, images, [shape[0], shape.row_len()])?;
         let x = lora.dropped(tape, &x)?;
-        ops::low_rank(tape, &x, &lora.a, &lora.b, lora.scale).map(Some)
+        ops::low_rank(tape, logits, &x, [&lora.a, &lora.b], lora.scale)
     }
 }
 

@@ -40,6 +40,12 @@ const FORWARD_NARROW: Kernel = Kernel::new::<Params>(
     "forward_narrow",
     &[Read, Read, Write],
 );
+const FORWARD_NARROW_ONTO: Kernel = Kernel::new::<Params>(
+    "linear.forward_narrow_onto",
+    SOURCE,
+    "forward_narrow_onto",
+    &[Read, Read, Write, Read],
+);
 const BACKWARD_W_NARROW: Kernel = Kernel::new::<Params>(
     "linear.backward_w_narrow",
     SOURCE,
@@ -127,6 +133,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
         image_kernel(8, 5, 5),
         image_backward_kernel(8, 5),
         sized(&FORWARD_NARROW, 1, 1),
+        sized(&FORWARD_NARROW_ONTO, 1, 1),
         sized(&BACKWARD_W_NARROW, 1, 1),
         sized(&FORWARD, 1, 4),
         sized(&FORWARD, 8, 4),
@@ -291,6 +298,37 @@ pub(super) fn forward<'w>(x: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) -> R
         return Ok(y.reshaped([n, out]));
     }
     sum::forward(&y, 1.0)
+}
+
+/// `onto + alpha x w^T` off the tape.
+pub(super) fn forward_onto(onto: &Tensor, x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
+    let (n, k, out) = (x.shape()[0], x.shape()[1], w.shape()[0]);
+    if k > NARROW {
+        return forward(x, w, alpha)?.plus(onto);
+    }
+    check(x.shape(), w.shape())?;
+    let y = Tensor::empty(x.gpu(), [n, out])?;
+    for (range, part) in w.parts() {
+        let params = Params {
+            out: range.len() as u32,
+            out_start: range.start as u32,
+            ..params(n, w.shape(), alpha)
+        };
+        let bindings = [
+            x.buffer("linear")?,
+            part,
+            y.buffer("linear")?,
+            onto.buffer("linear")?,
+        ];
+        let groups = (n * range.len()).div_ceil(64);
+        x.gpu().run(
+            sized(&FORWARD_NARROW_ONTO, 1, 1),
+            &params,
+            &bindings,
+            groups,
+        )?;
+    }
+    Ok(y)
 }
 
 /// `alpha dy w`: the gradient of x.

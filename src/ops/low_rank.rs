@@ -1,4 +1,4 @@
-//! `low_rank`: s (x A^T) B^T, the product of LoRA (Hu et al. 2021), without ever forming B A. Its kernels
+//! `low_rank`: y + s (x A^T) B^T, the product of LoRA (Hu et al. 2021), without ever forming B A. Its kernels
 //! are [`crate::ops::linear`]'s: A is long, so that its product is split over the columns of x.
 
 use crate::gpu::Kernel;
@@ -10,16 +10,16 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![]
 }
 
-/// `s x A^T B^T`: x [N, K], A [R, K], B [M, R] -> [N, M]. A and B are laid out as PEFT's `lora_A.weight`
+/// `y + s x A^T B^T`: y [N, M], x [N, K], A [R, K], B [M, R] -> [N, M]. A and B are laid out as PEFT's `lora_A.weight`
 /// and `lora_B.weight`.
 ///
 /// # Errors
 /// [`Error::Shape`] where they do not go together.
-pub fn low_rank(tape: &mut Tape, x: &Var, a: &Var, b: &Var, s: f32) -> Result<Var> {
-    check(x.tensor.shape(), a.tensor.shape(), b.tensor.shape())?;
+pub fn low_rank(tape: &mut Tape, y: &Var, x: &Var, [a, b]: [&Var; 2], s: f32) -> Result<Var> {
+    check([y, x, a, b].map(|v| v.tensor.shape()))?;
     let hidden = linear::forward(&x.tensor, &a.tensor, 1.0)?;
-    let y = linear::forward(&hidden, &b.tensor, s)?;
-    Ok(tape.record(y, &[x, a, b], || Rule {
+    let sum = linear::forward_onto(&y.tensor, &hidden, &b.tensor, s)?;
+    Ok(tape.record(sum, &[y, x, a, b], || Rule {
         x: x.tensor.clone(),
         a: a.tensor.clone(),
         b: b.tensor.clone(),
@@ -28,13 +28,17 @@ pub fn low_rank(tape: &mut Tape, x: &Var, a: &Var, b: &Var, s: f32) -> Result<Va
     }))
 }
 
-fn check(x: &Shape, a: &Shape, b: &Shape) -> Result<()> {
-    let matrices = x.rank() == 2 && a.rank() == 2 && b.rank() == 2;
-    if !matrices || x[1] != a[1] || a[0] != b[1] {
+fn check(shapes: [&Shape; 4]) -> Result<()> {
+    let [y, x, a, b] = shapes;
+    let fits = shapes.iter().all(|shape| shape.rank() == 2)
+        && x[1] == a[1]
+        && a[0] == b[1]
+        && y.dims() == [x[0], b[0]];
+    if !fits {
         return Err(Error::shape(
             "low_rank",
-            "x [N, K], A [R, K] and B [M, R]",
-            format!("{x}, {a} and {b}"),
+            "y [N, M], x [N, K], A [R, K] and B [M, R]",
+            format!("{y}, {x}, {a} and {b}"),
         ));
     }
     Ok(())
@@ -52,24 +56,24 @@ struct Rule {
 impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let Rule { x, a, b, hidden, s } = *self;
-        let db = wanted[2].then(|| Gradient::Outer {
+        let db = wanted[3].then(|| Gradient::Outer {
             left: dy.clone(),
             right: hidden,
             alpha: s,
         });
         let (mut dx, mut da) = (None, None);
-        if wanted[0] || wanted[1] {
+        if wanted[1] || wanted[2] {
             let dhidden = linear::backward_x(dy, &b, s)?;
-            if wanted[0] {
+            if wanted[1] {
                 dx = Some(linear::backward_x(&dhidden, &a, 1.0)?.into());
             }
-            da = wanted[1].then_some(Gradient::Outer {
+            da = wanted[2].then_some(Gradient::Outer {
                 left: dhidden,
                 right: x,
                 alpha: 1.0,
             });
         }
-        Ok(vec![dx, da, db])
+        Ok(vec![wanted[0].then(|| dy.clone().into()), dx, da, db])
     }
 }
 
@@ -78,21 +82,26 @@ pub(crate) fn cases() -> Vec<Case> {
         (1, 1, 1, 1, 1.0),
         (2, 131, 4, 67, 0.5),
         (5, 5000, 3, 11, -2.0),
+        (3, 70, 65, 9, 0.3),
     ]
     .map(|(n, k, r, m, s)| {
         Case::new(
             "low_rank",
             format!("[{n}, {k}] rank {r} to {m} scale {s}"),
             [
+                Input::normal([n, m]),
                 Input::normal([n, k]),
                 Input::normal([r, k]),
                 Input::normal([m, r]),
             ],
-            move |tape, v| low_rank(tape, &v[0], &v[1], &v[2], s),
+            move |tape, v| low_rank(tape, &v[0], &v[1], [&v[2], &v[3]], s),
             move |v| {
-                let hidden = linear::reference(&v[0], &v[1], k);
-                let y = linear::reference(&hidden, &v[2], r);
-                y.into_iter().map(|y| f64::from(s) * y).collect()
+                let hidden = linear::reference(&v[1], &v[2], k);
+                let add = linear::reference(&hidden, &v[3], r);
+                v[0].iter()
+                    .zip(add)
+                    .map(|(y, add)| y + f64::from(s) * add)
+                    .collect()
             },
         )
     })
@@ -106,8 +115,10 @@ mod tests {
     #[test]
     fn factors_must_chain() {
         let (x, a, b) = ([5, 12].into(), [2, 12].into(), [7, 2].into());
-        assert!(check(&x, &a, &b).is_ok());
-        assert!(check(&x, &b, &a).is_err());
-        assert!(check(&x, &a, &[2, 7].into()).is_err());
+        let y = [5, 7].into();
+        assert!(check([&y, &x, &a, &b]).is_ok());
+        assert!(check([&x, &x, &a, &b]).is_err());
+        assert!(check([&y, &x, &b, &a]).is_err());
+        assert!(check([&y, &x, &a, &[2, 7].into()]).is_err());
     }
 }

@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Access, IMAGE_WIDTH, Kernel};
+use crate::ops::check_trips;
 use crate::selftest::{Case, Input};
 use crate::{Error, Gradient, Result, Tensor, Var};
 
@@ -21,6 +22,7 @@ struct Params {
     weight_decay: f32,
     rows: u32,
     columns: u32,
+    batch: u32,
     alpha: f32,
 }
 
@@ -32,6 +34,12 @@ const BINDINGS: &[Access] = &[Read, Read, Write, Write, Write];
 static FORWARD: Kernel = Kernel::new::<Params>("adam.forward", SOURCE, "forward", BINDINGS);
 static FORWARD_QUADS: Kernel =
     Kernel::new::<Params>("adam.forward_quads", SOURCE, "forward_quads", BINDINGS);
+static OUTER_NARROW: Kernel = Kernel::new::<Params>(
+    "adam.outer_narrow",
+    SOURCE,
+    "outer_narrow",
+    &[Read, Read, Write, Write, Write, Read],
+);
 const OUTER: Kernel = Kernel::new::<Params>(
     "adam.outer",
     concat!(
@@ -63,6 +71,8 @@ const OUTER_IMAGES: Kernel = Kernel::new::<Params>(
     ],
 );
 
+/// Columns of a parameter up to which a thread forms the gradient of one element.
+const NARROW: usize = 64;
 /// The most rows of an outer product's factors that a kernel holds at once.
 const OUTER_MOST: usize = 8;
 /// Threads of a workgroup on GPUs.
@@ -89,6 +99,7 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
     vec![
         &FORWARD,
         &FORWARD_QUADS,
+        &OUTER_NARROW,
         outer_kernel(None, 5, 10).0,
         outer_kernel(Some(8), 5, 10).0,
     ]
@@ -150,6 +161,9 @@ impl Adam {
         self.steps += 1;
         for ((p, dp), moments) in parameters.iter_mut().zip(gradients).zip(&self.moments) {
             *p = match dp {
+                Gradient::Outer { left, right, alpha } if right.shape()[1] <= NARROW => {
+                    self.outer_narrow(p, [left, right], *alpha, moments)?
+                }
                 Gradient::Outer { left, right, alpha }
                     if right.shape()[0] <= OUTER_MOST && right.shape()[1].is_multiple_of(4) =>
                 {
@@ -174,6 +188,7 @@ impl Adam {
             weight_decay: self.weight_decay as f32,
             rows: 0,
             columns: 0,
+            batch: 0,
             alpha: 1.0,
         }
     }
@@ -191,6 +206,30 @@ impl Adam {
         let groups = items.div_ceil(64);
         p.gpu()
             .run(kernel, &self.params(items), &bindings, groups)?;
+        Ok(next)
+    }
+
+    fn outer_narrow(
+        &self,
+        p: &Tensor,
+        [left, right]: [&Tensor; 2],
+        alpha: f32,
+        [m, v]: &[Tensor; 2],
+    ) -> Result<Tensor> {
+        check_trips(p.gpu(), "adam", right.shape()[0])?;
+        let n = p.shape().len();
+        let next = Tensor::empty(p.gpu(), p.shape().clone())?;
+        let all = [p, left, m, v, &next, right].map(|tensor| tensor.buffer("adam"));
+        let bindings = all.into_iter().collect::<Result<Vec<_>>>()?;
+        let params = Params {
+            rows: p.shape()[0] as u32,
+            columns: p.shape()[1] as u32,
+            batch: right.shape()[0] as u32,
+            alpha,
+            ..self.params(n)
+        };
+        p.gpu()
+            .run(&OUTER_NARROW, &params, &bindings, n.div_ceil(64))?;
         Ok(next)
     }
 
@@ -305,5 +344,6 @@ pub(super) fn cases() -> Vec<Case> {
         outer(2, 3, 132),
         outer(5, 11, 40_000),
         outer(9, 3, 40),
+        outer(7, 33, 10),
     ]
 }

@@ -111,7 +111,7 @@ impl Network {
     }
 
     pub(super) fn logits(&self, tape: &mut Tape, x: Given, adapter: &Tracked) -> Result<Var> {
-        let mut logits = self.base.forward_from(
+        let logits = self.base.forward_from(
             tape,
             x.features,
             self.from,
@@ -119,11 +119,9 @@ impl Network {
             adapter,
             self.checkpoint,
         )?;
-        if let Some(pixels) = x.pixels
-            && let Some(branch) = adapter.branch(tape, pixels)?
-        {
-            logits = ops::add(tape, &logits, &branch)?;
+        match x.pixels {
+            Some(pixels) => adapter.branch(tape, &logits, pixels),
+            None => Ok(logits),
         }
-        Ok(logits)
     }
 }
