@@ -40,14 +40,11 @@ fn main() -> Result<()> {
     report("y = W x, all of W trained", SIZE * SIZE, losses)?;
 
     // 2. The target shifts by a rank-10 matrix; W is frozen and only A and B learn.
-    let shift = ops::low_rank(
-        &mut Tape::new(),
-        &x,
-        &Var::frozen(&normal("shift A", RANK, SIZE, 0.1)?),
-        &Var::frozen(&normal("shift B", SIZE, RANK, 0.3)?),
-        1.0,
-    )?;
-    let shifted = ops::add(&mut Tape::new(), &y, &shift)?;
+    let shift = [
+        Var::frozen(&normal("shift A", RANK, SIZE, 0.1)?),
+        Var::frozen(&normal("shift B", SIZE, RANK, 0.3)?),
+    ];
+    let shifted = ops::low_rank(&mut Tape::new(), &y, &x, shift.each_ref(), 1.0)?;
     let frozen = Var::frozen(&w[0]);
     let mut factors = [
         normal("A", RANK, SIZE, 0.1)?,
@@ -59,8 +56,7 @@ fn main() -> Result<()> {
         let mut tape = Tape::new();
         let (a, b) = (tape.leaf(&factors[0]), tape.leaf(&factors[1]));
         let base = ops::linear(&mut tape, &x, &frozen)?;
-        let branch = ops::low_rank(&mut tape, &x, &a, &b, 1.0)?;
-        let prediction = ops::add(&mut tape, &base, &branch)?;
+        let prediction = ops::low_rank(&mut tape, &base, &x, [&a, &b], 1.0)?;
         let loss = ops::mse_loss(&mut tape, &prediction, &shifted)?;
         losses.push(loss.tensor.read()?);
         let gradients = tape.backward(&loss)?;

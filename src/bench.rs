@@ -10,7 +10,7 @@ use bytemuck::{Pod, Zeroable};
 use serde::Serialize;
 
 use crate::data::{ImageStore, Transform};
-use crate::gpu::Access::{Read, Write};
+use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Compiled, Gpu, Kernel};
 use crate::nn::lora::Init;
 use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
@@ -31,6 +31,8 @@ pub struct Peak {
     pub gflops: f64,
     /// Bytes read and written by a copy, in 10^9 a second.
     pub gbytes: f64,
+    /// Bytes that are only read, the fastest way that the device has, in 10^9 a second.
+    pub read_gbytes: f64,
 }
 
 /// One op at one shape.
@@ -92,12 +94,28 @@ struct Params {
 }
 
 const SOURCE: &str = include_str!("../shaders/peak.wgsl");
-static MULTIPLY_ADD: Kernel =
+const MULTIPLY_ADD: Kernel =
     Kernel::new::<Params>("peak.multiply_add", SOURCE, "multiply_add", &[Read, Write]);
-static COPY: Kernel = Kernel::new::<Params>("peak.copy", SOURCE, "copy", &[Read, Write]);
+const COPY: Kernel = Kernel::new::<Params>("peak.copy", SOURCE, "copy", &[Read, Write]);
+const READ: Kernel =
+    Kernel::new::<Params>("peak.read_buffer", SOURCE, "read_buffer", &[Read, Write]);
+const READ_IMAGE: Kernel = Kernel::new::<Params>(
+    "peak.read_image",
+    SOURCE,
+    "read_image",
+    &[ReadTexture, Write],
+);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    vec![&MULTIPLY_ADD, &COPY]
+    [MULTIPLY_ADD, COPY, READ, READ_IMAGE]
+        .iter()
+        .map(|kernel| with_lanes(kernel, 64))
+        .collect()
+}
+
+fn with_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
+    let header = format!("const LANES: u32 = {lanes}u;\n");
+    kernel.sized(format!("{}.{lanes}", kernel.name), &header)
 }
 
 /// The median time of `work`, after one run that is not counted.
@@ -135,10 +153,25 @@ pub fn peak(gpu: &Gpu) -> Result<Peak> {
             n: quads as u32,
             rounds: 0,
         };
-        gpu.run(&COPY, &params, &bindings, quads / 64)?;
+        gpu.run(with_lanes(&COPY, 64), &params, &bindings, quads / 64)?;
         gpu.wait()
     })?;
     let gbytes = 32.0 * quads as f64 / seconds / 1e9;
+    // A subgroup that walks through memory alone is what software devices read fastest with.
+    let (read, lanes) = match x.image_lanes() {
+        Some(lanes) => (&READ_IMAGE, lanes),
+        None => (&READ, 64),
+    };
+    let read = with_lanes(read, lanes);
+    let seconds = median(|| {
+        let params = Params {
+            n: quads as u32,
+            rounds: 0,
+        };
+        gpu.run(read, &params, &bindings, quads / (256 * lanes))?;
+        gpu.wait()
+    })?;
+    let read_gbytes = 16.0 * quads as f64 / seconds / 1e9;
     let (groups, rounds) = if gpu.is_software() {
         (64, 4096)
     } else {
@@ -146,13 +179,14 @@ pub fn peak(gpu: &Gpu) -> Result<Peak> {
     };
     let seconds = median(|| {
         let params = Params { n: 0, rounds };
-        gpu.run(&MULTIPLY_ADD, &params, &bindings, groups)?;
+        gpu.run(with_lanes(&MULTIPLY_ADD, 64), &params, &bindings, groups)?;
         gpu.wait()
     })?;
     let operations = groups as f64 * 64.0 * f64::from(rounds) * 16.0 * 4.0 * 2.0;
     Ok(Peak {
         gflops: operations / seconds / 1e9,
         gbytes,
+        read_gbytes,
     })
 }
 
@@ -210,7 +244,7 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
             seconds,
             rate,
             unit: "GB/s",
-            share: rate / peak.gbytes,
+            share: rate / peak.read_gbytes,
         });
     }
     let (a, b) = (

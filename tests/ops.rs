@@ -125,7 +125,7 @@ fn rejected() {
         ("linear", ops::linear(&mut tape, &matrix, &tensor(&[2, 2]))),
         (
             "low_rank",
-            ops::low_rank(&mut tape, &matrix, &matrix, &matrix, 1.0),
+            ops::low_rank(&mut tape, &matrix, &matrix, [&matrix; 2], 1.0),
         ),
         ("max_pool2d", ops::max_pool2d(&mut tape, &image, 5, 1)),
         (

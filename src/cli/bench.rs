@@ -117,8 +117,8 @@ fn table(report: &Report) -> String {
     let mut text = format!("{}\n", report.device);
     if let Some(peak) = report.peak {
         text += &format!(
-            "\npeak     {:.0} GFLOP/s, {:.1} GB/s\n",
-            peak.gflops, peak.gbytes
+            "\npeak     {:.0} GFLOP/s, copying {:.1} GB/s, reading {:.1} GB/s\n",
+            peak.gflops, peak.gbytes, peak.read_gbytes
         );
     }
     for op in report.ops.iter().flatten() {
