@@ -3,6 +3,7 @@
 //! Work is recorded into one open command encoder and submitted when something is read back, when an
 //! upload must not overtake it, or when [`BATCH`] dispatches have gathered.
 
+mod dispatch;
 mod kernel;
 mod pool;
 mod select;
@@ -15,8 +16,9 @@ mod unroll;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-pub(crate) use kernel::Binding;
-pub use kernel::{Access, Compiled, Kernel};
+pub(crate) use dispatch::Binding;
+pub use dispatch::Compiled;
+pub use kernel::{Access, Kernel};
 pub use pool::PoolStats;
 pub(crate) use pool::{Buffer, IMAGE_LEAST, IMAGE_WIDTH};
 pub use select::{DeviceInfo, devices};
@@ -70,7 +72,7 @@ struct Inner {
     planes: Arc<texture::Free>,
     uniforms: wgpu::Buffer,
     staging: wgpu::Buffer,
-    pipelines: Mutex<HashMap<String, Arc<kernel::Pipeline>>>,
+    pipelines: Mutex<HashMap<String, Arc<dispatch::Pipeline>>>,
     compiled: Mutex<Compiled>,
     batch: Mutex<Batch>,
     failure: Arc<Mutex<Option<Error>>>,

@@ -3,153 +3,20 @@
 //! The sum behind an element of the result depends on its row and the weight alone, never on how many
 //! other rows there are: a cached logit and one computed in another batch have the same bits.
 
-use bytemuck::{Pod, Zeroable};
+mod kernels;
 
-use crate::gpu::Access::{Read, ReadTexture, Write};
-use crate::gpu::{IMAGE_LEAST, IMAGE_WIDTH, Kernel};
+use crate::gpu::IMAGE_LEAST;
 use crate::ops::{Halves, check_trips, sum};
 use crate::selftest::{Case, Input};
+pub(crate) use kernels::kernels;
+use kernels::{
+    BACKWARD_W, BACKWARD_W_NARROW, BACKWARD_W_QUADS, BACKWARD_X, BACKWARD_X_QUADS, FORWARD,
+    FORWARD_NARROW, FORWARD_NARROW_ONTO, FORWARD_QUADS, IMAGE_GROUPS, Params,
+    image_backward_kernel, image_kernel, sized, stored,
+};
+
 use crate::{Backward, Error, Gradient, Precision, Result, Shape, Tape, Tensor, Var};
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    n: u32,
-    k: u32,
-    out: u32,
-    out_start: u32,
-    out_total: u32,
-    span: u32,
-    first: u32,
-    accumulate: u32,
-    alpha: f32,
-}
-
-const SOURCE: &str = include_str!("../../shaders/linear.wgsl");
-const FORWARD: Kernel =
-    Kernel::new::<Params>("linear.forward", SOURCE, "forward", &[Read, Read, Write]);
-const FORWARD_QUADS: Kernel = Kernel::new::<Params>(
-    "linear.forward_quads",
-    SOURCE,
-    "forward_quads",
-    &[Read, Read, Write],
-);
-const FORWARD_NARROW: Kernel = Kernel::new::<Params>(
-    "linear.forward_narrow",
-    SOURCE,
-    "forward_narrow",
-    &[Read, Read, Write],
-);
-const FORWARD_NARROW_ONTO: Kernel = Kernel::new::<Params>(
-    "linear.forward_narrow_onto",
-    SOURCE,
-    "forward_narrow_onto",
-    &[Read, Read, Write, Read],
-);
-const BACKWARD_W_NARROW: Kernel = Kernel::new::<Params>(
-    "linear.backward_w_narrow",
-    SOURCE,
-    "backward_w_narrow",
-    &[Read, Read, Write],
-);
-const FORWARD_IMAGE: Kernel = Kernel::new::<Params>(
-    "linear.forward_image",
-    include_str!("../../shaders/linear_image.wgsl"),
-    "forward",
-    &[ReadTexture, ReadTexture, Write],
-);
-const BACKWARD_X_IMAGE: Kernel = Kernel::new::<Params>(
-    "linear.backward_x_image",
-    concat!(
-        include_str!("../../shaders/packed.wgsl"),
-        include_str!("../../shaders/linear_image_backward.wgsl")
-    ),
-    "backward_x",
-    &[Read, ReadTexture, Write],
-);
-const BACKWARD_X: Kernel = Kernel::new::<Params>(
-    "linear.backward_x",
-    SOURCE,
-    "backward_x",
-    &[Read, Read, Write],
-);
-const BACKWARD_X_QUADS: Kernel = Kernel::new::<Params>(
-    "linear.backward_x_quads",
-    SOURCE,
-    "backward_x_quads",
-    &[Read, Read, Write],
-);
-const BACKWARD_W: Kernel = Kernel::new::<Params>(
-    "linear.backward_w",
-    SOURCE,
-    "backward_w",
-    &[Read, Read, Write],
-);
-const BACKWARD_W_QUADS: Kernel = Kernel::new::<Params>(
-    "linear.backward_w_quads",
-    SOURCE,
-    "backward_w_quads",
-    &[Read, Read, Write],
-);
-
-/// `kernel` for `rows` of x and `outs` of w at a time, and w in f32.
-fn sized(kernel: &Kernel, rows: usize, outs: usize) -> &'static Kernel {
-    stored(kernel, Precision::F32, rows, outs)
-}
-
-/// The same for w in `precision`.
-fn stored(kernel: &Kernel, precision: Precision, rows: usize, outs: usize) -> &'static Kernel {
-    let header = format!(
-        "const ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\n{}",
-        precision.stored()
-    );
-    kernel.sized(
-        format!("{}.{precision}.{rows}x{outs}", kernel.name),
-        &header,
-    )
-}
-
-/// `forward` for operands that are images, on a device whose subgroups have `lanes`.
-fn image_kernel(lanes: usize, rows: usize, outs: usize) -> &'static Kernel {
-    let header = format!(
-        "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
-    );
-    FORWARD_IMAGE.sized(
-        format!("linear.forward_image.{lanes}x{rows}x{outs}"),
-        &header,
-    )
-}
-
-/// `backward_x` for a weight that is an image.
-fn image_backward_kernel(lanes: usize, rows: usize) -> &'static Kernel {
-    let header = format!(
-        "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {IMAGE_GROUPS}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
-    );
-    BACKWARD_X_IMAGE.sized(format!("linear.backward_x_image.{lanes}x{rows}"), &header)
-}
-
-pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    vec![
-        image_kernel(8, 5, 5),
-        image_backward_kernel(8, 5),
-        sized(&FORWARD_NARROW, 1, 1),
-        sized(&FORWARD_NARROW_ONTO, 1, 1),
-        sized(&BACKWARD_W_NARROW, 1, 1),
-        sized(&FORWARD, 1, 4),
-        sized(&FORWARD, 8, 4),
-        sized(&FORWARD_QUADS, 5, 10),
-        sized(&FORWARD_QUADS, 8, 4),
-        stored(&FORWARD_QUADS, Precision::F16, 8, 4),
-        sized(&BACKWARD_X, 8, 4),
-        sized(&BACKWARD_X_QUADS, 8, 4),
-        stored(&BACKWARD_X_QUADS, Precision::F16, 8, 4),
-        sized(&BACKWARD_W, 8, 4),
-        sized(&BACKWARD_W_QUADS, 8, 4),
-    ]
-}
-
-/// Quads of columns of a thread of `backward_x`, for a weight that is an image.
-const IMAGE_GROUPS: usize = 4;
 /// Columns that one workgroup of `forward` sums.
 const SPAN: usize = 2048;
 /// Rows of a weight from which on its columns are not split on software devices.

@@ -12,6 +12,7 @@ mod cases;
 mod direct;
 mod layer;
 mod planes;
+mod weights;
 mod winograd;
 
 use std::collections::{HashMap, HashSet};

@@ -1,0 +1,369 @@
+//! Dispatching kernels: their pipelines, what is bound to them, and the work that is recorded.
+//!
+//! A kernel's `Params` are a slice of one ring buffer, selected by a dynamic offset. Workgroups are counted in one number
+//! and folded into two dimensions, so no kernel meets the limit of 65,535 along one of them: a shader takes
+//! `workgroup_id.x + workgroup_id.y * num_workgroups.x` and returns where that is too large.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use bytemuck::Pod;
+use wgpu::{BindGroupEntry, BindGroupLayoutEntry, BindingResource, BindingType, ShaderStages};
+
+use super::kernel::{Access, Kernel};
+use super::pool::Buffer;
+use super::texture::Texture;
+use super::{Gpu, UNIFORM_STRIDE};
+use crate::{Error, Result};
+
+/// What is bound: in the order of [`Kernel::bindings`]. A texture is read as an image and written as a buffer.
+#[derive(Clone, Copy)]
+pub(crate) enum Binding<'a> {
+    Buffer(&'a Buffer),
+    Texture(&'a Texture),
+}
+
+impl Binding<'_> {
+    /// What stands for a buffer that the pool recycles, which alone are bound again.
+    fn recycled(&self) -> Option<[u64; 2]> {
+        match self {
+            Binding::Buffer(buffer) => Some([buffer.id?, buffer.bound]),
+            Binding::Texture(_) => None,
+        }
+    }
+
+    /// Bytes of a buffer binding.
+    fn bytes(&self) -> u64 {
+        match self {
+            Binding::Buffer(buffer) => buffer.bound,
+            Binding::Texture(texture) => texture.shared.buffer.size(),
+        }
+    }
+}
+
+impl<'a> From<&'a Buffer> for Binding<'a> {
+    fn from(buffer: &'a Buffer) -> Self {
+        Binding::Buffer(buffer)
+    }
+}
+
+impl<'a> From<&'a Texture> for Binding<'a> {
+    fn from(texture: &'a Texture) -> Self {
+        Binding::Texture(texture)
+    }
+}
+
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+    /// What was bound before, by the pool's buffers and their bytes: a training step binds the same again.
+    groups: Mutex<HashMap<Vec<[u64; 2]>, wgpu::BindGroup>>,
+}
+
+impl Pipeline {
+    /// Lets go of the buffers that were bound.
+    pub(super) fn forget(&self) {
+        self.groups
+            .lock()
+            .expect("no panic holds the groups")
+            .clear();
+    }
+}
+
+/// Kernels that a device compiled, or found in its driver's cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Compiled {
+    /// How many.
+    pub kernels: usize,
+    /// Seconds that took, summed over the threads that waited for it.
+    pub seconds: f64,
+}
+
+/// Bind groups that a pipeline keeps.
+const GROUPS: usize = 64;
+
+impl Gpu {
+    /// Records `groups` workgroups of `kernel`, folded into two dimensions; the work starts at the next
+    /// submission.
+    pub(crate) fn run<P: Pod>(
+        &self,
+        kernel: &Kernel,
+        params: &P,
+        bindings: &[&Buffer],
+        groups: usize,
+    ) -> Result<()> {
+        let limit = self.limits().max_compute_workgroups_per_dimension;
+        let [x, y] = fold(groups, limit).ok_or_else(|| {
+            Error::Memory(format!(
+                "{}: {groups} workgroups are more than this device dispatches",
+                kernel.name
+            ))
+        })?;
+        let bindings: Vec<Binding> = bindings.iter().map(|&b| b.into()).collect();
+        self.run_grid(kernel, params, &bindings, [x, y, 1])
+    }
+
+    /// Records a grid of workgroups as it is, each dimension within the device's limit.
+    pub(crate) fn run_grid<P: Pod>(
+        &self,
+        kernel: &Kernel,
+        params: &P,
+        bindings: &[Binding],
+        grid: [u32; 3],
+    ) -> Result<()> {
+        assert_eq!(size_of::<P>(), kernel.params, "{}: Params", kernel.name);
+        self.dispatch(kernel, bytemuck::bytes_of(params), bindings, grid)
+    }
+
+    /// Has the driver compile `kernel` now, on a thread that has nothing else to do. For kernels of textures.
+    pub(crate) fn warm(&self, kernel: &Kernel) -> Result<()> {
+        let textures = kernel
+            .bindings
+            .iter()
+            .map(|_| self.texture("warm", [1, 1]))
+            .collect::<Result<Vec<_>>>()?;
+        let bindings: Vec<Binding> = textures.iter().map(Binding::from).collect();
+        self.bind(kernel, &bindings).map(drop)
+    }
+
+    /// Dispatches nothing, which software drivers take as the moment to compile for what is bound.
+    fn compile(&self, pipeline: &Pipeline, bind_group: &wgpu::BindGroup) {
+        // Not the open batch, which other threads may wait for meanwhile.
+        let mut encoder = self.0.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, bind_group, &[0]);
+        pass.dispatch_workgroups(0, 0, 0);
+        drop(pass);
+        self.0.queue.submit([encoder.finish()]);
+    }
+
+    fn dispatch(
+        &self,
+        kernel: &Kernel,
+        params: &[u8],
+        bindings: &[Binding],
+        grid: [u32; 3],
+    ) -> Result<()> {
+        let (pipeline, bind_group) = self.bind(kernel, bindings)?;
+        self.record(params, |pass, offset| {
+            pass.set_pipeline(&pipeline.pipeline);
+            pass.set_bind_group(0, &bind_group, &[offset]);
+            pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
+        })
+    }
+
+    /// The pipeline of `kernel`, and what it works on.
+    fn bind(
+        &self,
+        kernel: &Kernel,
+        bindings: &[Binding],
+    ) -> Result<(Arc<Pipeline>, wgpu::BindGroup)> {
+        assert_eq!(
+            bindings.len(),
+            kernel.bindings.len(),
+            "{}: bindings",
+            kernel.name
+        );
+        let start = Instant::now();
+        let (pipeline, fresh) = self.pipeline(kernel)?;
+        let key: Option<Vec<[u64; 2]>> = bindings.iter().map(Binding::recycled).collect();
+        let mut groups = pipeline.groups.lock().expect("no panic holds the groups");
+        if let Some(group) = key.as_ref().and_then(|key| groups.get(key)) {
+            let group = group.clone();
+            drop(groups);
+            return Ok((pipeline, group));
+        }
+        let most = self.limits().max_storage_buffer_binding_size;
+        let mut entries = vec![BindGroupEntry {
+            binding: 0,
+            resource: BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &self.0.uniforms,
+                offset: 0,
+                size: NonZeroU64::new(kernel.params as u64),
+            }),
+        }];
+        for (index, binding) in bindings.iter().enumerate() {
+            let resource = match binding {
+                Binding::Texture(texture) if kernel.bindings[index] == Access::ReadTexture => {
+                    BindingResource::TextureView(&texture.shared.view)
+                }
+                Binding::Buffer(Buffer {
+                    image: Some(view), ..
+                }) if kernel.bindings[index] == Access::ReadTexture => {
+                    BindingResource::TextureView(view)
+                }
+                binding if binding.bytes() > most => {
+                    return Err(Error::Memory(format!(
+                        "{}: a tensor of {} MiB does not fit this device's bindings of {} MiB: lower the batch or image size",
+                        kernel.name,
+                        binding.bytes() >> 20,
+                        most >> 20
+                    )));
+                }
+                Binding::Texture(texture) => texture.shared.buffer.as_entire_binding(),
+                Binding::Buffer(buffer) => BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &buffer.raw,
+                    offset: 0,
+                    size: NonZeroU64::new(buffer.bound),
+                }),
+            };
+            entries.push(BindGroupEntry {
+                binding: index as u32 + 1,
+                resource,
+            });
+        }
+        let bind_group = self.0.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(&kernel.name),
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        if let Some(key) = key {
+            if groups.len() == GROUPS {
+                groups.clear();
+            }
+            groups.insert(key, bind_group.clone());
+        }
+        drop(groups);
+        if fresh {
+            if self.is_software() {
+                self.compile(&pipeline, &bind_group);
+            }
+            let mut compiled = self.0.compiled.lock().expect("no panic holds the count");
+            compiled.kernels += 1;
+            compiled.seconds += start.elapsed().as_secs_f64();
+        }
+        Ok((pipeline, bind_group))
+    }
+
+    /// The pipeline of `kernel`, and whether it was made just now.
+    fn pipeline(&self, kernel: &Kernel) -> Result<(Arc<Pipeline>, bool)> {
+        let mut pipelines = self
+            .0
+            .pipelines
+            .lock()
+            .expect("no panic holds the pipelines");
+        if let Some(found) = pipelines.get(&*kernel.name) {
+            return Ok((found.clone(), false));
+        }
+        let made = Arc::new(self.build(kernel)?);
+        pipelines.insert(kernel.name.to_string(), made.clone());
+        Ok((made, true))
+    }
+
+    fn build(&self, kernel: &Kernel) -> Result<Pipeline> {
+        let device = &self.0.device;
+        let wgsl = kernel.wgsl()?;
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let mut entries = vec![BindGroupLayoutEntry {
+            binding: 0,
+            visibility: ShaderStages::COMPUTE,
+            ty: BindingType::Buffer {
+                ty: wgpu::BufferBindingType::Uniform,
+                has_dynamic_offset: true,
+                min_binding_size: NonZeroU64::new(kernel.params as u64),
+            },
+            count: None,
+        }];
+        for (index, access) in kernel.bindings.iter().enumerate() {
+            entries.push(BindGroupLayoutEntry {
+                binding: index as u32 + 1,
+                visibility: ShaderStages::COMPUTE,
+                ty: match access {
+                    Access::Read | Access::Write => BindingType::Buffer {
+                        ty: wgpu::BufferBindingType::Storage {
+                            read_only: *access == Access::Read,
+                        },
+                        has_dynamic_offset: false,
+                        min_binding_size: None,
+                    },
+                    Access::ReadTexture => BindingType::StorageTexture {
+                        access: wgpu::StorageTextureAccess::ReadOnly,
+                        format: wgpu::TextureFormat::Rgba32Float,
+                        view_dimension: wgpu::TextureViewDimension::D2,
+                    },
+                },
+                count: None,
+            });
+        }
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(&kernel.name),
+            entries: &entries,
+        });
+        let source = wgpu::ShaderModuleDescriptor {
+            label: Some(&kernel.name),
+            source: wgpu::ShaderSource::Wgsl(wgsl.into()),
+        };
+        let module = if self.0.checked {
+            device.create_shader_module(source)
+        } else {
+            // SAFETY: the shaders are this crate's own. Every op checks its shapes before it dispatches,
+            // every loop ends, and the tests run each kernel with checks on and guard words behind every
+            // buffer. Without the checks the convolutions are 1.5 times as fast on lavapipe.
+            #[allow(unsafe_code)]
+            unsafe {
+                device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
+            }
+        };
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&kernel.name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&kernel.name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(kernel.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: kernel.constants,
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
+        let errors = [internal.pop(), validation.pop()].map(pollster::block_on);
+        match errors.into_iter().flatten().next() {
+            None => Ok(Pipeline {
+                pipeline,
+                layout,
+                groups: Mutex::default(),
+            }),
+            Some(error) => Err(Error::Kernel {
+                kernel: kernel.name.to_string(),
+                message: format!(
+                    "{error}; please report this with the output of `goldfish devices`"
+                ),
+            }),
+        }
+    }
+}
+
+/// `groups` workgroups as two dimensions, each within `limit`, with fewer than one row left over.
+fn fold(groups: usize, limit: u32) -> Option<[u32; 2]> {
+    let limit = limit as usize;
+    let rows = groups.div_ceil(limit).max(1);
+    let columns = groups.div_ceil(rows);
+    (rows <= limit).then_some([columns as u32, rows as u32])
+}
+
+const _: () = assert!(UNIFORM_STRIDE.is_multiple_of(256));
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    #[test]
+    fn folding_covers_every_workgroup_within_the_limit() {
+        for groups in [1, 2, 65_535, 65_536, 65_537, 200_000, 4_000_000] {
+            let [x, y] = fold(groups, 65_535).expect("fits");
+            assert!(x <= 65_535 && y <= 65_535);
+            assert!(x as usize * y as usize >= groups);
+            assert!((x as usize * y as usize) < groups + y as usize);
+        }
+        assert_eq!(fold(65_536 * 65_535, 65_535), None);
+    }
+}
