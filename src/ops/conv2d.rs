@@ -228,6 +228,16 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
+/// The definition for 3x3 with stride 1 and padding 1, for the cases of the frozen layers.
+pub(crate) fn reference_3x3(x: &[f64], weight: &[f64], shape: [usize; 4], cout: usize) -> Vec<f64> {
+    let how = Conv2d {
+        stride: 1,
+        padding: 1,
+    };
+    let p = plan(&shape.into(), &[cout, shape[1], 3, 3].into(), how);
+    reference(x, weight, &p.expect("the shapes of this case fit"))
+}
+
 /// The definition, in f64.
 fn reference(x: &[f64], weight: &[f64], p: &Params) -> Vec<f64> {
     let [n, cin, h, w] = [p.n, p.cin, p.h, p.w].map(|d| d as usize);

@@ -7,6 +7,7 @@ use half::f16;
 use super::choice::{Algorithm, Choice, Site};
 use super::{Layer, Tuner, convolve};
 use crate::gpu::{Gpu, Tile};
+use crate::ops::conv2d::reference_3x3;
 use crate::random::Stream;
 use crate::selftest::{Case, Input};
 use crate::{Precision, Tensor};
@@ -79,18 +80,10 @@ fn conv(
         },
         move |v| {
             let (weight, bias) = parameters(cout, cin);
-            let (area, mut y) = (h * w, vec![0.0; n * cout * h * w]);
+            let weight: Vec<f64> = weight.into_iter().map(f64::from).collect();
+            let mut y = reference_3x3(&v[0], &weight, [n, cin, h, w], cout);
             for (i, y) in y.iter_mut().enumerate() {
-                let (image, o) = (i / (cout * area), i / area % cout);
-                let (py, px) = (i % area / w, i % w);
-                for j in 0..cin * 9 {
-                    let (iy, ix) = (py + j % 9 / 3, px + j % 3);
-                    if (1..=h).contains(&iy) && (1..=w).contains(&ix) {
-                        let at = (image * cin + j / 9) * area + (iy - 1) * w + ix - 1;
-                        *y += f64::from(weight[o * cin * 9 + j]) * v[0][at];
-                    }
-                }
-                *y = (*y + f64::from(bias[o])).max(0.0);
+                *y = (*y + f64::from(bias[i / (h * w) % cout])).max(0.0);
             }
             y
         },

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Context, Inner, Layer, Needs, convolve, down, to_planes, to_rows};
+use crate::ops::conv2d::reference_3x3;
 use crate::random::Stream;
 use crate::selftest::{Case, Input};
 
@@ -77,23 +78,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 let (w, bias) = weight();
                 let w: Vec<f64> = w.iter().map(|&w| f64::from(w)).collect();
                 let area = size * size;
-                let conv = |weight: &[f64], cout: usize| -> Vec<f64> {
-                    let mut y = vec![0.0; n * cout * area];
-                    for (i, y) in y.iter_mut().enumerate() {
-                        let (image, o) = (i / (cout * area), i / area % cout);
-                        let (py, px) = (i % area / size, i % size);
-                        for j in 0..cin * 9 {
-                            let (iy, ix) = (py + j % 9 / 3, px + j % 3);
-                            if (1..=size).contains(&iy) && (1..=size).contains(&ix) {
-                                let at = (image * cin + j / 9) * area + (iy - 1) * size + ix - 1;
-                                *y += weight[o * cin * 9 + j] * v[0][at];
-                            }
-                        }
-                    }
-                    y
-                };
-                let hidden = conv(&v[1], rank);
-                let mut y = conv(&w, cout);
+                let shape = [n, cin, size, size];
+                let hidden = reference_3x3(&v[0], &v[1], shape, rank);
+                let mut y = reference_3x3(&v[0], &w, shape, cout);
                 for (i, y) in y.iter_mut().enumerate() {
                     let (image, o, p) = (i / (cout * area), i / area % cout, i % area);
                     let up: f64 = (0..rank)
