@@ -245,23 +245,26 @@ fn reference(x: &[f64], weight: &[f64], p: &Params) -> Vec<f64> {
     let [kernel_h, kernel_w] = [p.kernel_h, p.kernel_w].map(|d| d as usize);
     let [stride, padding] = [p.stride, p.padding].map(|d| d as usize);
     let mut y = vec![0.0; n * cout * oh * ow];
-    for (i, y) in y.iter_mut().enumerate() {
-        let (image, m, oy, ox) = (
-            i / (cout * oh * ow),
-            (i / (oh * ow)) % cout,
-            (i / ow) % oh,
-            i % ow,
-        );
+    for (plane, y) in y.chunks_mut(oh * ow).enumerate() {
+        let (image, m) = (plane / cout, plane % cout);
         for j in 0..cin * kernel_h * kernel_w {
             let (c, r, s) = (
                 j / (kernel_h * kernel_w),
                 (j / kernel_w) % kernel_h,
                 j % kernel_w,
             );
-            let (iy, ix) = (oy * stride + r, ox * stride + s);
-            if (padding..h + padding).contains(&iy) && (padding..w + padding).contains(&ix) {
-                let source = ((image * cin + c) * h + iy - padding) * w + ix - padding;
-                *y += x[source] * weight[m * cin * kernel_h * kernel_w + j];
+            let weight = weight[m * cin * kernel_h * kernel_w + j];
+            let x = &x[(image * cin + c) * h * w..][..h * w];
+            for (oy, y) in y.chunks_mut(ow).enumerate() {
+                let Some(row) = (oy * stride + r).checked_sub(padding).filter(|&iy| iy < h) else {
+                    continue;
+                };
+                for (ox, y) in y.iter_mut().enumerate() {
+                    let ix = (ox * stride + s).wrapping_sub(padding);
+                    if ix < w {
+                        *y += weight * x[row * w + ix];
+                    }
+                }
             }
         }
     }

@@ -41,7 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ];
     for tile in &Tile::ALL[1..] {
         let name = format!("direct {tile}");
-        cases.push(conv(&name, one, F32, [70, 20, 1, 13, 11], move |gpu| {
+        cases.push(conv(&name, one, F32, [66, 17, 1, 12, 11], move |gpu| {
             tile.fits(gpu.limits()).then_some(*tile)
         }));
     }
