@@ -117,8 +117,16 @@ impl Gpu {
         self.dispatch(kernel, bytemuck::bytes_of(params), bindings, grid)
     }
 
-    /// Has the driver compile `kernel` now, on a thread that has nothing else to do. For kernels of textures.
-    pub(crate) fn warm(&self, kernel: &Kernel) -> Result<()> {
+    /// Has the driver compile `kernel` now, on a thread that has nothing else to do.
+    pub(super) fn warm(&self, kernel: &Kernel) -> Result<()> {
+        if !self.has_textures() {
+            let start = Instant::now();
+            if self.pipeline(kernel)?.1 {
+                self.count(start);
+            }
+            return Ok(());
+        }
+        // Textures are buffers too where they exist.
         let textures = kernel
             .bindings
             .iter()
@@ -231,11 +239,16 @@ impl Gpu {
             if self.is_software() {
                 self.compile(&pipeline, &bind_group);
             }
-            let mut compiled = self.0.compiled.lock().expect("no panic holds the count");
-            compiled.kernels += 1;
-            compiled.seconds += start.elapsed().as_secs_f64();
+            self.count(start);
         }
         Ok((pipeline, bind_group))
+    }
+
+    /// Counts a kernel that was compiled since `start`.
+    fn count(&self, start: Instant) {
+        let mut compiled = self.0.compiled.lock().expect("no panic holds the count");
+        compiled.kernels += 1;
+        compiled.seconds += start.elapsed().as_secs_f64();
     }
 
     /// The pipeline of `kernel`, and whether it was made just now.

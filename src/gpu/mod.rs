@@ -12,6 +12,7 @@ mod texture;
 mod tile;
 mod transfer;
 mod unroll;
+mod warmer;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,7 @@ pub use select::{DeviceInfo, devices};
 pub(crate) use texture::{Recycled, Texture};
 pub(crate) use tile::Tile;
 pub use transfer::Readback;
+pub(crate) use warmer::Warmer;
 
 use crate::{Error, Result};
 

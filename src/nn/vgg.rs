@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::gpu::Warmer;
 use crate::nn::arch::{Arch, Layer};
 use crate::nn::weights::Source;
 use crate::{Error, Gpu, Precision, Result, Tensor, ops, portable, software};
@@ -57,6 +58,8 @@ pub struct Vgg {
     pub(super) layers: Vec<Loaded>,
     pub(super) software: Option<Arc<software::Context>>,
     measured: usize,
+    /// Compiles as long as there is something to compile for.
+    _warmer: Option<Arc<Warmer>>,
 }
 
 impl Vgg {
@@ -100,6 +103,7 @@ impl Vgg {
             layers,
             software: None,
             measured: 0,
+            _warmer: None,
         })
     }
 
@@ -114,6 +118,7 @@ impl Vgg {
         how: &Loading,
         mut progress: impl FnMut(u64),
     ) -> Result<Self> {
+        let warmer = Arc::new(Warmer::new(gpu));
         let software = match !how.portable && software::suits(gpu) {
             true if how.precision == Precision::F16 => {
                 return Err(Error::Usage(
@@ -122,7 +127,7 @@ impl Vgg {
                         .into(),
                 ));
             }
-            true => Some(software::Context::new(gpu)?),
+            true => Some(software::Context::new(gpu, &warmer)?),
             false => None,
         };
         let mut tuner = portable::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
@@ -162,6 +167,7 @@ impl Vgg {
                         let values = source.read(&weight_name, shape);
                         let conv =
                             portable::Layer::new(&mut tuner, site, &values, &bias, backward)?;
+                        warmer.send(&conv.kernels());
                         Weight::Tiles(Arc::new(conv))
                     } else if how.precision == Precision::F16 && ops::Halves::suit(shape[1]) {
                         let fill = |first: usize, out: &mut [f32]| {
@@ -188,6 +194,7 @@ impl Vgg {
             layers,
             software,
             measured: tuner.finish(),
+            _warmer: Some(warmer),
         })
     }
 

@@ -100,6 +100,14 @@ impl Direct {
         Ok(Direct { site, weight })
     }
 
+    /// What [`Direct::run`] dispatches.
+    pub(super) fn kernels(&self, tile: Tile, splits: usize) -> Vec<&'static Kernel> {
+        match splits {
+            1 => vec![tiled(&FORWARD, self.site.precision, tile)],
+            _ => vec![tiled(&SPLIT, self.site.precision, tile), &FINISH],
+        }
+    }
+
     /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, no element below `floor`.
     pub(super) fn run(
         &self,

@@ -7,7 +7,7 @@ use super::choice::{Algorithm, Choice, Site};
 use super::direct::Direct;
 use super::tune::Tuner;
 use super::winograd::Winograd;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Kernel};
 use crate::ops::relu;
 use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var};
 
@@ -28,6 +28,17 @@ impl Prepared {
             Algorithm::Direct { .. } => Prepared::Direct(Direct::new(gpu, site, weight)?),
             Algorithm::Winograd { m } => Prepared::Winograd(Winograd::new(gpu, site, m, weight)?),
         })
+    }
+
+    /// What `run` dispatches.
+    fn kernels(&self, choice: Choice) -> Vec<&'static Kernel> {
+        match (self, choice.algorithm) {
+            (Prepared::Direct(direct), Algorithm::Direct { splits }) => {
+                direct.kernels(choice.tile, splits)
+            }
+            (Prepared::Winograd(winograd), _) => winograd.kernels(choice.tile),
+            _ => unreachable!("a weight is prepared for its choice"),
+        }
     }
 
     /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, no element below `floor`.
@@ -114,6 +125,13 @@ impl Layer {
             bias: bias.clone(),
             zeros: Tensor::from_slice(bias.gpu(), [zeros.len()], &zeros)?,
         })
+    }
+
+    /// What it will dispatch.
+    pub(crate) fn kernels(&self) -> Vec<&'static Kernel> {
+        let directions = std::iter::once(&self.forward).chain(&self.backward);
+        let kernels = directions.map(|Direction { choice, prepared }| prepared.kernels(*choice));
+        kernels.flatten().collect()
     }
 
     /// The choice of the forward pass, as it is reported.

@@ -190,6 +190,12 @@ impl Winograd {
         })
     }
 
+    /// What [`Winograd::run`] dispatches.
+    pub(super) fn kernels(&self, tile: Tile) -> Vec<&'static Kernel> {
+        let product = product_kernel(self.site.precision, tile);
+        vec![valued(&INPUT, self.m), product, valued(&OUTPUT, self.m)]
+    }
+
     /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, no element below `floor`.
     pub(super) fn run(&self, x: &Tensor, bias: &Tensor, floor: f32, tile: Tile) -> Result<Tensor> {
         let (gpu, shape) = (x.gpu(), x.shape());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Context, Inner, Layer, Needs, convolve, down, to_planes, to_rows};
+use crate::gpu::Warmer;
 use crate::ops::conv2d::reference_3x3;
 use crate::random::Stream;
 use crate::selftest::{Case, Input};
@@ -55,7 +56,8 @@ pub(crate) fn cases() -> Vec<Case> {
                 Input::normal([cout, rank, 1, 1]).times(0.3),
             ],
             move |tape, v| {
-                let context = Context::new(v[0].tensor.gpu())?;
+                let gpu = v[0].tensor.gpu();
+                let context = Context::new(gpu, &Arc::new(Warmer::new(gpu)))?;
                 let needs = Needs {
                     backward: true,
                     rank,

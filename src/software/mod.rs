@@ -15,18 +15,15 @@ mod planes;
 mod weights;
 mod winograd;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 pub(crate) use cases::cases;
 pub(crate) use layer::{Inner, Layer, Needs, convolve, down};
 pub(crate) use planes::{dropout, rows, times_plus, to_planes, to_rows};
 
 use crate::Result;
-use crate::gpu::{Buffer, Gpu, Kernel, Texture};
+use crate::gpu::{Buffer, Gpu, Kernel, Texture, Warmer};
 
 /// Lowest f32: an epilogue's lower bound where there is no ReLU.
 const NO_FLOOR: f32 = f32::MIN;
@@ -58,54 +55,9 @@ pub(crate) struct Context {
     scratch: Scratch,
     /// Held by who uses the scratch textures.
     busy: Mutex<()>,
-    warmer: Warmer,
+    warmer: Arc<Warmer>,
     /// A bias of nothing.
     zeros: Buffer,
-}
-
-/// A thread that has the driver compile kernels while the weights load.
-struct Warmer {
-    sent: Mutex<HashSet<String>>,
-    kernels: Option<Sender<&'static Kernel>>,
-    thread: Option<JoinHandle<()>>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Warmer {
-    fn new(gpu: &Gpu) -> Self {
-        let (kernels, wanted) = channel::<&'static Kernel>();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (gpu, stopped) = (gpu.clone(), stop.clone());
-        let thread = std::thread::spawn(move || {
-            for kernel in wanted {
-                if stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                // It may be another thread's error that this one met first.
-                if let Err(error) = gpu.warm(kernel) {
-                    return gpu.report(error);
-                }
-            }
-        });
-        Warmer {
-            sent: Mutex::default(),
-            kernels: Some(kernels),
-            thread: Some(thread),
-            stop,
-        }
-    }
-}
-
-impl Drop for Warmer {
-    /// Waits for the kernel that is being compiled: a driver does not like to be left in the middle.
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.kernels = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been reported there.
-            let _ = thread.join();
-        }
-    }
 }
 
 /// Whether a device is of the kind that this family is for.
@@ -117,7 +69,7 @@ pub(crate) fn suits(gpu: &Gpu) -> bool {
 }
 
 impl Context {
-    pub(crate) fn new(gpu: &Gpu) -> Result<Arc<Self>> {
+    pub(crate) fn new(gpu: &Gpu, warmer: &Arc<Warmer>) -> Result<Arc<Self>> {
         let zeros = gpu.alloc(ZEROS as u64 * 4)?;
         gpu.write(&zeros, 0, bytemuck::cast_slice(&[0f32; ZEROS]))?;
         Ok(Arc::new(Context {
@@ -125,7 +77,7 @@ impl Context {
             lanes: gpu.info().subgroup[0] as usize,
             scratch: Scratch::default(),
             busy: Mutex::default(),
-            warmer: Warmer::new(gpu),
+            warmer: warmer.clone(),
             zeros,
         }))
     }
@@ -139,17 +91,9 @@ impl Context {
         Ok(buffer)
     }
 
-    /// Has the driver compile kernels of a layer while the next ones load, each once.
+    /// Has the driver compile kernels of a layer while the next ones load.
     fn warm(&self, kernels: &[&'static Kernel]) {
-        let mut sent = self.warmer.sent.lock().expect("no panic holds the kernels");
-        for kernel in kernels {
-            if sent.insert(kernel.name.to_string())
-                && let Some(warmer) = &self.warmer.kernels
-            {
-                // A thread that is gone has reported why.
-                let _ = warmer.send(kernel);
-            }
-        }
+        self.warmer.send(kernels);
     }
 
     /// Output channels of one workgroup: the most of `wanted`, then halves of it, that waste no whole block.
