@@ -10,10 +10,6 @@
 @group(0) @binding(3) var<storage, read_write> m4: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> v4: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> p4_next: array<vec4f>;
-// The same for outer_narrow.
-@group(0) @binding(2) var<storage, read> left: array<f32>; // [batch, rows]
-@group(0) @binding(6) var<storage, read> right: array<f32>; // [batch, columns]
-
 // One workgroup updates 64 elements.
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -35,23 +31,5 @@ fn forward_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
         p4_next[i] = next.p;
         m4[i] = next.m;
         v4[i] = next.v;
-    }
-}
-
-// One workgroup updates 64 elements of a parameter with few columns, whose gradient alpha left^T right is never stored.
-@compute @workgroup_size(64)
-fn outer_narrow(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.x + group.y * groups.x) * 64u + lane;
-    if i < params.n {
-        let row = i / params.columns;
-        let column = i - row * params.columns;
-        var gradient = 0.0;
-        for (var n = 0u; n < params.batch; n++) {
-            gradient += left[n * params.rows + row] * right[n * params.columns + column];
-        }
-        let next = moved(vec4f(p[i]), vec4f(params.alpha * gradient), vec4f(m[i]), vec4f(v[i]));
-        p_next[i] = next.p.x;
-        m[i] = next.m.x;
-        v[i] = next.v.x;
     }
 }

@@ -9,8 +9,7 @@ struct Params {
     eps: f32,
     weight_decay: f32,
     rows: u32, // outer: of the parameter
-    columns: u32, // outer: quads of a row; outer_narrow: elements of a row
-    batch: u32, // outer_narrow: rows of left and right
+    columns: u32, // outer: quads of a row
     alpha: f32, // outer: what the product is scaled by
 }
 @group(0) @binding(0) var<uniform> params: Params;

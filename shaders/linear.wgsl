@@ -19,7 +19,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> right4: array<vec4f>; // backward_w_quads
 @group(0) @binding(2) var<storage, read> weight: array<Stored>; // forward_quads, backward_x_quads: w [out, k]
 @group(0) @binding(3) var<storage, read_write> result4: array<vec4f>; // backward_x_quads, backward_w_quads
-@group(0) @binding(4) var<storage, read> onto: array<f32>; // forward_narrow_onto: [n, out_total]
 @group(0) @binding(3) var<storage, read_write> result: array<f32>; // y [splits, n, out_total]; dx [n, k]; dw [out, k]
 
 const LANES: u32 = 64u;
@@ -226,53 +225,4 @@ fn backward_w_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
             result4[(o0 + o) * columns + k] = params.alpha * sums[o];
         }
     }
-}
-
-fn narrow_product(n: u32, o: u32) -> f32 {
-    var sum = 0.0;
-    for (var k = 0u; k < params.k; k++) {
-        sum += left[n * params.k + k] * right[o * params.k + k];
-    }
-    return params.alpha * sum;
-}
-
-// For few columns: one thread computes one element of y.
-@compute @workgroup_size(64)
-fn forward_narrow(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.x + group.y * groups.x) * LANES + lane;
-    if i >= params.n * params.out {
-        return;
-    }
-    let n = i / params.out;
-    let o = i % params.out;
-    result[n * params.out_total + params.out_start + o] = narrow_product(n, o);
-}
-
-// The same added to what is there.
-@compute @workgroup_size(64)
-fn forward_narrow_onto(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.x + group.y * groups.x) * LANES + lane;
-    if i >= params.n * params.out {
-        return;
-    }
-    let n = i / params.out;
-    let o = i % params.out;
-    let at = n * params.out_total + params.out_start + o;
-    result[at] = onto[at] + narrow_product(n, o);
-}
-
-// For few columns: one thread computes one element of dw.
-@compute @workgroup_size(64)
-fn backward_w_narrow(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.x + group.y * groups.x) * LANES + lane;
-    if i >= params.out * params.k {
-        return;
-    }
-    let o = i / params.k;
-    let k = i % params.k;
-    var sum = 0.0;
-    for (var n = 0u; n < params.n; n++) {
-        sum += left[n * params.out_total + params.out_start + o] * right[n * params.k + k];
-    }
-    result[i] = params.alpha * sum;
 }

@@ -69,7 +69,7 @@ pub struct StepTime {
     pub batch: usize,
     /// Whether the base's answers were kept.
     pub cached: bool,
-    /// Mean seconds over a run of steps.
+    /// Median seconds from one step's loss to the next one's.
     pub seconds: f64,
 }
 
@@ -128,8 +128,13 @@ fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
         work()?;
         times.push(start.elapsed().as_secs_f64());
     }
+    Ok(middle(times))
+}
+
+/// The median; NaN of nothing.
+fn middle(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn noise(gpu: &Gpu, name: &str, shape: &[usize]) -> Result<Tensor> {
@@ -289,7 +294,7 @@ pub fn forward(base: &Vgg, side: usize, batches: &[usize]) -> Result<Vec<Forward
 }
 
 /// Trains the tutorial's adapter on `paths` for `epochs`, and says how long a step took.
-fn steps(base: &Vgg, images: &Arc<ImageStore>, epochs: usize, cached: bool) -> Result<[f64; 2]> {
+fn steps(base: &Vgg, images: &Arc<ImageStore>, epochs: usize, cached: bool) -> Result<Steps> {
     let side = images.transform().size;
     let choice = Choice {
         targets: vec!["pixels".into()],
@@ -314,6 +319,7 @@ fn steps(base: &Vgg, images: &Arc<ImageStore>, epochs: usize, cached: bool) -> R
     };
     let labels = vec![1; images.len()];
     let start = Instant::now();
+    let mut ends = Vec::new();
     train(
         &mut frozen,
         images,
@@ -321,10 +327,29 @@ fn steps(base: &Vgg, images: &Arc<ImageStore>, epochs: usize, cached: bool) -> R
         adapter,
         plan,
         &AtomicBool::new(false),
-        |_| Ok(()),
+        |_| {
+            ends.push(Instant::now());
+            Ok(())
+        },
     )?;
     base.gpu().wait()?;
-    Ok([filled, start.elapsed().as_secs_f64()])
+    let all = start.elapsed().as_secs_f64();
+    let between = ends.windows(2).map(|w| (w[1] - w[0]).as_secs_f64());
+    Ok(Steps {
+        filled,
+        all,
+        each: middle(between.collect()),
+    })
+}
+
+/// How long a run of steps took, in seconds.
+struct Steps {
+    /// What is kept of the images.
+    filled: f64,
+    /// All steps.
+    all: f64,
+    /// The median from one step's loss to the next one's.
+    each: f64,
 }
 
 fn store(paths: &[std::path::PathBuf], side: usize) -> Result<Arc<ImageStore>> {
@@ -346,14 +371,14 @@ fn store(paths: &[std::path::PathBuf], side: usize) -> Result<Arc<ImageStore>> {
 pub fn step(base: &Vgg, paths: &[std::path::PathBuf], side: usize) -> Result<Vec<StepTime>> {
     let images = store(paths, side)?;
     let mut times = Vec::new();
-    for (cached, epochs) in [(true, 100), (false, 5)] {
+    for (cached, epochs) in [(true, 200), (false, 6)] {
         // The first run warms the pipelines up.
         steps(base, &images, 2, cached)?;
-        let [_, seconds] = steps(base, &images, epochs, cached)?;
+        let seconds = steps(base, &images, epochs, cached)?.each;
         times.push(StepTime {
             batch: images.len(),
             cached,
-            seconds: seconds / epochs as f64,
+            seconds,
         });
     }
     Ok(times)
@@ -375,11 +400,11 @@ pub fn job(
     let start = Instant::now();
     let base = Vgg::load(gpu, arch, source, how, |_| {})?;
     let load = start.elapsed().as_secs_f64();
-    let [frozen, train] = steps(&base, &store(paths, side)?, 20, true)?;
+    let steps = steps(&base, &store(paths, side)?, 20, true)?;
     Ok(JobTime {
         load,
-        frozen,
-        train,
+        frozen: steps.filled,
+        train: steps.all,
         compiled: since(gpu.compiled(), before),
     })
 }

@@ -16,7 +16,7 @@ pub(crate) struct Halves {
 impl Halves {
     /// Whether a matrix of so many columns can be stored so.
     pub(crate) fn suit(columns: usize) -> bool {
-        columns.is_multiple_of(4) && columns > super::linear::NARROW
+        columns.is_multiple_of(4)
     }
 
     /// The matrix of what `fill` writes, as [`Tensor::from_fn`].
@@ -28,7 +28,7 @@ impl Halves {
         shape: [usize; 2],
         fill: impl Fn(usize, &mut [f32]),
     ) -> Result<Self> {
-        assert!(Self::suit(shape[1]), "whole quads, and more than a few");
+        assert!(Self::suit(shape[1]), "whole quads");
         let refused = std::cell::Cell::new(None);
         let words = Tensor::from_fn(gpu, [shape[0], shape[1] / 2], |first, out| {
             let mut values = vec![0.0; out.len() * 2];

@@ -4,15 +4,15 @@
 //! other rows there are: a cached logit and one computed in another batch have the same bits.
 
 mod kernels;
+mod narrow;
 
 use crate::gpu::IMAGE_LEAST;
 use crate::ops::{Halves, check_trips, sum};
 use crate::selftest::{Case, Input};
 pub(crate) use kernels::kernels;
 use kernels::{
-    BACKWARD_W, BACKWARD_W_NARROW, BACKWARD_W_QUADS, BACKWARD_X, BACKWARD_X_QUADS, FORWARD,
-    FORWARD_NARROW, FORWARD_NARROW_ONTO, FORWARD_QUADS, IMAGE_GROUPS, Params,
-    image_backward_kernel, image_kernel, sized, stored,
+    BACKWARD_W, BACKWARD_W_QUADS, BACKWARD_X, BACKWARD_X_QUADS, FORWARD, FORWARD_QUADS,
+    IMAGE_GROUPS, Params, image_backward_kernel, image_kernel, sized, stored,
 };
 
 use crate::{Backward, Error, Gradient, Precision, Result, Shape, Tape, Tensor, Var};
@@ -21,8 +21,6 @@ use crate::{Backward, Error, Gradient, Precision, Result, Shape, Tape, Tensor, V
 const SPAN: usize = 2048;
 /// Rows of a weight from which on its columns are not split on software devices.
 const BUSY: usize = 512;
-/// Columns up to which a thread sums all of them.
-pub(super) const NARROW: usize = 64;
 /// Rows of the weight that one dispatch of `backward_x` sums.
 const ROWS_PER_PASS: usize = 4096;
 
@@ -120,9 +118,10 @@ pub(super) fn forward<'w>(x: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) -> R
     // One row of x is an image then, so that the choice does not depend on how many there are.
     let long = k.is_multiple_of(4) && k as u64 * 4 >= IMAGE_LEAST;
     let images = w.image_lanes().filter(|_| long);
-    let narrow = k <= NARROW;
+    if w.precision == Precision::F32 && narrow::suits(w.memory) {
+        return narrow::forward(x, w.memory, alpha, None);
+    }
     let (kernel, rows, outs) = match images {
-        _ if narrow => (sized(&FORWARD_NARROW, 1, 1), 1, 1),
         // All rows of a low-rank factor where it has few: x is the larger part of what is read.
         Some(lanes) => {
             let (rows, outs) = (n.min(5), if out <= 10 { out } else { 8 });
@@ -154,10 +153,7 @@ pub(super) fn forward<'w>(x: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) -> R
             span: span as u32,
             ..params(n, w.shape, alpha)
         };
-        let groups = match narrow {
-            true => (n * range.len()).div_ceil(64),
-            false => n.div_ceil(rows) * range.len().div_ceil(outs) * splits,
-        };
+        let groups = n.div_ceil(rows) * range.len().div_ceil(outs) * splits;
         let bindings = [x.buffer("linear")?, part, y.buffer("linear")?];
         x.gpu().run(kernel, &params, &bindings, groups)?;
     }
@@ -169,40 +165,21 @@ pub(super) fn forward<'w>(x: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) -> R
 
 /// `onto + alpha x w^T` off the tape.
 pub(super) fn forward_onto(onto: &Tensor, x: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
-    let (n, k, out) = (x.shape()[0], x.shape()[1], w.shape()[0]);
-    if k > NARROW {
-        return forward(x, w, alpha)?.plus(onto);
-    }
     check(x.shape(), w.shape())?;
-    let y = Tensor::empty(x.gpu(), [n, out])?;
-    for (range, part) in w.parts() {
-        let params = Params {
-            out: range.len() as u32,
-            out_start: range.start as u32,
-            ..params(n, w.shape(), alpha)
-        };
-        let bindings = [
-            x.buffer("linear")?,
-            part,
-            y.buffer("linear")?,
-            onto.buffer("linear")?,
-        ];
-        let groups = (n * range.len()).div_ceil(64);
-        x.gpu().run(
-            sized(&FORWARD_NARROW_ONTO, 1, 1),
-            &params,
-            &bindings,
-            groups,
-        )?;
+    match narrow::suits(w) {
+        true => narrow::forward(x, w, alpha, Some(onto)),
+        false => forward(x, w, alpha)?.plus(onto),
     }
-    Ok(y)
 }
 
 /// `alpha dy w`: the gradient of x.
 pub(super) fn backward_x<'w>(dy: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) -> Result<Tensor> {
     let w = w.into();
     let (n, k) = (dy.shape()[0], w.shape[1]);
-    let wide = k.is_multiple_of(4) && k > NARROW;
+    if w.precision == Precision::F32 && narrow::suits(w.memory) {
+        return narrow::backward_x(dy, w.memory, alpha);
+    }
+    let wide = k.is_multiple_of(4);
     // The sums over w's parts lie beside each other until they are added.
     let fits = (w.memory.parts().count() * n * k * 4) as u64 <= dy.gpu().max_binding();
     if let Some(lanes) = w.image_lanes().filter(|_| wide && fits) {
@@ -262,9 +239,10 @@ pub(crate) fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, alpha: f32) -> 
     let (n, k) = (x.shape()[0], x.shape()[1]);
     check_trips(x.gpu(), "linear", n * 9)?;
     let dw = Tensor::empty(x.gpu(), shape.clone())?;
-    let narrow = k <= NARROW;
+    if narrow::suits(&dw) {
+        return narrow::backward_w(dy, x, &dw, alpha);
+    }
     let (kernel, columns) = match k.is_multiple_of(4) {
-        _ if narrow => (&BACKWARD_W_NARROW, k),
         true => (&BACKWARD_W_QUADS, k / 4),
         false => (&BACKWARD_W, k),
     };
@@ -274,17 +252,10 @@ pub(crate) fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, alpha: f32) -> 
             out_start: range.start as u32,
             ..params(n, shape, alpha)
         };
-        let groups = match narrow {
-            true => (range.len() * k).div_ceil(64),
-            false => range.len().div_ceil(8) * columns.div_ceil(64),
-        };
+        let groups = range.len().div_ceil(8) * columns.div_ceil(64);
         let bindings = [dy.buffer("linear")?, x.buffer("linear")?, part];
-        let kernel = if narrow {
-            sized(kernel, 1, 1)
-        } else {
-            sized(kernel, 8, 4)
-        };
-        x.gpu().run(kernel, &params, &bindings, groups)?;
+        x.gpu()
+            .run(sized(kernel, 8, 4), &params, &bindings, groups)?;
     }
     Ok(dw)
 }

@@ -5,7 +5,6 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Access, IMAGE_WIDTH, Kernel};
-use crate::ops::check_trips;
 use crate::selftest::{Case, Input};
 use crate::{Error, Gradient, Result, Tensor, Var};
 
@@ -22,7 +21,6 @@ struct Params {
     weight_decay: f32,
     rows: u32,
     columns: u32,
-    batch: u32,
     alpha: f32,
 }
 
@@ -34,11 +32,14 @@ const BINDINGS: &[Access] = &[Read, Read, Write, Write, Write];
 static FORWARD: Kernel = Kernel::new::<Params>("adam.forward", SOURCE, "forward", BINDINGS);
 static FORWARD_QUADS: Kernel =
     Kernel::new::<Params>("adam.forward_quads", SOURCE, "forward_quads", BINDINGS);
-static OUTER_NARROW: Kernel = Kernel::new::<Params>(
+const OUTER_NARROW: Kernel = Kernel::new::<Params>(
     "adam.outer_narrow",
-    SOURCE,
-    "outer_narrow",
-    &[Read, Read, Write, Write, Write, Read],
+    concat!(
+        include_str!("../../shaders/adam_core.wgsl"),
+        include_str!("../../shaders/adam_outer_narrow.wgsl")
+    ),
+    "forward",
+    &[Read, Read, Read, Write, Write, Write],
 );
 const OUTER: Kernel = Kernel::new::<Params>(
     "adam.outer",
@@ -71,7 +72,7 @@ const OUTER_IMAGES: Kernel = Kernel::new::<Params>(
     ],
 );
 
-/// Columns of a parameter up to which a thread forms the gradient of one element.
+/// Columns of a parameter up to which a thread updates whole rows.
 const NARROW: usize = 64;
 /// The most rows of an outer product's factors that a kernel holds at once.
 const OUTER_MOST: usize = 8;
@@ -95,11 +96,17 @@ fn outer_kernel(images: Option<usize>, n: usize, rows: usize) -> (&'static Kerne
     (kernel.sized(name, &header), [rows, lanes * run])
 }
 
+/// The kernel for factors of `n` rows and a parameter of few columns `k`.
+fn narrow_kernel(n: usize, k: usize) -> &'static Kernel {
+    let header = format!("const N: u32 = {n}u;\nconst K: u32 = {k}u;\n");
+    OUTER_NARROW.sized(format!("{}.{n}x{k}", OUTER_NARROW.name), &header)
+}
+
 pub(super) fn kernels() -> Vec<&'static Kernel> {
     vec![
         &FORWARD,
         &FORWARD_QUADS,
-        &OUTER_NARROW,
+        narrow_kernel(5, 10),
         outer_kernel(None, 5, 10).0,
         outer_kernel(Some(8), 5, 10).0,
     ]
@@ -188,7 +195,6 @@ impl Adam {
             weight_decay: self.weight_decay as f32,
             rows: 0,
             columns: 0,
-            batch: 0,
             alpha: 1.0,
         }
     }
@@ -216,20 +222,17 @@ impl Adam {
         alpha: f32,
         [m, v]: &[Tensor; 2],
     ) -> Result<Tensor> {
-        check_trips(p.gpu(), "adam", right.shape()[0])?;
-        let n = p.shape().len();
+        let (rows, columns) = (p.shape()[0], p.shape()[1]);
         let next = Tensor::empty(p.gpu(), p.shape().clone())?;
-        let all = [p, left, m, v, &next, right].map(|tensor| tensor.buffer("adam"));
+        let all = [p, right, left, m, v, &next].map(|tensor| tensor.buffer("adam"));
         let bindings = all.into_iter().collect::<Result<Vec<_>>>()?;
         let params = Params {
-            rows: p.shape()[0] as u32,
-            columns: p.shape()[1] as u32,
-            batch: right.shape()[0] as u32,
+            rows: rows as u32,
             alpha,
-            ..self.params(n)
+            ..self.params(rows * columns)
         };
-        p.gpu()
-            .run(&OUTER_NARROW, &params, &bindings, n.div_ceil(64))?;
+        let kernel = narrow_kernel(right.shape()[0], columns);
+        p.gpu().run(kernel, &params, &bindings, rows.div_ceil(64))?;
         Ok(next)
     }
 

@@ -31,24 +31,6 @@ pub(super) const FORWARD_QUADS: Kernel = Kernel::new::<Params>(
     "forward_quads",
     &[Read, Read, Write],
 );
-pub(super) const FORWARD_NARROW: Kernel = Kernel::new::<Params>(
-    "linear.forward_narrow",
-    SOURCE,
-    "forward_narrow",
-    &[Read, Read, Write],
-);
-pub(super) const FORWARD_NARROW_ONTO: Kernel = Kernel::new::<Params>(
-    "linear.forward_narrow_onto",
-    SOURCE,
-    "forward_narrow_onto",
-    &[Read, Read, Write, Read],
-);
-pub(super) const BACKWARD_W_NARROW: Kernel = Kernel::new::<Params>(
-    "linear.backward_w_narrow",
-    SOURCE,
-    "backward_w_narrow",
-    &[Read, Read, Write],
-);
 pub(super) const FORWARD_IMAGE: Kernel = Kernel::new::<Params>(
     "linear.forward_image",
     include_str!("../../../shaders/linear_image.wgsl"),
@@ -131,12 +113,9 @@ pub(super) fn image_backward_kernel(lanes: usize, rows: usize) -> &'static Kerne
 }
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    vec![
+    let wide = vec![
         image_kernel(8, 5, 5),
         image_backward_kernel(8, 5),
-        sized(&FORWARD_NARROW, 1, 1),
-        sized(&FORWARD_NARROW_ONTO, 1, 1),
-        sized(&BACKWARD_W_NARROW, 1, 1),
         sized(&FORWARD, 1, 4),
         sized(&FORWARD, 8, 4),
         sized(&FORWARD_QUADS, 5, 10),
@@ -147,5 +126,6 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
         stored(&BACKWARD_X_QUADS, Precision::F16, 8, 4),
         sized(&BACKWARD_W, 8, 4),
         sized(&BACKWARD_W_QUADS, 8, 4),
-    ]
+    ];
+    [wide, super::narrow::kernels()].concat()
 }

@@ -1,0 +1,131 @@
+//! `linear` for a weight of few columns (`shaders/linear_narrow.wgsl`): a low-rank factor on the way up.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::Access::{Read, Write};
+use crate::gpu::Kernel;
+use crate::ops::check_trips;
+use crate::{Result, Tensor};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    n: u32,
+    out: u32,
+    alpha: f32,
+}
+
+const SOURCE: &str = include_str!("../../../shaders/linear_narrow.wgsl");
+const FORWARD: Kernel = Kernel::new::<Params>(
+    "linear_narrow.forward",
+    SOURCE,
+    "forward",
+    &[Read, Read, Write],
+);
+const FORWARD_ONTO: Kernel = Kernel::new::<Params>(
+    "linear_narrow.forward_onto",
+    SOURCE,
+    "forward_onto",
+    &[Read, Read, Write, Read],
+);
+const BACKWARD_X: Kernel = Kernel::new::<Params>(
+    "linear_narrow.backward_x",
+    SOURCE,
+    "backward_x",
+    &[Read, Read, Write],
+);
+const BACKWARD_W: Kernel = Kernel::new::<Params>(
+    "linear_narrow.backward_w",
+    SOURCE,
+    "backward_w",
+    &[Read, Read, Write],
+);
+
+pub(super) fn kernels() -> Vec<&'static Kernel> {
+    let all = [FORWARD, FORWARD_ONTO, BACKWARD_X, BACKWARD_W];
+    all.iter().map(|kernel| sized(kernel, 5, 10)).collect()
+}
+
+/// `kernel` for `rows` of x at a time and `k` columns.
+fn sized(kernel: &Kernel, rows: usize, k: usize) -> &'static Kernel {
+    let header = format!("const ROWS: u32 = {rows}u;\nconst K: u32 = {k}u;\n");
+    kernel.sized(format!("{}.{rows}x{k}", kernel.name), &header)
+}
+
+/// Columns of what is narrow: the sums of one row's gradient fit a workgroup's memory of 16 KiB.
+const MOST: usize = 62;
+
+/// Whether a weight [out, k] is for these kernels.
+pub(super) fn suits(w: &Tensor) -> bool {
+    w.shape()[1] <= MOST && w.parts().count() == 1
+}
+
+/// Rows of x of a thread, so that it has no more than some 64 sums.
+fn rows(n: usize, k: usize) -> usize {
+    n.min(8).min(MOST / k).max(1)
+}
+
+/// `alpha x w^T`, and `onto` where there is one.
+pub(super) fn forward(x: &Tensor, w: &Tensor, alpha: f32, onto: Option<&Tensor>) -> Result<Tensor> {
+    let (n, k, out) = (x.shape()[0], w.shape()[1], w.shape()[0]);
+    let y = Tensor::empty(x.gpu(), [n, out])?;
+    let mut bindings = vec![
+        x.buffer("linear")?,
+        w.buffer("linear")?,
+        y.buffer("linear")?,
+    ];
+    let kernel = match onto {
+        Some(onto) => {
+            bindings.push(onto.buffer("linear")?);
+            &FORWARD_ONTO
+        }
+        None => &FORWARD,
+    };
+    let rows = rows(n, k);
+    let groups = n.div_ceil(rows) * out.div_ceil(64);
+    let kernel = sized(kernel, rows, k);
+    x.gpu()
+        .run(kernel, &params(n, out, alpha), &bindings, groups)?;
+    Ok(y)
+}
+
+/// `alpha dy w`.
+pub(super) fn backward_x(dy: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> {
+    let (n, k, out) = (dy.shape()[0], w.shape()[1], w.shape()[0]);
+    let rows = rows(n, k);
+    check_trips(dy.gpu(), "linear", out.div_ceil(64) + 130)?;
+    let dx = Tensor::empty(dy.gpu(), [n, k])?;
+    let bindings = [
+        dy.buffer("linear")?,
+        w.buffer("linear")?,
+        dx.buffer("linear")?,
+    ];
+    let kernel = sized(&BACKWARD_X, rows, k);
+    dy.gpu()
+        .run(kernel, &params(n, out, alpha), &bindings, n.div_ceil(rows))?;
+    Ok(dx)
+}
+
+/// `alpha dy^T x`.
+pub(super) fn backward_w(dy: &Tensor, x: &Tensor, dw: &Tensor, alpha: f32) -> Result<Tensor> {
+    let (n, k, out) = (x.shape()[0], dw.shape()[1], dw.shape()[0]);
+    check_trips(x.gpu(), "linear", n)?;
+    let bindings = [
+        dy.buffer("linear")?,
+        x.buffer("linear")?,
+        dw.buffer("linear")?,
+    ];
+    let kernel = sized(&BACKWARD_W, 1, k);
+    let groups = (out * k).div_ceil(64);
+    x.gpu()
+        .run(kernel, &params(n, out, alpha), &bindings, groups)?;
+    Ok(dw.clone())
+}
+
+fn params(n: usize, out: usize, alpha: f32) -> Params {
+    Params {
+        n: n as u32,
+        out: out as u32,
+        alpha,
+    }
+}
