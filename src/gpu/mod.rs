@@ -117,26 +117,34 @@ impl Gpu {
         if let Some(bytes) = options.max_binding {
             limits.max_storage_buffer_binding_size = bytes;
         }
-        let mut features = adapter.features() & select::WANTED;
-        let mut experimental = wgpu::ExperimentalFeatures::disabled();
-        let matrix = select::matrix(&adapter).filter(|_| options.half);
-        if matrix.is_some() {
-            features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-            // SAFETY: asks to accept that wgpu's support may have bugs. It is used for half precision alone, in one
-            // kernel, whose results are held against f32 before it is.
-            #[allow(unsafe_code)]
-            unsafe {
-                experimental = wgpu::ExperimentalFeatures::enabled();
+        let request = |experimental: bool| {
+            let mut features = adapter.features() & select::WANTED;
+            let mut accepted = wgpu::ExperimentalFeatures::disabled();
+            if experimental {
+                features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+                // SAFETY: asks to accept that wgpu's support may have bugs. It is used for half precision alone, in one
+                // kernel, whose results are held against f32 before it is.
+                #[allow(unsafe_code)]
+                unsafe {
+                    accepted = wgpu::ExperimentalFeatures::enabled();
+                }
             }
+            pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+                label: Some("goldfish"),
+                required_features: features,
+                required_limits: limits.clone(),
+                experimental_features: accepted,
+                ..Default::default()
+            }))
+        };
+        let mut matrix = select::matrix(&adapter).filter(|_| options.half);
+        let mut opened = request(matrix.is_some());
+        if let (Some(_), Err(error)) = (matrix, &opened) {
+            tracing::warn!("cooperative matrices are not used: {error}");
+            matrix = None;
+            opened = request(false);
         }
-        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-            label: Some("goldfish"),
-            required_features: features,
-            required_limits: limits.clone(),
-            experimental_features: experimental,
-            ..Default::default()
-        }))
-        .map_err(|e| {
+        let (device, queue) = opened.map_err(|e| {
             Error::Device(format!(
                 "{}: cannot open the device: {e}. Try another with --device",
                 info.name
