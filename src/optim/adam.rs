@@ -86,7 +86,7 @@ const OUTER_ROWS: usize = 2;
 fn outer_kernel(images: Option<usize>, n: usize, rows: usize) -> (&'static Kernel, [usize; 2]) {
     let rows = rows.div_ceil(rows.div_ceil(OUTER_ROWS));
     let (kernel, lanes, run) = match images {
-        Some(lanes) => (&OUTER_IMAGES, lanes, 32),
+        Some(lanes) => (&OUTER_IMAGES, lanes, 128),
         None => (&OUTER, OUTER_LANES, 1),
     };
     let header = format!(
