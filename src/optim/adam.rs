@@ -168,13 +168,16 @@ impl Adam {
         self.steps += 1;
         for ((p, dp), moments) in parameters.iter_mut().zip(gradients).zip(&self.moments) {
             *p = match dp {
-                Gradient::Outer { left, right, alpha } if right.shape()[1] <= NARROW => {
-                    self.outer_narrow(p, [left, right], *alpha, moments)?
-                }
-                Gradient::Outer { left, right, alpha }
-                    if right.shape()[0] <= OUTER_MOST && right.shape()[1].is_multiple_of(4) =>
-                {
-                    self.outer(p, [left, right], *alpha, moments)?
+                // A kernel holds all rows of the factors: more are added up before.
+                Gradient::Outer { left, right, alpha } if right.shape()[0] <= OUTER_MOST => {
+                    let (factors, columns) = ([left, right], right.shape()[1]);
+                    if columns <= NARROW {
+                        self.outer_narrow(p, factors, *alpha, moments)?
+                    } else if columns.is_multiple_of(4) {
+                        self.outer(p, factors, *alpha, moments)?
+                    } else {
+                        self.dense(p, &dp.dense()?, moments)?
+                    }
                 }
                 _ => self.dense(p, &dp.dense()?, moments)?,
             };
@@ -348,5 +351,6 @@ pub(super) fn cases() -> Vec<Case> {
         outer(5, 11, 40_000),
         outer(9, 3, 40),
         outer(7, 33, 10),
+        outer(9, 33, 10),
     ]
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::choice::{Choice, Site};
+use super::choice::{Algorithm, Choice, Site};
 use super::layer::Prepared;
 use super::matrix;
 use crate::formats::write_atomic;
@@ -14,11 +14,11 @@ use crate::gpu::{Gpu, Tile};
 use crate::random::Stream;
 use crate::{Error, Precision, Result, Tensor};
 
-/// Images of a measurement.
+/// Images of a measurement, where they fit a binding.
 const BATCH: usize = 8;
 /// Timed runs of a candidate; the shortest counts.
 const RUNS: usize = 3;
-/// A first run this much slower than the best is not repeated.
+/// A run this much slower than the best is not repeated.
 const HOPELESS: f64 = 1.5;
 /// The largest file that is read: some 100 choices have 8 KiB.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -135,47 +135,65 @@ fn fastest(gpu: &Gpu, site: &Site, candidates: &[Choice]) -> Result<Choice> {
     };
     let deviation = 1.0 / (9.0 * site.cin as f64).sqrt();
     let weight = noise("weight", site.cout * site.cin * 9, deviation);
-    let shape = [BATCH, site.cin, site.side, site.side];
+    let image = (site.cin.max(site.cout) * site.side * site.side * 4) as u64;
+    let batch = (gpu.max_binding() / image).clamp(1, BATCH as u64) as usize;
+    let shape = [batch, site.cin, site.side, site.side];
     let x = Tensor::from_slice(gpu, shape, &noise("x", shape.iter().product(), 1.0))?;
     let bias = Tensor::from_slice(gpu, [site.cout], &noise("bias", site.cout, 1.0))?;
     let mut best: Option<(f64, Choice)> = None;
-    let mut prepared = None;
+    let mut failed = None;
+    let mut prepared: Option<(Algorithm, Prepared)> = None;
     for &choice in candidates {
-        // Candidates of one algorithm follow each other.
-        let ready = match prepared.take() {
-            Some((algorithm, ready)) if algorithm == choice.algorithm => ready,
-            _ => Prepared::new(gpu, *site, choice.algorithm, &weight)?,
+        let mut shortest = || -> Result<f64> {
+            // Candidates of one algorithm follow each other.
+            let ready = match &prepared {
+                Some((algorithm, ready)) if *algorithm == choice.algorithm => ready,
+                _ => {
+                    let ready = Prepared::new(gpu, *site, choice.algorithm, &weight)?;
+                    &prepared.insert((choice.algorithm, ready)).1
+                }
+            };
+            let run = || -> Result<f64> {
+                gpu.wait()?;
+                let start = Instant::now();
+                ready.run(choice, &x, &bias, 0.0)?;
+                gpu.wait()?;
+                Ok(start.elapsed().as_secs_f64())
+            };
+            // The first run compiles.
+            run()?;
+            let mut shortest = f64::INFINITY;
+            for _ in 0..RUNS {
+                shortest = shortest.min(run()?);
+                if best.is_some_and(|(seconds, _)| shortest > HOPELESS * seconds) {
+                    break;
+                }
+            }
+            Ok(shortest)
         };
-        let run = || -> Result<f64> {
-            gpu.wait()?;
-            let start = Instant::now();
-            ready.run(choice, &x, &bias, 0.0)?;
-            gpu.wait()?;
-            Ok(start.elapsed().as_secs_f64())
-        };
-        // The first run compiles.
-        run()?;
-        let mut shortest = f64::INFINITY;
-        for _ in 0..RUNS {
-            shortest = shortest.min(run()?);
-            if best.is_some_and(|(seconds, _)| shortest > HOPELESS * seconds) {
-                break;
+        match shortest() {
+            Ok(seconds) => {
+                tracing::debug!("{site}: {choice} {:.3} ms", seconds * 1e3);
+                if best.is_none_or(|(least, _)| seconds < least) {
+                    best = Some((seconds, choice));
+                }
+            }
+            // What the device cannot compile, or has no room for, is no choice.
+            Err(error) => {
+                tracing::warn!("{site}: {choice} is left out: {error}");
+                failed = Some(error);
             }
         }
-        tracing::debug!("{site}: {choice} {:.3} ms", shortest * 1e3);
-        if best.is_none_or(|(seconds, _)| shortest < seconds) {
-            best = Some((shortest, choice));
-        }
-        prepared = Some((choice.algorithm, ready));
     }
     gpu.trim();
-    let best = best.ok_or_else(|| {
-        Error::Device(format!(
+    match (best, failed) {
+        (Some((_, choice)), _) => Ok(choice),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(Error::Device(format!(
             "{}: the device runs none of the kernels of a {site}",
             gpu.info().name
-        ))
-    })?;
-    Ok(best.1)
+        ))),
+    }
 }
 
 /// What `file` holds for the device of `fresh`; `None` where there is no such file.
