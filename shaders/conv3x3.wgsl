@@ -15,8 +15,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> weight: array<Stored>; // [9 taps, cin_padded, cout / 4 rounded up]
 @group(0) @binding(2) var<storage, read> x: array<f32>; // [n, cin, h, w]
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // [cout]
-@group(0) @binding(4) var<storage, read_write> y: array<f32>; // [n, cout, h, w]
-@group(0) @binding(3) var<storage, read_write> parts: array<f32>; // forward_split: [splits, n, cout, h, w] without bias
+@group(0) @binding(4) var<storage, read_write> y: array<f32>; // [splits, n, cout, h, w]; without bias where there are several
 
 // The four pixels of this thread's quad of columns, RIGHT apart so that neighbouring lanes meet neighbouring pixels.
 struct Pixels {
@@ -65,36 +64,11 @@ fn product(lane: u32, m0: u32, p0: u32, start: u32, end: u32, sums: ptr<function
     finish_tiles(lane, sums);
 }
 
-// One workgroup computes y for ROWS output channels x COLUMNS pixels.
+// One workgroup computes one split of y for ROWS output channels x COLUMNS pixels. conv3x3_finish.wgsl adds splits.
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let plane = params.h * params.w;
-    let tiles_m = (params.cout + ROWS - 1u) / ROWS;
-    let id = group.x + group.y * groups.x;
-    let m0 = (id % tiles_m) * ROWS;
-    let p0 = (id / tiles_m) * COLUMNS;
-    if p0 >= params.n * plane {
-        return;
-    }
-    var sums: Sums;
-    product(lane, m0, p0, 0u, 9u * params.cin_padded, &sums);
-    for (var i = 0u; i < SUMS; i++) {
-        let m = m0 + sum_row(lane, i);
-        let value = max(sums[i] + bias[min(m, params.cout - 1u)], vec4f(params.floor));
-        for (var j = 0u; j < 4u; j++) {
-            let p = p0 + sum_quad(lane, i) + j * RIGHT;
-            let image = p / plane;
-            if m < params.cout && image < params.n {
-                y[(image * params.cout + m) * plane + p - image * plane] = value[j];
-            }
-        }
-    }
-}
-
-// The same for one split of the depth, without bias; conv3x3_finish.wgsl does the rest.
-@compute @workgroup_size(THREADS)
-fn forward_split(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let plane = params.h * params.w;
+    let depth = 9u * params.cin_padded;
     let tiles_m = (params.cout + ROWS - 1u) / ROWS;
     let tiles_p = (params.n * plane + COLUMNS - 1u) / COLUMNS;
     let id = group.x + group.y * groups.x;
@@ -102,7 +76,6 @@ fn forward_split(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     let p0 = ((id / tiles_m) % tiles_p) * COLUMNS;
     let split = id / (tiles_m * tiles_p);
     let start = split * params.span;
-    let depth = 9u * params.cin_padded;
     if start >= depth {
         return;
     }
@@ -110,11 +83,13 @@ fn forward_split(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     product(lane, m0, p0, start, min(start + params.span, depth), &sums);
     for (var i = 0u; i < SUMS; i++) {
         let m = m0 + sum_row(lane, i);
+        let finished = max(sums[i] + bias[min(m, params.cout - 1u)], vec4f(params.floor));
+        let value = select(sums[i], finished, params.span == depth);
         for (var j = 0u; j < 4u; j++) {
             let p = p0 + sum_quad(lane, i) + j * RIGHT;
             let image = p / plane;
             if m < params.cout && image < params.n {
-                parts[((split * params.n + image) * params.cout + m) * plane + p - image * plane] = sums[i][j];
+                y[((split * params.n + image) * params.cout + m) * plane + p - image * plane] = value[j];
             }
         }
     }

@@ -18,6 +18,12 @@ const PARTIALS: u32 = SUMS * LINE;
 
 var<workgroup> partial: array<f32, PARTIALS>; // [ROWS * K][LINE]
 
+// A thread's first row of y and its column.
+fn place(id: u32, lane: u32) -> vec2u {
+    let row_groups = (params.n + ROWS - 1u) / ROWS;
+    return vec2u((id % row_groups) * ROWS, (id / row_groups) * LANES + lane);
+}
+
 // ROWS elements of y of one thread: its row of w is read once. Rows past the end repeat the last one.
 fn product(n0: u32, o: u32) -> array<f32, ROWS> {
     var sums: array<f32, ROWS>;
@@ -35,18 +41,15 @@ fn product(n0: u32, o: u32) -> array<f32, ROWS> {
 // One workgroup computes ROWS x 64 elements of y.
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let row_groups = (params.n + ROWS - 1u) / ROWS;
-    let id = group.x + group.y * groups.x;
-    let n0 = (id % row_groups) * ROWS;
-    let o = (id / row_groups) * LANES + lane;
-    if o >= params.out {
+    let at = place(group.x + group.y * groups.x, lane);
+    if at.y >= params.out {
         return;
     }
-    let sums = product(n0, o);
+    let sums = product(at.x, at.y);
     // unroll
     for (var n = 0u; n < ROWS; n++) {
-        if n0 + n < params.n {
-            result[(n0 + n) * params.out + o] = params.alpha * sums[n];
+        if at.x + n < params.n {
+            result[(at.x + n) * params.out + at.y] = params.alpha * sums[n];
         }
     }
 }
@@ -54,19 +57,16 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
 // The same added to what is there.
 @compute @workgroup_size(64)
 fn forward_onto(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let row_groups = (params.n + ROWS - 1u) / ROWS;
-    let id = group.x + group.y * groups.x;
-    let n0 = (id % row_groups) * ROWS;
-    let o = (id / row_groups) * LANES + lane;
-    if o >= params.out {
+    let at = place(group.x + group.y * groups.x, lane);
+    if at.y >= params.out {
         return;
     }
-    let sums = product(n0, o);
+    let sums = product(at.x, at.y);
     // unroll
     for (var n = 0u; n < ROWS; n++) {
-        if n0 + n < params.n {
-            let at = (n0 + n) * params.out + o;
-            result[at] = onto[at] + params.alpha * sums[n];
+        if at.x + n < params.n {
+            let i = (at.x + n) * params.out + at.y;
+            result[i] = onto[i] + params.alpha * sums[n];
         }
     }
 }

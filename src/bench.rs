@@ -114,8 +114,8 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 }
 
 fn with_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
-    let header = format!("const LANES: u32 = {lanes}u;\n");
-    kernel.sized(format!("{}.{lanes}", kernel.name), &header)
+    let header = || format!("const LANES: u32 = {lanes}u;\n");
+    kernel.sized(format!("{}.{lanes}", kernel.name), header)
 }
 
 /// The median time of `work`, after one run that is not counted.
@@ -211,8 +211,7 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
         (512, 512, 14),
     ] {
         let x = Var::frozen(&noise(gpu, "x", &[1, cin, side, side])?);
-        let mut w = vec![0.0; cout * cin * 9];
-        Stream::new(0, "w").fill_normal(0, 1.0, &mut w);
+        let w = Stream::new(0, "w").normals(cout * cin * 9, 1.0);
         let site = portable::Site {
             cin,
             cout,
@@ -279,8 +278,7 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
 /// What the device reported.
 pub fn forward(base: &Vgg, side: usize, batches: &[usize]) -> Result<Vec<ForwardTime>> {
     let times = batches.iter().map(|&batch| {
-        let mut pixels = vec![0.0; batch * 3 * side * side];
-        Stream::new(0, "pixels").fill_normal(0, 1.0, &mut pixels);
+        let pixels = Stream::new(0, "pixels").normals(batch * 3 * side * side, 1.0);
         let image = 3 * side * side;
         let seconds = median(|| {
             // What does not fit the device at once goes in parts, as it does in training.

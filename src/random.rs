@@ -58,6 +58,13 @@ impl Stream {
         }
     }
 
+    /// The first `n` normal numbers of mean 0 and the given standard deviation.
+    pub fn normals(&self, n: usize, deviation: f64) -> Vec<f32> {
+        let mut values = vec![0.0; n];
+        self.fill_normal(0, deviation, &mut values);
+        values
+    }
+
     /// Normal numbers of mean 0 and the given standard deviation, from position `first` of the stream.
     pub fn fill_normal(&self, first: usize, deviation: f64, out: &mut [f32]) {
         self.fill(first, out, |word| {

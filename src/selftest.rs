@@ -231,9 +231,7 @@ impl Case {
 
     /// The random upstream gradient for an output of `n` elements.
     fn upstream(&self, n: usize) -> Vec<f32> {
-        let mut upstream = vec![0.0; n];
-        self.stream("upstream").fill_normal(0, 1.0, &mut upstream);
-        upstream
+        self.stream("upstream").normals(n, 1.0)
     }
 
     /// The op's result and, where it has them, the gradients of its inputs.

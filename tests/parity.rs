@@ -168,9 +168,7 @@ fn numbers(gradient: &Gradient) -> Vec<f32> {
 
 /// Normalised noise, [n, 3, side, side].
 fn noise(n: usize, side: usize) -> Vec<f32> {
-    let mut pixels = vec![0.0; n * 3 * side * side];
-    Stream::new(4, "noise").fill_normal(0, 1.0, &mut pixels);
-    pixels
+    Stream::new(4, "noise").normals(n * 3 * side * side, 1.0)
 }
 
 fn full_portable() {

@@ -59,14 +59,14 @@ impl Kernel {
 
     /// The same entry point with another name, behind a header of `const` declarations: tile sizes, which
     /// WGSL's `override` cannot be. One kernel a name, made once.
-    pub fn sized(&self, name: String, header: &str) -> &'static Self {
+    pub fn sized(&self, name: String, header: impl FnOnce() -> String) -> &'static Self {
         static SIZED: LazyLock<Mutex<HashMap<String, &'static Kernel>>> =
             LazyLock::new(Mutex::default);
         let mut sized = SIZED.lock().expect("no panic holds the kernels");
         sized.entry(name).or_insert_with_key(|name| {
             Box::leak(Box::new(Kernel {
                 name: Cow::Owned(name.clone()),
-                source: Cow::Owned(format!("{header}{}", self.source)),
+                source: Cow::Owned(header() + &self.source),
                 ..self.clone()
             }))
         })

@@ -95,6 +95,11 @@ impl Tile {
 
     /// `kernel` behind this tile's core and `prelude`.
     pub(crate) fn kernel(self, kernel: &Kernel, prelude: &str) -> &'static Kernel {
+        kernel.sized(format!("{}.{self}", kernel.name), || self.core() + prelude)
+    }
+
+    /// What `shaders/tile.wgsl` follows, itself, and the core of the product.
+    fn core(self) -> String {
         let (header, core) = match self.matrix {
             None => (
                 String::new(),
@@ -111,13 +116,12 @@ impl Tile {
         };
         let [rows, columns] = self.threads;
         let [row_quads, column_quads] = self.quads;
-        let header = format!(
+        format!(
             "{header}const THREAD_ROWS: u32 = {rows}u;\nconst THREAD_COLUMNS: u32 = {columns}u;\nconst ROW_QUADS: u32 = {row_quads}u;\n\
-             const COLUMN_QUADS: u32 = {column_quads}u;\nconst DEPTH: u32 = {}u;\n{}{core}{prelude}",
+             const COLUMN_QUADS: u32 = {column_quads}u;\nconst DEPTH: u32 = {}u;\n{}{core}",
             self.depth,
             include_str!("../../shaders/tile.wgsl"),
-        );
-        kernel.sized(format!("{}.{self}", kernel.name), &header)
+        )
     }
 }
 

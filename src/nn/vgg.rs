@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::gpu::Warmer;
 use crate::nn::arch::{Arch, Layer};
 use crate::nn::weights::Source;
-use crate::{Error, Gpu, Precision, Result, Tensor, ops, portable, software};
+use crate::precision::Halves;
+use crate::{Error, Gpu, Precision, Result, Tensor, portable, software};
 
 /// The side of the images that choices are made for.
 const SIDE: usize = 224;
@@ -33,7 +34,7 @@ pub struct Loading {
 pub(super) enum Weight {
     Rows(Tensor),
     /// A linear layer's in half precision.
-    Halves(ops::Halves),
+    Halves(Halves),
     /// A convolution's, for the portable family.
     Tiles(Arc<portable::Layer>),
     /// A convolution's, for the software family.
@@ -169,11 +170,11 @@ impl Vgg {
                             portable::Layer::new(&mut tuner, site, &values, &bias, backward)?;
                         warmer.send(&conv.kernels());
                         Weight::Tiles(Arc::new(conv))
-                    } else if how.precision == Precision::F16 && ops::Halves::suit(shape[1]) {
+                    } else if how.precision == Precision::F16 && Halves::suit(shape[1]) {
                         let fill = |first: usize, out: &mut [f32]| {
                             source.fill(&weight_name, shape, first, out);
                         };
-                        Weight::Halves(ops::Halves::from_fn(gpu, [outputs, shape[1]], fill)?)
+                        Weight::Halves(Halves::from_fn(gpu, [outputs, shape[1]], fill)?)
                     } else {
                         Weight::Rows(fill(&weight_name, shape)?)
                     };

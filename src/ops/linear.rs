@@ -7,7 +7,8 @@ mod kernels;
 mod narrow;
 
 use crate::gpu::IMAGE_LEAST;
-use crate::ops::{Halves, check_trips, sum};
+use crate::ops::{check_trips, sum};
+use crate::precision::Halves;
 use crate::selftest::{Case, Input};
 pub(crate) use kernels::kernels;
 use kernels::{

@@ -23,8 +23,6 @@ macro_rules! ops {
     };
 }
 
-mod halves;
-
 ops! {
     add scale sum reshape relu bias max_pool2d adaptive_avg_pool2d matmul linear low_rank conv2d
     cross_entropy mse_loss dropout concat normalize
@@ -37,7 +35,6 @@ pub use concat::concat;
 pub use conv2d::{Conv2d, conv2d};
 pub use cross_entropy::{Targets, cross_entropy};
 pub use dropout::{Dropout, dropout};
-pub(crate) use halves::{Halves, pack, too_large};
 pub use linear::linear;
 pub(crate) use linear::linear_half;
 pub use low_rank::low_rank;

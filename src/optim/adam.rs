@@ -89,17 +89,19 @@ fn outer_kernel(images: Option<usize>, n: usize, rows: usize) -> (&'static Kerne
         Some(lanes) => (&OUTER_IMAGES, lanes, 128),
         None => (&OUTER, OUTER_LANES, 1),
     };
-    let header = format!(
-        "const LANES: u32 = {lanes}u;\nconst N: u32 = {n}u;\nconst ROWS: u32 = {rows}u;\nconst RUN: u32 = {run}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
-    );
+    let header = || {
+        format!(
+            "const LANES: u32 = {lanes}u;\nconst N: u32 = {n}u;\nconst ROWS: u32 = {rows}u;\nconst RUN: u32 = {run}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
+        )
+    };
     let name = format!("{}.{lanes}x{n}x{rows}", kernel.name);
-    (kernel.sized(name, &header), [rows, lanes * run])
+    (kernel.sized(name, header), [rows, lanes * run])
 }
 
 /// The kernel for factors of `n` rows and a parameter of few columns `k`.
 fn narrow_kernel(n: usize, k: usize) -> &'static Kernel {
-    let header = format!("const N: u32 = {n}u;\nconst K: u32 = {k}u;\n");
-    OUTER_NARROW.sized(format!("{}.{n}x{k}", OUTER_NARROW.name), &header)
+    let header = || format!("const N: u32 = {n}u;\nconst K: u32 = {k}u;\n");
+    OUTER_NARROW.sized(format!("{}.{n}x{k}", OUTER_NARROW.name), header)
 }
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {

@@ -93,10 +93,12 @@ fn conv(
 
 /// Random numbers that f16 holds.
 fn parameters(cout: usize, cin: usize) -> (Vec<f32>, Vec<f32>) {
-    let noise = |name: &str, n: usize, deviation: f64| {
-        let mut values = vec![0.0; n];
-        Stream::new(0, name).fill_normal(0, deviation, &mut values);
-        values.iter().map(|v| f16::from_f32(*v).to_f32()).collect()
+    let noise = |name, n, deviation| -> Vec<f32> {
+        let values = Stream::new(0, name).normals(n, deviation);
+        values
+            .into_iter()
+            .map(|v| f16::from_f32(v).to_f32())
+            .collect()
     };
     let deviation = 1.0 / (cin as f64 * 9.0).sqrt();
     (

@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use super::choice::Site;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::{Access, Gpu, Kernel, Tile};
-use crate::ops::{check_trips, pack, too_large};
+use crate::ops::check_trips;
+use crate::precision::{pack, too_large};
 use crate::{Precision, Result, Tensor};
 
 #[repr(C)]
@@ -32,16 +33,12 @@ struct FinishParams {
 }
 
 const SOURCE: &str = include_str!("../../shaders/conv3x3.wgsl");
-const FORWARD: [Kernel; 2] = precisions(
-    ["conv3x3.forward", "conv3x3.forward.f16"],
-    "forward",
-    &[Read, Read, Read, Write],
-);
-const SPLIT: [Kernel; 2] = precisions(
-    ["conv3x3.split", "conv3x3.split.f16"],
-    "forward_split",
-    &[Read, Read, Write],
-);
+const BINDINGS: &[Access] = &[Read, Read, Read, Write];
+/// For each precision.
+const FORWARD: [Kernel; 2] = [
+    Kernel::new::<Params>("conv3x3.forward", SOURCE, "forward", BINDINGS),
+    Kernel::new::<Params>("conv3x3.forward.f16", SOURCE, "forward", BINDINGS),
+];
 static FINISH: Kernel = Kernel::new::<FinishParams>(
     "conv3x3.finish",
     include_str!("../../shaders/conv3x3_finish.wgsl"),
@@ -49,31 +46,19 @@ static FINISH: Kernel = Kernel::new::<FinishParams>(
     &[Read, Read, Write],
 );
 
-const fn precisions(
-    [f32, f16]: [&'static str; 2],
-    entry: &'static str,
-    bindings: &'static [Access],
-) -> [Kernel; 2] {
-    [
-        Kernel::new::<Params>(f32, SOURCE, entry, bindings),
-        Kernel::new::<Params>(f16, SOURCE, entry, bindings),
-    ]
-}
-
-fn tiled(kernel: &[Kernel; 2], precision: Precision, tile: Tile) -> &'static Kernel {
-    tile.kernel(&kernel[precision as usize], precision.stored())
+fn tiled(precision: Precision, tile: Tile) -> &'static Kernel {
+    tile.kernel(&FORWARD[precision as usize], precision.stored())
 }
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {
     let mut kernels = vec![&FINISH];
     for precision in [Precision::F32, Precision::F16] {
         for tile in Tile::ALL {
-            kernels.push(tiled(&FORWARD, precision, tile));
+            kernels.push(tiled(precision, tile));
         }
-        kernels.push(tiled(&FORWARD, precision, Tile::MIDDLE.at_depth(4)));
-        kernels.push(tiled(&SPLIT, precision, Tile::MIDDLE));
+        kernels.push(tiled(precision, Tile::MIDDLE.at_depth(4)));
     }
-    kernels.extend(Tile::matrix(16, 32).map(|tile| tiled(&FORWARD, Precision::F16, tile)));
+    kernels.extend(Tile::matrix(16, 32).map(|tile| tiled(Precision::F16, tile)));
     kernels
 }
 
@@ -103,8 +88,8 @@ impl Direct {
     /// What [`Direct::run`] dispatches.
     pub(super) fn kernels(&self, tile: Tile, splits: usize) -> Vec<&'static Kernel> {
         match splits {
-            1 => vec![tiled(&FORWARD, self.site.precision, tile)],
-            _ => vec![tiled(&SPLIT, self.site.precision, tile), &FINISH],
+            1 => vec![tiled(self.site.precision, tile)],
+            _ => vec![tiled(self.site.precision, tile), &FINISH],
         }
     }
 
@@ -120,7 +105,10 @@ impl Direct {
         let (gpu, shape) = (x.gpu(), x.shape());
         let [n, h, w] = [shape[0], shape[2], shape[3]];
         let depth = 9 * self.site.padded();
-        let span = depth.div_ceil(splits).next_multiple_of(tile.depth);
+        let span = depth
+            .div_ceil(splits)
+            .next_multiple_of(tile.depth)
+            .min(depth);
         let splits = depth.div_ceil(span);
         check_trips(gpu, "conv2d", tile.trips(span))?;
         let params = Params {
@@ -133,19 +121,16 @@ impl Direct {
             span: span as u32,
             floor,
         };
-        let groups = tile.groups(self.site.cout, n * h * w);
-        let y = Tensor::empty(gpu, [n, self.site.cout, h, w])?;
+        let groups = tile.groups(self.site.cout, n * h * w) * splits;
+        let parts = Tensor::empty(gpu, [splits * n, self.site.cout, h, w])?;
         let (weight, x) = (self.weight.buffer("conv2d")?, x.buffer("conv2d")?);
-        let (bias, out) = (bias.buffer("conv2d")?, y.buffer("conv2d")?);
+        let (bias, out) = (bias.buffer("conv2d")?, parts.buffer("conv2d")?);
+        let kernel = tiled(self.site.precision, tile);
+        gpu.run(kernel, &params, &[weight, x, bias, out], groups)?;
         if splits == 1 {
-            let kernel = tiled(&FORWARD, self.site.precision, tile);
-            gpu.run(kernel, &params, &[weight, x, bias, out], groups)?;
-            return Ok(y);
+            return Ok(parts);
         }
-        let parts = Tensor::empty(gpu, [splits, n, self.site.cout, h, w])?;
-        let parts = parts.buffer("conv2d")?;
-        let kernel = tiled(&SPLIT, self.site.precision, tile);
-        gpu.run(kernel, &params, &[weight, x, parts], groups * splits)?;
+        let y = Tensor::empty(gpu, [n, self.site.cout, h, w])?;
         let count = y.shape().len();
         let params = FinishParams {
             count: count as u32,
@@ -154,7 +139,8 @@ impl Direct {
             plane: (h * w) as u32,
             floor,
         };
-        gpu.run(&FINISH, &params, &[parts, bias, out], count.div_ceil(64))?;
+        let bindings = [out, bias, y.buffer("conv2d")?];
+        gpu.run(&FINISH, &params, &bindings, count.div_ceil(64))?;
         Ok(y)
     }
 }

@@ -44,11 +44,7 @@ fn difference(gpu: &Gpu, tile: Tile) -> Result<f64> {
         side: 11,
         precision: Precision::F16,
     };
-    let noise = |name: &str, n: usize, deviation: f64| {
-        let mut values = vec![0.0; n];
-        Stream::new(0, name).fill_normal(0, deviation, &mut values);
-        values
-    };
+    let noise = |name, n, deviation| Stream::new(0, name).normals(n, deviation);
     let layer = Direct::new(gpu, site, &noise("weight", 72 * 64 * 9, 1.0 / 24.0))?;
     let x = Tensor::from_slice(gpu, [2, 64, 11, 13], &noise("x", 2 * 64 * 11 * 13, 1.0))?;
     let bias = Tensor::from_slice(gpu, [72], &noise("bias", 72, 1.0))?;

@@ -128,11 +128,7 @@ impl Tuner {
 
 /// The candidate whose shortest run on random data is the shortest.
 fn fastest(gpu: &Gpu, site: &Site, candidates: &[Choice]) -> Result<Choice> {
-    let noise = |name: &str, n: usize, deviation: f64| {
-        let mut values = vec![0.0; n];
-        Stream::new(0, name).fill_normal(0, deviation, &mut values);
-        values
-    };
+    let noise = |name, n, deviation| Stream::new(0, name).normals(n, deviation);
     let deviation = 1.0 / (9.0 * site.cin as f64).sqrt();
     let weight = noise("weight", site.cout * site.cin * 9, deviation);
     let image = (site.cin.max(site.cout) * site.side * site.side * 4) as u64;

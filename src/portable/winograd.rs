@@ -111,7 +111,7 @@ const PRODUCT: [Kernel; 2] = [
 
 fn valued(kernels: &[Kernel; 2], m: usize) -> &'static Kernel {
     let kernel = &kernels[usize::from(m == 6)];
-    kernel.sized(format!("{}.1", kernel.name), VALUE)
+    kernel.sized(format!("{}.1", kernel.name), || VALUE.to_string())
 }
 
 fn product_kernel(precision: Precision, tile: Tile) -> &'static Kernel {

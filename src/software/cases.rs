@@ -39,10 +39,12 @@ pub(crate) fn cases() -> Vec<Case> {
     // Channels out and in, rank, images, side, pool, pools before the layer (which chooses the tiles).
     let conv = |[cout, cin, rank, n, size]: [usize; 5], pool: bool, pools: usize| {
         let weight = move || -> (Vec<f32>, Vec<f32>) {
-            let (mut w, mut bias) = (vec![0.0; cout * cin * 9], vec![0.0; cout]);
-            Stream::new(0, "conv weight").fill_normal(0, 1.0 / (cin as f64 * 9.0).sqrt(), &mut w);
-            Stream::new(0, "conv bias").fill_normal(0, 0.5, &mut bias);
-            (w, bias)
+            let noise = |name, n, deviation| Stream::new(0, name).normals(n, deviation);
+            let deviation = 1.0 / (cin as f64 * 9.0).sqrt();
+            (
+                noise("conv weight", cout * cin * 9, deviation),
+                noise("conv bias", cout, 0.5),
+            )
         };
         let out = if pool { size / 2 } else { size };
         Case::new(

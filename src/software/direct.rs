@@ -64,7 +64,7 @@ const OUTS: usize = 16;
 fn kernel(lanes: usize, outs: usize, channels: usize, side: usize) -> &'static Kernel {
     KERNEL.sized(
         format!("conv_planes.{lanes}x{outs}x{channels}x{side}"),
-        &format!(
+        || format!(
             "const LANES: u32 = {lanes}u;\nconst OUTS: u32 = {outs}u;\nconst GROUPS: u32 = {GROUPS}u;\n\
              const CHANNELS: u32 = {channels}u;\nconst SIDE: u32 = {side}u;\n"
         ),

@@ -53,17 +53,18 @@ const WEIGHT_GRADIENT: Kernel = Kernel::new::<GradientParams>(
 fn unmask_kernel(lanes: usize, m: usize, pool: bool) -> &'static Kernel {
     UNMASK.sized(
         format!("unmask.{lanes}x{m}{}", if pool { ".pool" } else { "" }),
-        &format!(
-            "const LANES: u32 = {lanes}u;\nconst M: u32 = {m}u;\nconst POOL: bool = {pool};\n"
-        ),
+        || {
+            format!(
+                "const LANES: u32 = {lanes}u;\nconst M: u32 = {m}u;\nconst POOL: bool = {pool};\n"
+            )
+        },
     )
 }
 
 fn gradient_kernel(lanes: usize, side: usize) -> &'static Kernel {
-    WEIGHT_GRADIENT.sized(
-        format!("weight_gradient.{lanes}x{side}"),
-        &format!("const LANES: u32 = {lanes}u;\nconst SIDE: u32 = {side}u;\n"),
-    )
+    WEIGHT_GRADIENT.sized(format!("weight_gradient.{lanes}x{side}"), || {
+        format!("const LANES: u32 = {lanes}u;\nconst SIDE: u32 = {side}u;\n")
+    })
 }
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {

@@ -71,10 +71,9 @@ const DROPOUT: Kernel = Kernel::new::<DropoutParams>(
 
 /// `kernel` for subgroups of `lanes`.
 pub(super) fn for_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
-    kernel.sized(
-        format!("{}.{lanes}", kernel.name),
-        &format!("const LANES: u32 = {lanes}u;\n"),
-    )
+    kernel.sized(format!("{}.{lanes}", kernel.name), || {
+        format!("const LANES: u32 = {lanes}u;\n")
+    })
 }
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {

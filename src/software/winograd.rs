@@ -233,7 +233,7 @@ fn up_kernel(lanes: usize, m: usize) -> &'static Kernel {
 fn product_kernel(lanes: usize, outs: usize, groups: usize) -> &'static Kernel {
     PRODUCT.sized(
         format!("{}.{lanes}x{outs}x{groups}", PRODUCT.name),
-        &format!("const LANES: u32 = {lanes}u;\nconst OUTS: u32 = {outs}u;\nconst GROUPS: u32 = {groups}u;\n"),
+        || format!("const LANES: u32 = {lanes}u;\nconst OUTS: u32 = {outs}u;\nconst GROUPS: u32 = {groups}u;\n"),
     )
 }
 
@@ -241,7 +241,7 @@ fn output_kernel(lanes: usize, m: usize, pool: bool, mask: bool) -> &'static Ker
     let kernel = &OUTPUT[usize::from(mask)][usize::from(m == 6)];
     kernel.sized(
         format!("{}.{lanes}{}", kernel.name, if pool { ".pool" } else { "" }),
-        &format!("const LANES: u32 = {lanes}u;\nconst POOL: bool = {pool};\n"),
+        || format!("const LANES: u32 = {lanes}u;\nconst POOL: bool = {pool};\n"),
     )
 }
 

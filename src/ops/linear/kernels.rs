@@ -83,33 +83,36 @@ pub(super) fn stored(
     rows: usize,
     outs: usize,
 ) -> &'static Kernel {
-    let header = format!(
-        "const ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\n{}",
-        precision.stored()
-    );
-    kernel.sized(
-        format!("{}.{precision}.{rows}x{outs}", kernel.name),
-        &header,
-    )
+    let header = || {
+        format!(
+            "const ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\n{}",
+            precision.stored()
+        )
+    };
+    kernel.sized(format!("{}.{precision}.{rows}x{outs}", kernel.name), header)
 }
 
 /// `forward` for operands that are images, on a device whose subgroups have `lanes`.
 pub(super) fn image_kernel(lanes: usize, rows: usize, outs: usize) -> &'static Kernel {
-    let header = format!(
-        "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
-    );
+    let header = || {
+        format!(
+            "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
+        )
+    };
     FORWARD_IMAGE.sized(
         format!("linear.forward_image.{lanes}x{rows}x{outs}"),
-        &header,
+        header,
     )
 }
 
 /// `backward_x` for a weight that is an image.
 pub(super) fn image_backward_kernel(lanes: usize, rows: usize) -> &'static Kernel {
-    let header = format!(
-        "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {IMAGE_GROUPS}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
-    );
-    BACKWARD_X_IMAGE.sized(format!("linear.backward_x_image.{lanes}x{rows}"), &header)
+    let header = || {
+        format!(
+            "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {IMAGE_GROUPS}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
+        )
+    };
+    BACKWARD_X_IMAGE.sized(format!("linear.backward_x_image.{lanes}x{rows}"), header)
 }
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {

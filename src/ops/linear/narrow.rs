@@ -48,8 +48,8 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
 
 /// `kernel` for `rows` of x at a time and `k` columns.
 fn sized(kernel: &Kernel, rows: usize, k: usize) -> &'static Kernel {
-    let header = format!("const ROWS: u32 = {rows}u;\nconst K: u32 = {k}u;\n");
-    kernel.sized(format!("{}.{rows}x{k}", kernel.name), &header)
+    let header = || format!("const ROWS: u32 = {rows}u;\nconst K: u32 = {k}u;\n");
+    kernel.sized(format!("{}.{rows}x{k}", kernel.name), header)
 }
 
 /// Columns of what is narrow: the sums of one row's gradient fit a workgroup's memory of 16 KiB.
