@@ -1,16 +1,5 @@
 // Winograd's input transform in rows: tiles of A x A pixels, M apart, to A * A positions. Follows winograd4.wgsl or
-// winograd6.wgsl with Value = f32.
-struct Params {
-    first: u32, // first tile of this chunk
-    count: u32, // tiles of this chunk, padded to a multiple of 4
-    tiles: u32, // of the whole batch
-    tiles_w: u32, // of a row
-    tiles_image: u32,
-    channels: u32,
-    h: u32,
-    w: u32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
+// winograd6.wgsl with Value = f32, and winograd_rows.wgsl.
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [n, channels, h, w]
 @group(0) @binding(2) var<storage, read_write> v: array<f32>; // [A * A, channels, count]
 
@@ -25,13 +14,10 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     let local = i - channel * params.count;
     // Tiles past the last repeat it; what they give is not used.
     let tile = min(params.first + local, params.tiles - 1u);
-    let image = tile / params.tiles_image;
-    let rest = tile - image * params.tiles_image;
-    let ty = rest / params.tiles_w;
-    let tx = rest - ty * params.tiles_w;
-    let corner = vec2i(vec2u(tx, ty) * M) - 1;
+    let place = tile_at(tile);
+    let corner = vec2i(place.zy * M) - 1;
     let size = vec2i(vec2u(params.w, params.h));
-    let plane = i32((image * params.channels + channel) * params.h * params.w);
+    let plane = i32((place.x * params.channels + channel) * params.h * params.w);
     var half: array<Value, AA>;
     // unroll
     for (var j = 0u; j < A; j++) {

@@ -1,18 +1,4 @@
-// Winograd's output transform in rows, with bias and ReLU. Follows winograd4.wgsl or winograd6.wgsl with Value = f32.
-struct Params {
-    first: u32, // first tile of this chunk
-    count: u32, // tiles of this chunk, padded to a multiple of 4
-    tiles: u32, // of the whole batch
-    tiles_w: u32, // of a row
-    tiles_image: u32,
-    channels: u32,
-    padded: u32, // channels rounded up to a multiple of 4
-    h: u32,
-    w: u32,
-    scale: f32, // of what m holds
-    floor: f32, // 0 for ReLU, else the lowest f32
-}
-@group(0) @binding(0) var<uniform> params: Params;
+// Winograd's output transform in rows, with bias and ReLU. Follows winograd4.wgsl or winograd6.wgsl with Value = f32, and winograd_rows.wgsl.
 @group(0) @binding(1) var<storage, read> m: array<f32>; // [A * A, padded, count]
 @group(0) @binding(2) var<storage, read> bias: array<f32>; // [channels]
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [n, channels, h, w]
@@ -27,10 +13,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     if channel >= params.channels || tile >= params.tiles {
         return;
     }
-    let image = tile / params.tiles_image;
-    let rest = tile - image * params.tiles_image;
-    let ty = rest / params.tiles_w;
-    let tx = rest - ty * params.tiles_w;
+    let place = tile_at(tile);
     let pitch = params.padded * params.count;
     var half: array<Value, MA>; // [M][A]
     // unroll
@@ -46,7 +29,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
             half[row * A + j] = t[row];
         }
     }
-    let plane = (image * params.channels + channel) * params.h * params.w;
+    let plane = (place.x * params.channels + channel) * params.h * params.w;
     // unroll
     for (var row = 0u; row < M; row++) {
         var line: array<Value, A>;
@@ -57,7 +40,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
         let t = transform_output(line);
         // unroll
         for (var j = 0u; j < M; j++) {
-            let at = vec2u(tx, ty) * M + vec2u(j, row);
+            let at = place.zy * M + vec2u(j, row);
             if at.x < params.w && at.y < params.h {
                 y[plane + at.y * params.w + at.x] = max(params.scale * t[j] + bias[channel], params.floor);
             }

@@ -15,29 +15,7 @@ use crate::{Precision, Result, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct InputParams {
-    first: u32,
-    count: u32,
-    tiles: u32,
-    tiles_w: u32,
-    tiles_image: u32,
-    channels: u32,
-    h: u32,
-    w: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct ProductParams {
-    positions: u32,
-    cin: u32,
-    out_quads: u32,
-    tile_quads: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct OutputParams {
+struct Params {
     first: u32,
     count: u32,
     tiles: u32,
@@ -51,22 +29,33 @@ struct OutputParams {
     floor: f32,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct ProductParams {
+    positions: u32,
+    cin: u32,
+    out_quads: u32,
+    tile_quads: u32,
+}
+
 /// Put in front of the transforms: one number at a time.
 const VALUE: &str = "alias Value = f32;\n";
 const INPUT: [Kernel; 2] = [
-    Kernel::new::<InputParams>(
+    Kernel::new::<Params>(
         "winograd4.rows_input",
         concat!(
             include_str!("../../shaders/winograd4.wgsl"),
+            include_str!("../../shaders/winograd_rows.wgsl"),
             include_str!("../../shaders/winograd_rows_input.wgsl")
         ),
         "forward",
         &[Read, Write],
     ),
-    Kernel::new::<InputParams>(
+    Kernel::new::<Params>(
         "winograd6.rows_input",
         concat!(
             include_str!("../../shaders/winograd6.wgsl"),
+            include_str!("../../shaders/winograd_rows.wgsl"),
             include_str!("../../shaders/winograd_rows_input.wgsl")
         ),
         "forward",
@@ -74,19 +63,21 @@ const INPUT: [Kernel; 2] = [
     ),
 ];
 const OUTPUT: [Kernel; 2] = [
-    Kernel::new::<OutputParams>(
+    Kernel::new::<Params>(
         "winograd4.rows_output",
         concat!(
             include_str!("../../shaders/winograd4.wgsl"),
+            include_str!("../../shaders/winograd_rows.wgsl"),
             include_str!("../../shaders/winograd_rows_output.wgsl")
         ),
         "forward",
         &[Read, Read, Write],
     ),
-    Kernel::new::<OutputParams>(
+    Kernel::new::<Params>(
         "winograd6.rows_output",
         concat!(
             include_str!("../../shaders/winograd6.wgsl"),
+            include_str!("../../shaders/winograd_rows.wgsl"),
             include_str!("../../shaders/winograd_rows_output.wgsl")
         ),
         "forward",
@@ -213,19 +204,22 @@ impl Winograd {
         let m = Tensor::empty(gpu, [positions, padded, chunk])?;
         for first in (0..tiles).step_by(chunk) {
             let count = (tiles - first).next_multiple_of(4).min(chunk);
-            let params = InputParams {
+            let params = |channels: usize| Params {
                 first: first as u32,
                 count: count as u32,
                 tiles: tiles as u32,
                 tiles_w: w.div_ceil(self.m) as u32,
                 tiles_image: tiles_image as u32,
-                channels: cin as u32,
+                channels: channels as u32,
+                padded: padded as u32,
                 h: h as u32,
                 w: w as u32,
+                scale: self.scale,
+                floor,
             };
             let bindings = [x.buffer("conv2d")?, v.buffer("conv2d")?];
             let groups = (cin * count).div_ceil(64);
-            gpu.run(valued(&INPUT, self.m), &params, &bindings, groups)?;
+            gpu.run(valued(&INPUT, self.m), &params(cin), &bindings, groups)?;
             let product = ProductParams {
                 positions: positions as u32,
                 cin: cin as u32,
@@ -240,36 +234,13 @@ impl Winograd {
             let groups = tile.groups(padded, count) * positions;
             let kernel = product_kernel(self.site.precision, tile);
             gpu.run(kernel, &product, &bindings, groups)?;
-            let InputParams {
-                first,
-                count: row,
-                tiles,
-                tiles_w,
-                tiles_image,
-                h,
-                w,
-                ..
-            } = params;
-            let params = OutputParams {
-                first,
-                count: row,
-                tiles,
-                tiles_w,
-                tiles_image,
-                channels: cout as u32,
-                padded: padded as u32,
-                h,
-                w,
-                scale: self.scale,
-                floor,
-            };
             let bindings = [
                 m.buffer("conv2d")?,
                 bias.buffer("conv2d")?,
                 y.buffer("conv2d")?,
             ];
             let groups = (cout * count).div_ceil(64);
-            gpu.run(valued(&OUTPUT, self.m), &params, &bindings, groups)?;
+            gpu.run(valued(&OUTPUT, self.m), &params(cout), &bindings, groups)?;
         }
         Ok(y)
     }
