@@ -1,17 +1,19 @@
 //! What this device does in how long: peaks first, then ops, the forward pass, a training step, the tutorial's
 //! whole job. Medians of repeated runs on random data. `goldfish bench` prints it.
 
+mod peak;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use bytemuck::{Pod, Zeroable};
+pub(crate) use peak::kernels;
+pub use peak::{Peak, peak};
 use serde::Serialize;
 
 use crate::data::{ImageStore, Transform};
-use crate::gpu::Access::{Read, ReadTexture, Write};
-use crate::gpu::{Compiled, Gpu, Kernel};
+use crate::gpu::{Compiled, Gpu};
 use crate::nn::lora::Init;
 use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
 use crate::ops::{self, Transpose};
@@ -23,17 +25,6 @@ use crate::{Result, Tape, Tensor, Var, portable};
 const RUNS: usize = 5;
 /// Seconds that a measurement is repeated for where it is short.
 const BUDGET: f64 = 1.0;
-
-/// What the device reaches at most, measured.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Peak {
-    /// Multiply-adds in registers, two operations each, in 10^9 a second.
-    pub gflops: f64,
-    /// Bytes read and written by a copy, in 10^9 a second.
-    pub gbytes: f64,
-    /// Bytes that are only read, the fastest way that the device has, in 10^9 a second.
-    pub read_gbytes: f64,
-}
 
 /// One op at one shape.
 #[derive(Clone, Debug, Serialize)]
@@ -86,38 +77,6 @@ pub struct JobTime {
     pub compiled: Compiled,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    n: u32,
-    rounds: u32,
-}
-
-const SOURCE: &str = include_str!("../shaders/peak.wgsl");
-const MULTIPLY_ADD: Kernel =
-    Kernel::new::<Params>("peak.multiply_add", SOURCE, "multiply_add", &[Read, Write]);
-const COPY: Kernel = Kernel::new::<Params>("peak.copy", SOURCE, "copy", &[Read, Write]);
-const READ: Kernel =
-    Kernel::new::<Params>("peak.read_buffer", SOURCE, "read_buffer", &[Read, Write]);
-const READ_IMAGE: Kernel = Kernel::new::<Params>(
-    "peak.read_image",
-    SOURCE,
-    "read_image",
-    &[ReadTexture, Write],
-);
-
-pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    [MULTIPLY_ADD, COPY, READ, READ_IMAGE]
-        .iter()
-        .map(|kernel| with_lanes(kernel, 64))
-        .collect()
-}
-
-fn with_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
-    let header = || format!("const LANES: u32 = {lanes}u;\n");
-    kernel.sized(format!("{}.{lanes}", kernel.name), header)
-}
-
 /// The median time of `work`, after one run that is not counted.
 fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     work()?;
@@ -140,59 +99,6 @@ fn middle(mut times: Vec<f64>) -> f64 {
 fn noise(gpu: &Gpu, name: &str, shape: &[usize]) -> Result<Tensor> {
     let stream = Stream::new(0, name);
     Tensor::from_fn(gpu, shape, |first, out| stream.fill_normal(first, 1.0, out))
-}
-
-/// Measures the device's peaks.
-///
-/// # Errors
-/// What the device reported.
-pub fn peak(gpu: &Gpu) -> Result<Peak> {
-    let quads = 1 << 22;
-    let (x, y) = (
-        noise(gpu, "x", &[quads * 4])?,
-        noise(gpu, "y", &[quads * 4])?,
-    );
-    let bindings = [x.buffer("peak")?, y.buffer("peak")?];
-    let seconds = median(|| {
-        let params = Params {
-            n: quads as u32,
-            rounds: 0,
-        };
-        gpu.run(with_lanes(&COPY, 64), &params, &bindings, quads / 64)?;
-        gpu.wait()
-    })?;
-    let gbytes = 32.0 * quads as f64 / seconds / 1e9;
-    // A subgroup that walks through memory alone is what software devices read fastest with.
-    let (read, lanes) = match x.image_lanes() {
-        Some(lanes) => (&READ_IMAGE, lanes),
-        None => (&READ, 64),
-    };
-    let read = with_lanes(read, lanes);
-    let seconds = median(|| {
-        let params = Params {
-            n: quads as u32,
-            rounds: 0,
-        };
-        gpu.run(read, &params, &bindings, quads / (256 * lanes))?;
-        gpu.wait()
-    })?;
-    let read_gbytes = 16.0 * quads as f64 / seconds / 1e9;
-    let (groups, rounds) = if gpu.is_software() {
-        (64, 4096)
-    } else {
-        (8192, 4096)
-    };
-    let seconds = median(|| {
-        let params = Params { n: 0, rounds };
-        gpu.run(with_lanes(&MULTIPLY_ADD, 64), &params, &bindings, groups)?;
-        gpu.wait()
-    })?;
-    let operations = groups as f64 * 64.0 * f64::from(rounds) * 16.0 * 4.0 * 2.0;
-    Ok(Peak {
-        gflops: operations / seconds / 1e9,
-        gbytes,
-        read_gbytes,
-    })
 }
 
 /// Measures the portable family's heavy ops at VGG19's shapes, one image: its convolutions in the way that `how` chooses.

@@ -29,6 +29,7 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+mod conv3x3;
 pub mod data;
 mod error;
 pub mod formats;
@@ -47,7 +48,6 @@ mod software;
 mod tape;
 mod tensor;
 pub mod train;
-mod winograd;
 
 pub use error::{Error, Result};
 pub use gpu::{Gpu, GpuOptions};

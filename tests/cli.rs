@@ -29,10 +29,6 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial("cli::training_goes_on_from_an_adapter", init_adapter),
         gpu_trial("cli::predict_prints_json_csv_and_tables", formats),
         gpu_trial(
-            "cli::half_precision_answers_alike_and_is_refused_where_it_does_not_exist",
-            half,
-        ),
-        gpu_trial(
             "cli::bad_data_exits_3_with_the_file_and_the_remedy",
             bad_data,
         ),
@@ -313,42 +309,6 @@ fn formats() {
     assert_eq!(rows.len(), 1 + 4 * 2);
     assert_eq!(rows[0], "path,rank,index,category,logit,probability");
     assert!(predict("table", "3").contains("data/goldfish/0.png\n"));
-}
-
-fn half() {
-    let folder = dataset();
-    let answers = |more: &[&str]| {
-        let mut command = goldfish(folder.path());
-        command
-            .args(["predict", "data", "--top", "1", "--format", "csv"])
-            .args(TINY);
-        command.args(more);
-        command
-    };
-    let top = |text: &str| -> Vec<String> {
-        let lines = text.lines().map(|line| line.split(',').take(4));
-        lines
-            .map(|fields| fields.collect::<Vec<_>>().join(","))
-            .collect()
-    };
-    let [full, half] = [
-        &["--kernels", "portable"][..],
-        &["--kernels", "portable", "--precision", "f16"],
-    ]
-    .map(|more| top(&stdout(&answers(more).assert().success())));
-    assert_eq!(full.len(), 6);
-    assert_eq!(full, half);
-    answers(&["--precision", "f64"])
-        .assert()
-        .code(2)
-        .stderr(contains("neither f32 nor f16"));
-    // The software family has none; GPUs do.
-    let refused = answers(&["--precision", "f16"]).assert();
-    if goldfish::Gpu::new().expect("a device").is_software() {
-        refused.code(2).stderr(contains("--kernels portable"));
-    } else {
-        refused.success();
-    }
 }
 
 fn bad_data() {

@@ -6,6 +6,7 @@ mod data;
 mod files;
 mod ops;
 mod parity;
+mod portable;
 mod shaders;
 mod support;
 mod training;
@@ -18,6 +19,7 @@ fn main() {
         files::trials(),
         ops::trials(),
         parity::trials(),
+        portable::trials(),
         training::trials(),
         cli::trials(),
         adapters::trials(),

@@ -7,6 +7,7 @@ mod demo;
 mod devices;
 mod eval;
 mod inspect;
+mod memory;
 mod merge;
 mod predict;
 mod progress;

@@ -303,7 +303,10 @@ pub fn job(
         "kernels  {} compiled or found in the driver's cache in {:.2} s",
         compiled.kernels, compiled.seconds
     );
-    eprintln!("memory   {}", memory(&gpu, &prefix, trained.kept));
+    eprintln!(
+        "memory   {}",
+        super::memory::taken(&gpu, &prefix, trained.kept)
+    );
     let logits = match args.cache {
         Cache::Auto => Some(before_and_after(&mut prefix, &images, &trained.adapter)?),
         Cache::Off => None,
@@ -316,29 +319,6 @@ pub fn job(
         bytes,
         parameters: trained.adapter.parameters(),
     })
-}
-
-/// What the run took at most.
-fn memory(gpu: &Gpu, prefix: &Prefix, step: u64) -> String {
-    let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
-    let mut text = format!(
-        "{} on the device at most; of an image {:.2} MiB for all steps and {:.2} MiB for a step's gradient",
-        mib(gpu.pool_stats().peak_bytes),
-        prefix.bytes_per_image() as f64 / f64::from(1 << 20),
-        step as f64 / f64::from(1 << 20)
-    );
-    if let Some(bytes) = peak_resident() {
-        text += &format!("; {} resident at most", mib(bytes));
-    }
-    text
-}
-
-/// The most memory that this process ever had, where the system says so.
-fn peak_resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kib << 10)
 }
 
 fn starting_point(gpu: &Gpu, base: &Base, args: &TrainArgs) -> Result<Adapter> {

@@ -12,10 +12,11 @@ use std::time::Instant;
 use bytemuck::Pod;
 use wgpu::{BindGroupEntry, BindGroupLayoutEntry, BindingResource, BindingType, ShaderStages};
 
+use super::Gpu;
+use super::batch::UNIFORM_STRIDE;
 use super::kernel::{Access, Kernel};
 use super::pool::Buffer;
 use super::texture::Texture;
-use super::{Gpu, UNIFORM_STRIDE};
 use crate::{Error, Result};
 
 /// What is bound: in the order of [`Kernel::bindings`]. A texture is read as an image and written as a buffer.

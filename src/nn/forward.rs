@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::arch::{Layer, POOLED};
+use super::checkpoint::recomputed;
 use super::lora::{Tracked, TrackedLora};
 use super::vgg::{Loaded, Vgg, Weight};
 use crate::ops::{self, Conv2d};
-use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var, portable, software};
+use crate::{Error, Result, Tape, Tensor, Var, portable, software};
 
 /// How every convolution's window moves.
 const SAME: Conv2d = Conv2d {
@@ -142,7 +143,7 @@ impl Vgg {
     }
 
     /// Layers `range`, from what the first takes to what the one after the last takes.
-    fn run(
+    pub(super) fn run(
         &self,
         tape: &mut Tape,
         x: &Var,
@@ -349,62 +350,6 @@ fn in_rows(tape: &mut Tape, x: &Var) -> Result<Var> {
     match x.tensor.texture() {
         Some(_) => software::to_rows(tape, x, x.tensor.shape()[2]),
         None => Ok(x.clone()),
-    }
-}
-
-/// Layers `range` of `base` as one op that keeps its input alone: in its backward pass it runs them again, on a tape of
-/// their own.
-fn recomputed(
-    tape: &mut Tape,
-    base: Vgg,
-    x: &Var,
-    range: Range<usize>,
-    adapter: Tracked,
-) -> Result<Var> {
-    let factors = adapter.of(base.layers[range.clone()].iter().map(|l| &*l.layer.name));
-    let mut parents = vec![x];
-    parents.extend(factors.iter().flat_map(|(_, lora)| [&lora.a, &lora.b]));
-    let y = base.run(
-        &mut Tape::new(),
-        &Var::frozen(&x.tensor),
-        range.clone(),
-        None,
-        &adapter.detached(),
-    )?;
-    Ok(tape.record(y.tensor, &parents, || Checkpoint {
-        base: base.clone(),
-        x: x.tensor.clone(),
-        range: range.clone(),
-        adapter: adapter.clone(),
-    }))
-}
-
-struct Checkpoint {
-    base: Vgg,
-    x: Tensor,
-    range: Range<usize>,
-    adapter: Tracked,
-}
-
-impl Backward for Checkpoint {
-    fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
-        let Checkpoint {
-            base,
-            x,
-            range,
-            adapter,
-        } = *self;
-        let mut tape = Tape::new();
-        let x = match wanted[0] {
-            true => tape.leaf(&x),
-            false => Var::frozen(&x),
-        };
-        let names = base.layers[range.clone()].iter().map(|l| &*l.layer.name);
-        let (adapter, leaves) = adapter.tracked_again(&mut tape, names);
-        let y = base.run(&mut tape, &x, range, None, &adapter)?;
-        let gradients = tape.backward_from(&y, dy.clone())?;
-        let all = std::iter::once(&x).chain(&leaves);
-        Ok(all.map(|leaf| gradients.get(leaf).cloned()).collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The network and the adapter: VGG19 as a table of layers, and LoRA on them and beside them.
 
 pub mod arch;
+mod checkpoint;
 mod forward;
 pub mod lora;
 mod targets;

@@ -7,6 +7,7 @@ use super::choice::{Algorithm, Choice, Site};
 use super::direct::Direct;
 use super::tune::Tuner;
 use super::winograd::Winograd;
+use crate::conv3x3::turn;
 use crate::gpu::{Gpu, Kernel};
 use crate::ops::relu;
 use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var};
@@ -99,24 +100,15 @@ impl Layer {
         backward: bool,
     ) -> Result<Self> {
         let forward = Direction::new(tuner, site, weight)?;
-        let rotated = || {
-            let (cin, cout) = (site.cin, site.cout);
-            let mut rotated = vec![0.0; weight.len()];
-            for (index, kernel) in weight.chunks_exact(9).enumerate() {
-                let (o, c) = (index / cin, index % cin);
-                let to = &mut rotated[(c * cout + o) * 9..][..9];
-                to.iter_mut()
-                    .zip(kernel.iter().rev())
-                    .for_each(|(to, w)| *to = *w);
-            }
-            let site = Site {
-                cin: cout,
-                cout: cin,
+        let turned = || {
+            let back = Site {
+                cin: site.cout,
+                cout: site.cin,
                 ..site
             };
-            Direction::new(tuner, site, &rotated)
+            Direction::new(tuner, back, &turn(weight, [site.cout, site.cin]))
         };
-        let backward = backward.then(rotated).transpose()?;
+        let backward = backward.then(turned).transpose()?;
         let zeros = vec![0.0; site.cin.max(site.cout)];
         Ok(Layer {
             site,

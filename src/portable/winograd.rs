@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use super::choice::Site;
 use super::direct::upload;
+use crate::conv3x3::{G4, G6, transform};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::{Gpu, Kernel, Tile};
 use crate::ops::check_trips;
-use crate::winograd::{G4, G6, transform};
 use crate::{Precision, Result, Tensor};
 
 #[repr(C)]

@@ -10,6 +10,7 @@
 
 mod cases;
 mod direct;
+mod down;
 mod layer;
 mod planes;
 mod weights;
@@ -19,7 +20,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 pub(crate) use cases::cases;
-pub(crate) use layer::{Inner, Layer, Needs, convolve, down};
+pub(crate) use down::down;
+pub(crate) use layer::{Inner, Layer, Needs, convolve};
 pub(crate) use planes::{dropout, rows, times_plus, to_planes, to_rows};
 
 use crate::Result;
@@ -113,6 +115,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
         direct::kernels(),
         winograd::kernels(),
         layer::kernels(),
+        down::kernels(),
     ]
     .concat()
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::winograd::transform;
+use crate::conv3x3::transform;
 
 /// G w G^T of every 3x3 kernel, as texels (quad * outs + out % outs, position * blocks + out / outs), rows `pitch`
 /// floats apart.

@@ -4,152 +4,17 @@
 //! A layer goes in chunks of tiles, small enough that a chunk's transforms stay in the second-level cache:
 //! input transform, one product for each position of a tile, output transform with bias, ReLU and pool.
 
-use bytemuck::{Pod, Zeroable};
+mod kernels;
+
+pub(super) use kernels::kernels;
+use kernels::{FEW, Params, UpParams, input_kernel, output_kernel, product_kernel, up_kernel};
 
 use super::Context;
-use super::planes::{for_lanes, planes};
+use super::planes::planes;
 use super::weights::transform_weights;
-use crate::gpu::Access::{Read, ReadTexture, Write};
-use crate::gpu::{Binding, Buffer, Kernel, Texture};
-use crate::winograd::{G4, G6};
+use crate::conv3x3::{G4, G6};
+use crate::gpu::{Binding, Buffer, Texture};
 use crate::{Error, Result, Tensor};
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    first: u32,
-    tiles: u32,
-    tiles_w: u32,
-    tiles_image: u32,
-    in_quads: u32,
-    out_quads: u32,
-    blocks: u32,
-    size: u32,
-    size_out: u32,
-    zero: u32,
-    floor: f32,
-    channel_quads: u32,
-    width: u32,
-    pitch: u32,
-    quad: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct UpParams {
-    outs: u32,
-    cout: u32,
-    cin: u32,
-    first: u32,
-    blocks: u32,
-    pitch: u32,
-    scale: f32,
-}
-
-const INPUT: [Kernel; 2] = [
-    Kernel::new::<Params>(
-        "winograd4.input",
-        concat!(
-            include_str!("../../shaders/packed.wgsl"),
-            include_str!("../../shaders/winograd4.wgsl"),
-            include_str!("../../shaders/winograd_input.wgsl")
-        ),
-        "forward",
-        &[ReadTexture, Write],
-    ),
-    Kernel::new::<Params>(
-        "winograd6.input",
-        concat!(
-            include_str!("../../shaders/packed.wgsl"),
-            include_str!("../../shaders/winograd6.wgsl"),
-            include_str!("../../shaders/winograd_input.wgsl")
-        ),
-        "forward",
-        &[ReadTexture, Write],
-    ),
-];
-const PRODUCT: Kernel = Kernel::new::<Params>(
-    "winograd.product",
-    concat!(
-        include_str!("../../shaders/packed.wgsl"),
-        include_str!("../../shaders/winograd_product.wgsl")
-    ),
-    "forward",
-    &[ReadTexture, ReadTexture, Write],
-);
-/// Without a mask, then with one.
-const OUTPUT: [[Kernel; 2]; 2] = [
-    [
-        Kernel::new::<Params>(
-            "winograd4.output",
-            concat!(
-                include_str!("../../shaders/packed.wgsl"),
-                include_str!("../../shaders/winograd4.wgsl"),
-                include_str!("../../shaders/winograd_no_mask.wgsl"),
-                include_str!("../../shaders/winograd_output.wgsl")
-            ),
-            "forward",
-            &[ReadTexture, Write, Read],
-        ),
-        Kernel::new::<Params>(
-            "winograd6.output",
-            concat!(
-                include_str!("../../shaders/packed.wgsl"),
-                include_str!("../../shaders/winograd6.wgsl"),
-                include_str!("../../shaders/winograd_no_mask.wgsl"),
-                include_str!("../../shaders/winograd_output.wgsl")
-            ),
-            "forward",
-            &[ReadTexture, Write, Read],
-        ),
-    ],
-    [
-        Kernel::new::<Params>(
-            "winograd4.output.mask",
-            concat!(
-                include_str!("../../shaders/packed.wgsl"),
-                include_str!("../../shaders/winograd4.wgsl"),
-                include_str!("../../shaders/winograd_mask.wgsl"),
-                include_str!("../../shaders/winograd_output.wgsl")
-            ),
-            "forward",
-            &[ReadTexture, Write, Read, Write],
-        ),
-        Kernel::new::<Params>(
-            "winograd6.output.mask",
-            concat!(
-                include_str!("../../shaders/packed.wgsl"),
-                include_str!("../../shaders/winograd6.wgsl"),
-                include_str!("../../shaders/winograd_mask.wgsl"),
-                include_str!("../../shaders/winograd_output.wgsl")
-            ),
-            "forward",
-            &[ReadTexture, Write, Read, Write],
-        ),
-    ],
-];
-const UP: [Kernel; 2] = [
-    Kernel::new::<UpParams>(
-        "winograd4.up",
-        concat!(
-            include_str!("../../shaders/packed.wgsl"),
-            include_str!("../../shaders/winograd4.wgsl"),
-            include_str!("../../shaders/winograd_up.wgsl")
-        ),
-        "forward",
-        &[Read, Write],
-    ),
-    Kernel::new::<UpParams>(
-        "winograd6.up",
-        concat!(
-            include_str!("../../shaders/packed.wgsl"),
-            include_str!("../../shaders/winograd6.wgsl"),
-            include_str!("../../shaders/winograd_up.wgsl")
-        ),
-        "forward",
-        &[Read, Write],
-    ),
-];
 
 /// How one layer is cut up: chosen by measurement on two Zen 4 cores with 8 lanes (see benches/RESULTS.md).
 #[derive(Clone, Copy, Debug)]
@@ -163,9 +28,6 @@ struct Shape {
     /// Tiles of a chunk.
     chunk: usize,
 }
-
-/// Tiles of a workgroup where there are no more, in lanes.
-const FEW: usize = 2;
 
 /// By the number of pools before the layer.
 const SHAPES: [Shape; 5] = [
@@ -220,44 +82,6 @@ pub(super) struct Up<'a> {
     pub(super) hidden: &'a Tensor,
     pub(super) b: &'a Tensor,
     pub(super) scale: f32,
-}
-
-fn input_kernel(lanes: usize, m: usize) -> &'static Kernel {
-    for_lanes(&INPUT[usize::from(m == 6)], lanes)
-}
-
-fn up_kernel(lanes: usize, m: usize) -> &'static Kernel {
-    for_lanes(&UP[usize::from(m == 6)], lanes)
-}
-
-fn product_kernel(lanes: usize, outs: usize, groups: usize) -> &'static Kernel {
-    PRODUCT.sized(
-        format!("{}.{lanes}x{outs}x{groups}", PRODUCT.name),
-        || format!("const LANES: u32 = {lanes}u;\nconst OUTS: u32 = {outs}u;\nconst GROUPS: u32 = {groups}u;\n"),
-    )
-}
-
-fn output_kernel(lanes: usize, m: usize, pool: bool, mask: bool) -> &'static Kernel {
-    let kernel = &OUTPUT[usize::from(mask)][usize::from(m == 6)];
-    kernel.sized(
-        format!("{}.{lanes}{}", kernel.name, if pool { ".pool" } else { "" }),
-        || format!("const LANES: u32 = {lanes}u;\nconst POOL: bool = {pool};\n"),
-    )
-}
-
-pub(super) fn kernels() -> Vec<&'static Kernel> {
-    let mut kernels = Vec::new();
-    for m in [4, 6] {
-        kernels.extend([input_kernel(8, m), up_kernel(8, m)]);
-        for mask in [false, true] {
-            kernels.extend([
-                output_kernel(8, m, false, mask),
-                output_kernel(8, m, true, mask),
-            ]);
-        }
-    }
-    kernels.extend([product_kernel(8, 32, 7), product_kernel(8, 32, FEW)]);
-    kernels
 }
 
 impl Winograd {

@@ -1,5 +1,5 @@
-//! Winograd's transform of weights for both kernel families, once, in f64 (Lavin & Gray, "Fast algorithms for
-//! convolutional neural networks", 2015).
+//! What both kernel families do to a frozen 3x3 weight, once: turned for the gradient, and Winograd's transform in f64
+//! (Lavin & Gray, "Fast algorithms for convolutional neural networks", 2015).
 
 /// The weights' transform G of F(4, 3) and F(6, 3), a row a position.
 pub(crate) const G4: [[f64; 3]; 6] = [
@@ -38,4 +38,14 @@ pub(crate) fn transform<const A: usize>(
             put(i * A + j, value as f32);
         }
     }
+}
+
+/// Weights [M, C, 3, 3] rotated and transposed: [C, M, 3, 3].
+pub(crate) fn turn(weight: &[f32], [cout, cin]: [usize; 2]) -> Vec<f32> {
+    let mut turned = vec![0.0; weight.len()];
+    for (index, &value) in weight.iter().enumerate() {
+        let (out, channel, tap) = (index / (cin * 9), index / 9 % cin, index % 9);
+        turned[(channel * cout + out) * 9 + 8 - tap] = value;
+    }
+    turned
 }

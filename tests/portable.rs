@@ -1,0 +1,139 @@
+//! How the GPUs' kernels are chosen and stored: half precision, and what was measured of a device.
+
+use goldfish::Precision;
+use goldfish::nn::arch::VGG19_TINY;
+use goldfish::nn::{Loading, Source, Vgg};
+use libtest_mimic::Trial;
+use predicates::str::contains;
+
+use crate::cli::{TINY, dataset, goldfish, stdout};
+use crate::parity::{NARROW, WIDE, noise};
+use crate::support::{error, gpu, gpu_trial, network, portable};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        gpu_trial(
+            "portable::half_precision_is_near_and_the_base_it_cannot_hold_is_refused",
+            half_precision,
+        ),
+        gpu_trial(
+            "portable::what_was_measured_of_a_device_is_kept_and_changes_nothing_else",
+            tuning,
+        ),
+        gpu_trial(
+            "portable::half_precision_answers_alike_and_is_refused_where_it_does_not_exist",
+            half,
+        ),
+    ]
+}
+
+fn half_precision() {
+    let gpu = gpu();
+    let half = Loading {
+        precision: Precision::F16,
+        ..portable()
+    };
+    let pixels = noise(2, 40);
+    for arch in [VGG19_TINY, WIDE] {
+        let logits = |how: &Loading| {
+            let base = Vgg::load(&gpu, arch, &Source::Random(6), how, |_| {}).expect("a network");
+            base.logits(&pixels, 40).expect("logits")
+        };
+        let full: Vec<f64> = logits(&portable()).into_iter().map(f64::from).collect();
+        let error = error(&logits(&half), &full);
+        // 19 roundings of 5e-4, more by Winograd, against each other.
+        assert!((1e-6..1e-2).contains(&error), "{}: {error:.1e}", arch.name);
+    }
+    let large = Source::Numbers(Box::new(|name: &str, _: &[usize], _, out: &mut [f32]| {
+        out.fill(if name == "features.5.weight" {
+            1e5
+        } else {
+            0.1
+        });
+    }));
+    let refused = Vgg::load(&gpu, NARROW, &large, &half, |_| {}).map(drop);
+    let text = refused.expect_err("1e5 is no f16").to_string();
+    assert!(text.contains("--precision f32"), "{text}");
+}
+
+/// Every choice but the smallest layer's is in the file: one is measured, and kept.
+fn tuning() {
+    let gpu = gpu();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("choices.json");
+    let tuned = Loading {
+        tuning: Some(path.clone()),
+        ..portable()
+    };
+    let info = gpu.info();
+    let mut choices = serde_json::Map::new();
+    let (mut cin, mut side) = (3, 224);
+    for (block, cout) in VGG19_TINY.widths.into_iter().enumerate() {
+        for cin in [cin, cout] {
+            // What divides the channels, padded to a multiple of 4.
+            let depth = cin.next_multiple_of(4).min(16);
+            let site = format!("conv {cin} to {cout} at {side}, f32");
+            choices.insert(site, format!("direct 32x32x{depth}.8x8").into());
+        }
+        (cin, side) = (cout, side / if block < 4 { 2 } else { 1 });
+    }
+    assert!(choices.remove("conv 24 to 24 at 14, f32").is_some());
+    let kept = serde_json::json!({
+        "device": info.name,
+        "driver": info.driver,
+        "choices": choices,
+    });
+    let load =
+        || Vgg::load(&gpu, VGG19_TINY, &Source::Random(6), &tuned, |_| {}).expect("a network");
+    std::fs::write(&path, kept.to_string()).expect("a file");
+    assert_eq!(load().measured(), 1);
+    let base = load();
+    assert_eq!(base.measured(), 0);
+    let file = std::fs::read_to_string(&path).expect("the file");
+    let file: serde_json::Value = serde_json::from_str(&file).expect("JSON");
+    let found = file["choices"].as_object().expect("choices");
+    assert_eq!(found.len(), choices.len() + 1);
+    let pixels = noise(2, 40);
+    let expected = network(&gpu, VGG19_TINY, 6, true)
+        .logits(&pixels, 40)
+        .expect("logits");
+    let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
+    let error = error(&base.logits(&pixels, 40).expect("logits"), &expected);
+    assert!(error < 1e-5, "{error:.1e}");
+}
+
+fn half() {
+    let folder = dataset();
+    let answers = |more: &[&str]| {
+        let mut command = goldfish(folder.path());
+        command
+            .args(["predict", "data", "--top", "1", "--format", "csv"])
+            .args(TINY);
+        command.args(more);
+        command
+    };
+    let top = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| line.split(',').take(4));
+        lines
+            .map(|fields| fields.collect::<Vec<_>>().join(","))
+            .collect()
+    };
+    let [full, half] = [
+        &["--kernels", "portable"][..],
+        &["--kernels", "portable", "--precision", "f16"],
+    ]
+    .map(|more| top(&stdout(&answers(more).assert().success())));
+    assert_eq!(full.len(), 6);
+    assert_eq!(full, half);
+    answers(&["--precision", "f64"])
+        .assert()
+        .code(2)
+        .stderr(contains("neither f32 nor f16"));
+    // The software family has none; GPUs do.
+    let refused = answers(&["--precision", "f16"]).assert();
+    if goldfish::Gpu::new().expect("a device").is_software() {
+        refused.code(2).stderr(contains("--kernels portable"));
+    } else {
+        refused.success();
+    }
+}
