@@ -186,7 +186,7 @@ impl Base {
             },
             match network.measured() {
                 0 => String::new(),
-                n => format!(", {n} measured and kept for this device"),
+                n => format!(", {n} measured on this device"),
             }
         ));
         Ok(network)
