@@ -4,7 +4,7 @@
 Needs torch, torchvision, safetensors, numpy and pillow (any virtual environment), and `cargo build --release` before.
 Both use the same f32 weights (random ones under torchvision's names, made once in --work) and every core. Each round
 measures one program and then the other; the figure is the median of the rounds, a ratio is PyTorch's time over
-goldfish's. PyTorch runs in strict f32: TF32 is off on CUDA.
+goldfish's. PyTorch runs in strict f32, TF32 off on CUDA, but for `--parts precisions`.
 """
 import argparse
 import json
@@ -71,15 +71,17 @@ def bench(args, part, *more):
 class Torch:
     """PyTorch's side, in this process."""
 
-    def __init__(self, weights, device):
+    def __init__(self, weights, device, precision="f32"):
         import torch
         from safetensors.torch import load_file
         from torchvision import models
-        self.torch, self.device = torch, device
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        self.torch, self.device, self.precision = torch, device, precision
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
         net = models.VGG(models.vgg.make_layers(models.vgg.cfgs["E"]), init_weights=False)
         net.load_state_dict(load_file(weights))
         self.net = net.eval().to(device)
+        if precision == "amp":
+            self.net.to(memory_format=torch.channels_last)
         for parameter in net.parameters():
             parameter.requires_grad = False
 
@@ -96,8 +98,10 @@ class Torch:
         return statistics.median(times)
 
     def forward(self, batch):
+        """From pixels on the host to logits on the host, as goldfish measures it."""
         x = self.torch.randn(batch, 3, 224, 224)
-        with self.torch.no_grad():
+        half = self.torch.autocast(self.device, self.torch.float16, enabled=self.precision == "amp")
+        with self.torch.no_grad(), half:
             return self.median(lambda: self.net(x.to(self.device)).cpu())
 
     def step(self):
@@ -149,7 +153,8 @@ def main():
     parser.add_argument("--goldfish", type=Path, default=ROOT / "target" / "release" / "goldfish")
     parser.add_argument("--weights", type=Path, help="safetensors of torchvision's vgg19 [default: random, made]")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="what PyTorch uses")
-    parser.add_argument("--parts", default="forward,step,job,error")
+    parser.add_argument("--parts", default="forward,step,job,error",
+                        help="of forward, step, job, error, precisions (TF32 and AMP, CUDA alone)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "goldfish-compare")
     args = parser.parse_args()
@@ -179,7 +184,7 @@ def main():
         row("tutorial job, warm shader cache", middle(theirs, 0), middle(warm, 0))
         row("tutorial job, cold shader cache", middle(theirs, 0), middle(cold, 0))
         row("tutorial job, peak resident memory", middle(theirs, 1), middle(warm, 1), "MB")
-    if {"forward", "step", "error"} & set(parts):
+    if {"forward", "step", "error", "precisions"} & set(parts):
         torch_side = Torch(args.weights, args.device)
     if "forward" in parts:
         for batch in [1, 5] + ([32] if args.device == "cuda" else []):
@@ -198,6 +203,14 @@ def main():
         error = logit_error(args, torch_side)
         print(f"relative logit error against torchvision: {error:.1e}")
         rows.append({"what": "relative logit error", "error": error})
+    if "precisions" in parts:
+        # What PyTorch's users turn on: the tensor cores' TF32, and half precision with the channels last.
+        for precision in ["tf32", "amp"]:
+            torch_side = None
+            torch_side = Torch(args.weights, args.device, precision)
+            for batch in [1, 5, 32]:
+                ours = bench(args, "forward", "--batch", batch, "--precision", "f16")["forward"][0]["seconds"]
+                row(f"forward, batch {batch}, f16; PyTorch {precision}", torch_side.forward(batch), ours)
     (args.work / "results.json").write_text(json.dumps(rows, indent=1))
 
 
