@@ -59,8 +59,10 @@ fn pixels(first: u32, h: u32, w: u32) -> Pixels {
 }
 
 fn store_pixels(lane: u32, m0: u32, p0: u32, channels: u32, plane: u32, sums: ptr<function, Sums>) {
+    // unroll
     for (var i = 0u; i < SUMS; i++) {
         let m = m0 + sum_row(lane, i);
+        // unroll
         for (var j = 0u; j < 4u; j++) {
             let p = p0 + sum_quad(lane, i) + j * RIGHT;
             let image = p / plane;
@@ -87,7 +89,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     let base = vec4i(at.image * params.cin * params.h * params.w);
     let y0 = at.y * stride() - padding();
     let x0 = at.x * stride() - padding();
-    var sums: Sums;
+    var accumulators: Accumulators;
     for (var k0 = 0u; k0 < depth; k0 += DEPTH) {
         for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
             let quad = i / DEPTH;
@@ -114,10 +116,11 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
             put_right(row, lane % RIGHT, load_right(base + (i32(c * params.h) + iy) * i32(params.w) + ix, inside));
         }
         workgroupBarrier();
-        multiply_tiles(lane, &sums);
+        multiply_tiles(lane, &accumulators);
         workgroupBarrier();
     }
-    finish_tiles(lane, &sums);
+    var sums: Sums;
+    finish_tiles(lane, &accumulators, &sums);
     store_pixels(lane, m0, p0, params.cout, plane, &sums);
 }
 
@@ -138,7 +141,7 @@ fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
     let base = vec4i(at.image * params.cout * params.oh * params.ow);
     let y0 = at.y + padding();
     let x0 = at.x + padding();
-    var sums: Sums;
+    var accumulators: Accumulators;
     for (var k0 = 0u; k0 < depth; k0 += DEPTH) {
         for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
             let quad = i / DEPTH;
@@ -170,10 +173,11 @@ fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
             put_right(row, lane % RIGHT, load_right(base + (i32(c * params.oh) + oy) * i32(params.ow) + ox, inside));
         }
         workgroupBarrier();
-        multiply_tiles(lane, &sums);
+        multiply_tiles(lane, &accumulators);
         workgroupBarrier();
     }
-    finish_tiles(lane, &sums);
+    var sums: Sums;
+    finish_tiles(lane, &accumulators, &sums);
     store_pixels(lane, m0, p0, params.cin, plane, &sums);
 }
 
@@ -201,7 +205,7 @@ fn backward_w(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
     let r = vec4i(tap / kernel_w()) - padding();
     let s = vec4i(tap % kernel_w()) - padding();
     let valid = column < vec4u(columns);
-    var sums: Sums;
+    var accumulators: Accumulators;
     for (var k0 = start; k0 < end; k0 += DEPTH) {
         for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
             let quad = i / DEPTH;
@@ -229,12 +233,15 @@ fn backward_w(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
             put_right(row, lane % RIGHT, load_right((vec4i(vec4u(source * params.cin) + c) * i32(params.h) + iy) * i32(params.w) + ix, inside));
         }
         workgroupBarrier();
-        multiply_tiles(lane, &sums);
+        multiply_tiles(lane, &accumulators);
         workgroupBarrier();
     }
-    finish_tiles(lane, &sums);
+    var sums: Sums;
+    finish_tiles(lane, &accumulators, &sums);
+    // unroll
     for (var i = 0u; i < SUMS; i++) {
         let m = m0 + sum_row(lane, i);
+        // unroll
         for (var j = 0u; j < 4u; j++) {
             let n = n0 + sum_quad(lane, i) + j * RIGHT;
             if m < params.cout && n < columns {

@@ -32,36 +32,54 @@ fn pixels(first: u32) -> Pixels {
     return Pixels(vec4i(image * params.cin * params.h * params.w), vec4i(row), vec4i(rest - row * params.w), image < vec4u(params.n));
 }
 
-// Sums of depth start..end for the tile at output channel m0 and pixel p0.
-fn product(lane: u32, m0: u32, p0: u32, start: u32, end: u32, sums: ptr<function, Sums>) {
+// The next tiles' numbers come from memory while the present ones are multiplied.
+fn fetch_left(lane: u32, m0: u32, k0: u32, left: ptr<function, LeftLoads>) {
     let quads = (params.cout + 3u) / 4u;
+    // unroll
+    for (var i = 0u; i < LEFT_LOADS; i++) {
+        let at = lane + i * THREADS;
+        let quad = m0 / 4u + at % LEFT;
+        // A thread without a quad of this tile fetches the last line's.
+        let k = k0 + min(at / LEFT, DEPTH - 1u);
+        let inside = quad < quads;
+        (*left)[i] = select(vec4f(0.0), stored(weight[k * quads + select(0u, quad, inside)]), inside);
+    }
+}
+fn fetch_right(lane: u32, at: Pixels, k0: u32, right: ptr<function, RightLoads>) {
     let size = vec2i(i32(params.h), i32(params.w));
+    // DEPTH divides cin_padded: all of this depth is of one tap.
+    let tap = k0 / params.cin_padded;
+    let c0 = k0 - tap * params.cin_padded;
+    let iy = at.y + i32(tap / 3u) - 1;
+    let ix = at.x + i32(tap % 3u) - 1;
+    let inside = at.inside & (iy >= vec4i(0)) & (iy < vec4i(size.x)) & (ix >= vec4i(0)) & (ix < vec4i(size.y));
+    let source = at.base + iy * size.y + ix;
+    // unroll
+    for (var i = 0u; i < RIGHT_LOADS; i++) {
+        let c = c0 + (lane + i * THREADS) / RIGHT;
+        let ok = inside & vec4<bool>(c < params.cin);
+        let j = vec4u(select(vec4i(0), source + i32(c) * size.x * size.y, ok));
+        (*right)[i] = select(vec4f(0.0), vec4f(x[j.x], x[j.y], x[j.z], x[j.w]), ok);
+    }
+}
+
+// Sums of depth start..end for the tile at output channel m0 and pixel p0.
+fn product(lane: u32, m0: u32, p0: u32, start: u32, end: u32, sums: ptr<function, Accumulators>) {
     let at = pixels(p0 + lane % RIGHT);
+    var left: LeftLoads;
+    var right: RightLoads;
+    fetch_left(lane, m0, start, &left);
+    fetch_right(lane, at, start, &right);
     for (var k0 = start; k0 < end; k0 += DEPTH) {
-        for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
-            let k = i / LEFT;
-            let quad = m0 / 4u + i % LEFT;
-            let inside = quad < quads;
-            put_left(k, i % LEFT, select(vec4f(0.0), stored(weight[(k0 + k) * quads + select(0u, quad, inside)]), inside));
-        }
-        // DEPTH divides cin_padded: all of this depth is of one tap.
-        let tap = k0 / params.cin_padded;
-        let c0 = k0 - tap * params.cin_padded;
-        let iy = at.y + i32(tap / 3u) - 1;
-        let ix = at.x + i32(tap % 3u) - 1;
-        let inside = at.inside & (iy >= vec4i(0)) & (iy < vec4i(size.x)) & (ix >= vec4i(0)) & (ix < vec4i(size.y));
-        let source = at.base + iy * size.y + ix;
-        for (var i = lane; i < DEPTH * RIGHT; i += THREADS) {
-            let c = c0 + i / RIGHT;
-            let ok = inside & vec4<bool>(c < params.cin);
-            let j = vec4u(select(vec4i(0), source + i32(c) * size.x * size.y, ok));
-            put_right(i / RIGHT, lane % RIGHT, select(vec4f(0.0), vec4f(x[j.x], x[j.y], x[j.z], x[j.w]), ok));
-        }
+        put_tiles(lane, &left, &right);
         workgroupBarrier();
+        if k0 + DEPTH < end {
+            fetch_left(lane, m0, k0 + DEPTH, &left);
+            fetch_right(lane, at, k0 + DEPTH, &right);
+        }
         multiply_tiles(lane, sums);
         workgroupBarrier();
     }
-    finish_tiles(lane, sums);
 }
 
 // One workgroup computes one split of y for ROWS output channels x COLUMNS pixels. conv3x3_finish.wgsl adds splits.
@@ -79,12 +97,16 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     if start >= depth {
         return;
     }
+    var accumulators: Accumulators;
+    product(lane, m0, p0, start, min(start + params.span, depth), &accumulators);
     var sums: Sums;
-    product(lane, m0, p0, start, min(start + params.span, depth), &sums);
+    finish_tiles(lane, &accumulators, &sums);
+    // unroll
     for (var i = 0u; i < SUMS; i++) {
         let m = m0 + sum_row(lane, i);
         let finished = max(sums[i] + bias[min(m, params.cout - 1u)], vec4f(params.floor));
         let value = select(sums[i], finished, params.span == depth);
+        // unroll
         for (var j = 0u; j < 4u; j++) {
             let p = p0 + sum_quad(lane, i) + j * RIGHT;
             let image = p / plane;

@@ -41,7 +41,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     if start >= params.k {
         return;
     }
-    var sums: Sums;
+    var accumulators: Accumulators;
     for (var k0 = start; k0 < min(start + params.span, params.k); k0 += DEPTH) {
         // Neighbouring lanes read neighbouring elements: along k where that is contiguous.
         for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
@@ -55,12 +55,15 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
             put_right(at.x, at.y, load_right(k0 + at.x, n0 + at.y));
         }
         workgroupBarrier();
-        multiply_tiles(lane, &sums);
+        multiply_tiles(lane, &accumulators);
         workgroupBarrier();
     }
-    finish_tiles(lane, &sums);
+    var sums: Sums;
+    finish_tiles(lane, &accumulators, &sums);
+    // unroll
     for (var i = 0u; i < SUMS; i++) {
         let m = m0 + sum_row(lane, i);
+        // unroll
         for (var j = 0u; j < 4u; j++) {
             let n = n0 + sum_quad(lane, i) + j * RIGHT;
             if m < params.m && n < params.n {

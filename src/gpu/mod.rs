@@ -183,10 +183,12 @@ impl Gpu {
         self.0.limits.max_storage_buffer_binding_size - guard
     }
 
-    /// The tile on this device's cooperative matrices, where [`GpuOptions::half`] asked for them and there are some.
-    pub(crate) fn matrix_tile(&self) -> Option<Tile> {
-        let tile = Tile::matrix(self.0.matrix?, self.0.info.subgroup[0] as usize)?;
-        tile.fits(&self.0.limits).then_some(tile)
+    /// The tiles on this device's cooperative matrices, where [`GpuOptions::half`] asked for them and there are some.
+    pub(crate) fn matrix_tiles(&self) -> Vec<Tile> {
+        let side = self.0.matrix.into_iter();
+        side.flat_map(|side| Tile::matrices(side, self.0.info.subgroup[0] as usize))
+            .filter(|tile| tile.fits(&self.0.limits))
+            .collect()
     }
 
     /// Counts of the buffers of this device.

@@ -27,32 +27,60 @@ pub(crate) fn cases() -> Vec<Case> {
     let (four, six) = (Winograd { m: 4 }, Winograd { m: 6 });
     let middle = |_: &Gpu| Some(Tile::MIDDLE);
     let mut cases = vec![
-        conv("direct", one, F32, [1, 1, 1, 5, 4], middle),
-        conv("direct", one, F32, [66, 17, 2, 9, 7], middle),
-        conv("direct", split, F32, [7, 33, 1, 6, 11], middle),
-        conv("direct f16", one, F16, [9, 18, 2, 7, 9], middle),
-        conv("direct f16", split, F16, [9, 18, 1, 7, 9], middle),
-        conv("winograd4", four, F32, [5, 3, 2, 13, 10], middle).within(WINOGRAD),
-        conv("winograd4", four, F32, [66, 18, 1, 9, 8], middle).within(WINOGRAD),
-        conv("winograd6", six, F32, [10, 7, 2, 14, 13], middle).within(WINOGRAD),
-        conv("winograd4 f16", four, F16, [10, 9, 1, 9, 7], middle).within(HALF_WINOGRAD),
-        // Where the device has them.
-        conv("matrices", one, F16, [70, 64, 2, 9, 7], Gpu::matrix_tile).within(HALF),
+        conv("direct", way(one, F32), [1, 1, 1, 5, 4], middle),
+        conv("direct", way(one, F32), [66, 17, 2, 9, 7], middle),
+        conv("direct", way(split, F32), [7, 33, 1, 6, 11], middle),
+        conv("direct f16", way(one, F16), [9, 18, 2, 7, 9], middle),
+        conv("direct f16", way(split, F16), [9, 18, 1, 7, 9], middle),
+        conv("winograd4", way(four, F32), [5, 3, 2, 13, 10], middle).within(WINOGRAD),
+        conv("winograd4", way(four, F32), [66, 18, 1, 9, 8], middle).within(WINOGRAD),
+        conv("winograd6", way(six, F32), [10, 7, 2, 14, 13], middle).within(WINOGRAD),
+        conv("winograd4 f16", way(four, F16), [10, 9, 1, 9, 7], middle).within(HALF_WINOGRAD),
     ];
+    // Where the device has them.
+    for shape in 0..4 {
+        let product = Way {
+            finished: false,
+            ..way(one, F16)
+        };
+        let name = format!("matrices {shape}");
+        let tile = move |gpu: &Gpu| gpu.matrix_tiles().get(shape).copied();
+        cases.push(conv(&name, product, [150, 64, 2, 9, 7], tile).within(HALF));
+    }
     for tile in &Tile::ALL[1..] {
         let name = format!("direct {tile}");
-        cases.push(conv(&name, one, F32, [66, 17, 1, 12, 11], move |gpu| {
-            tile.fits(gpu.limits()).then_some(*tile)
-        }));
+        cases.push(conv(
+            &name,
+            way(one, F32),
+            [66, 17, 1, 12, 11],
+            move |gpu| tile.fits(gpu.limits()).then_some(*tile),
+        ));
     }
     cases
 }
 
-/// A layer [cout, cin] and images [N, H, W], forward and backward, with ReLU, on the tile that the device has for it.
-fn conv(
-    name: &str,
+/// How a layer is computed.
+#[derive(Clone, Copy)]
+struct Way {
     algorithm: Algorithm,
     precision: Precision,
+    /// With bias and ReLU.
+    finished: bool,
+}
+
+fn way(algorithm: Algorithm, precision: Precision) -> Way {
+    Way {
+        algorithm,
+        precision,
+        finished: true,
+    }
+}
+
+/// A layer [cout, cin] and images [N, H, W], forward and backward, with bias and ReLU, on the tile that the device has for
+/// it. On cooperative matrices without these: where rounding to f16 moves a number past zero, ReLU's gradient is another.
+fn conv(
+    name: &str,
+    way: Way,
     [cout, cin, n, h, w]: [usize; 5],
     tile: impl Fn(&Gpu) -> Option<Tile> + Copy + Send + Sync + 'static,
 ) -> Case {
@@ -63,26 +91,26 @@ fn conv(
         move |tape, v| {
             let gpu = v[0].tensor.gpu();
             let choice = Choice {
-                algorithm,
+                algorithm: way.algorithm,
                 tile: tile(gpu).expect("the device has the tile"),
             };
             let site = Site {
                 cin,
                 cout,
                 side: h,
-                precision,
+                precision: way.precision,
             };
             let (weight, bias) = parameters(cout, cin);
             let bias = Tensor::from_slice(gpu, [cout], &bias)?;
             let mut tuner = Tuner::always(gpu, choice);
             let layer = Arc::new(Layer::new(&mut tuner, site, &weight, &bias, true)?);
-            convolve(tape, &layer, &v[0], true)
+            convolve(tape, &layer, &v[0], way.finished)
         },
         move |v| {
             let (weight, bias) = parameters(cout, cin);
             let weight: Vec<f64> = weight.into_iter().map(f64::from).collect();
             let mut y = reference_3x3(&v[0], &weight, [n, cin, h, w], cout);
-            for (i, y) in y.iter_mut().enumerate() {
+            for (i, y) in y.iter_mut().enumerate().filter(|_| way.finished) {
                 *y = (*y + f64::from(bias[i / (h * w) % cout])).max(0.0);
             }
             y

@@ -85,9 +85,9 @@ const SPLITS: usize = 4;
 impl Choice {
     /// What is used where nothing was measured: cooperative matrices where they can be used, else Winograd where its
     /// transforms pay.
-    pub(super) fn fixed(site: &Site, matrix: Option<Tile>) -> Self {
+    pub(super) fn fixed(site: &Site, matrices: &[Tile]) -> Self {
         let wide = site.cin.min(site.cout) >= WIDE;
-        let matrix = matrix.filter(|tile| site.suits(*tile));
+        let matrix = matrices.iter().copied().find(|tile| site.suits(*tile));
         Choice {
             algorithm: match wide && matrix.is_none() {
                 true => Algorithm::Winograd { m: 4 },
@@ -106,7 +106,7 @@ impl Choice {
     }
 
     /// What the device can run for `site`, candidates of one algorithm together.
-    pub(super) fn candidates(gpu: &Gpu, site: &Site, matrix: Option<Tile>) -> Vec<Self> {
+    pub(super) fn candidates(gpu: &Gpu, site: &Site, matrices: &[Tile]) -> Vec<Self> {
         let mut algorithms = vec![Algorithm::Direct { splits: 1 }];
         if site.side <= SMALL {
             algorithms.push(Algorithm::Direct { splits: SPLITS });
@@ -119,14 +119,19 @@ impl Choice {
             }
         }
         // Winograd's transforms of activations leave f16's range: no cooperative matrices there.
-        let matrix = matrix.filter(|tile| site.suits(*tile));
+        let matrices: Vec<Tile> = matrices
+            .iter()
+            .copied()
+            .filter(|t| site.suits(*t))
+            .collect();
         algorithms
             .into_iter()
             .flat_map(|algorithm| {
                 let direct = matches!(algorithm, Algorithm::Direct { .. });
                 let tiles = Tile::ALL.map(|tile| site.deep(tile)).into_iter();
-                let tiles = tiles.chain(matrix.filter(|_| direct));
-                tiles.map(move |tile| Choice { algorithm, tile })
+                let tiles = tiles.chain(matrices.iter().copied().filter(move |_| direct));
+                let choices = tiles.map(|tile| Choice { algorithm, tile });
+                choices.collect::<Vec<_>>()
             })
             .filter(|choice| choice.tile.fits(gpu.limits()))
             .collect()

@@ -58,7 +58,8 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
         }
         kernels.push(tiled(precision, Tile::MIDDLE.at_depth(4)));
     }
-    kernels.extend(Tile::matrix(16, 32).map(|tile| tiled(Precision::F16, tile)));
+    let matrices = Tile::matrices(16, 32).into_iter();
+    kernels.extend(matrices.map(|tile| tiled(Precision::F16, tile)));
     kernels
 }
 

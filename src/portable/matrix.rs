@@ -10,26 +10,24 @@ use crate::{Precision, Result, Tensor};
 /// 2^-11 of each, 5e-4, and the weights are the same; a wrong layout differs by about 1.
 const AGREES: f64 = 4e-3;
 
-/// The tile on the device's cooperative matrices, where it has them and they agree with f32.
-pub(super) fn usable(gpu: &Gpu) -> Result<Option<Tile>> {
-    let Some(tile) = gpu.matrix_tile() else {
-        return Ok(None);
-    };
-    let error = match difference(gpu, tile) {
-        Ok(error) => error,
+/// The tiles on the device's cooperative matrices that agree with f32.
+pub(super) fn usable(gpu: &Gpu) -> Vec<Tile> {
+    let mut tiles = gpu.matrix_tiles();
+    tiles.retain(|&tile| match difference(gpu, tile) {
+        Ok(error) if agrees(error) => true,
+        Ok(error) => {
+            tracing::warn!(
+                "{tile} is not used: it differs from f32 by {error:.1e} of the largest value"
+            );
+            false
+        }
         // What the device cannot compile or run is as good as wrong.
         Err(error) => {
-            tracing::warn!("cooperative matrices are not used: {error}");
-            return Ok(None);
+            tracing::warn!("{tile} is not used: {error}");
+            false
         }
-    };
-    if !agrees(error) {
-        tracing::warn!(
-            "cooperative matrices are not used: they differ from f32 by {error:.1e} of the largest value"
-        );
-        return Ok(None);
-    }
-    Ok(Some(tile))
+    });
+    tiles
 }
 
 fn agrees(error: f64) -> bool {

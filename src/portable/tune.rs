@@ -37,7 +37,7 @@ struct Kept {
 pub(crate) struct Tuner {
     gpu: Gpu,
     /// On cooperative matrices that were found right.
-    matrix: Option<Tile>,
+    matrices: Vec<Tile>,
     /// The choice wherever it is, for tests.
     always: Option<Choice>,
     /// `None`: nothing is measured.
@@ -65,13 +65,13 @@ impl Tuner {
                 None
             })
         });
-        let matrix = match precision {
-            Precision::F32 => None,
-            Precision::F16 => matrix::usable(gpu)?,
+        let matrices = match precision {
+            Precision::F32 => Vec::new(),
+            Precision::F16 => matrix::usable(gpu),
         };
         Ok(Tuner {
             gpu: gpu.clone(),
-            matrix,
+            matrices,
             always: None,
             file: file.map(Path::to_path_buf),
             kept: kept.unwrap_or(fresh),
@@ -83,7 +83,7 @@ impl Tuner {
     pub(super) fn always(gpu: &Gpu, choice: Choice) -> Self {
         Tuner {
             gpu: gpu.clone(),
-            matrix: None,
+            matrices: Vec::new(),
             always: Some(choice),
             file: None,
             kept: Kept::default(),
@@ -101,9 +101,9 @@ impl Tuner {
             return Ok(choice.at(site));
         }
         if self.file.is_none() {
-            return Ok(Choice::fixed(site, self.matrix));
+            return Ok(Choice::fixed(site, &self.matrices));
         }
-        let candidates = Choice::candidates(&self.gpu, site, self.matrix);
+        let candidates = Choice::candidates(&self.gpu, site, &self.matrices);
         let name = site.to_string();
         let kept = self.kept.choices.get(&name);
         if let Some(found) = candidates.iter().find(|c| Some(&c.to_string()) == kept) {
