@@ -12,14 +12,17 @@ pub(crate) use peak::kernels;
 pub use peak::{Peak, peak};
 use serde::Serialize;
 
+use crate::autograd::{Tape, Var};
+use crate::conv::rows;
 use crate::data::{ImageStore, Transform};
+use crate::error::Result;
 use crate::gpu::{Compiled, Gpu};
 use crate::nn::lora::Init;
 use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
 use crate::ops::{self, Transpose};
 use crate::random::Stream;
+use crate::tensor::Tensor;
 use crate::train::{Plan, Prefix, Room, train};
-use crate::{Result, Tape, Tensor, Var, portable};
 
 /// Least repetitions of a measurement.
 const RUNS: usize = 5;
@@ -107,7 +110,7 @@ fn noise(gpu: &Gpu, name: &str, shape: &[usize]) -> Result<Tensor> {
 /// What the device reported.
 pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
     let mut times = Vec::new();
-    let mut tuner = portable::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
+    let mut tuner = rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
     for (cin, cout, side) in [
         (3, 64, 224),
         (64, 64, 224),
@@ -118,16 +121,16 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
     ] {
         let x = Var::frozen(&noise(gpu, "x", &[1, cin, side, side])?);
         let w = Stream::new(0, "w").normals(cout * cin * 9, 1.0);
-        let site = portable::Site {
+        let site = rows::Site {
             cin,
             cout,
             side,
             precision: how.precision,
         };
         let bias = noise(gpu, "bias", &[cout])?;
-        let layer = Arc::new(portable::Layer::new(&mut tuner, site, &w, &bias, false)?);
+        let layer = Arc::new(rows::Layer::new(&mut tuner, site, &w, &bias, false)?);
         let seconds = median(|| {
-            portable::convolve(&mut Tape::new(), &layer, &x, true)?;
+            rows::convolve(&mut Tape::new(), &layer, &x, true)?;
             gpu.wait()
         })?;
         let rate = 2e-9 * (cin * cout * 9 * side * side) as f64 / seconds;

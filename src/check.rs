@@ -1,12 +1,15 @@
-//! The self-test: every op, forward and backward, on the user's own device against a naive f64
-//! reference. `goldfish selftest` prints it and `tests/ops.rs` runs it.
+//! The harness that every op is held against: forward and backward on a device, against a naive f64 reference. An op
+//! lists its cases beside itself, and `selftest` runs them all.
 //!
 //! A [`Case`] says how to run an op and what it should give. Its gradient is checked against finite
 //! differences of the reference, with a random upstream gradient; guard words behind every buffer show
 //! writes out of bounds; and everything is run twice and must give the same bits.
 
+use crate::autograd::{Tape, Var};
+use crate::error::Result;
+use crate::gpu::Gpu;
 use crate::random::Stream;
-use crate::{Gpu, GpuOptions, Result, Shape, Tape, Tensor, Var};
+use crate::tensor::{Shape, Tensor};
 
 type Forward = dyn Fn(&mut Tape, &[Var]) -> Result<Var> + Send + Sync;
 type Suits = dyn Fn(&Gpu) -> bool + Send + Sync;
@@ -88,7 +91,7 @@ impl Input {
 
 /// One op at one size.
 pub struct Case {
-    /// The op's name in [`crate::ops`].
+    /// The op's name in `ops`.
     pub op: &'static str,
     /// Sizes and settings.
     pub name: String,
@@ -155,9 +158,9 @@ impl Case {
         self
     }
 
-    /// The same for kernels of the software family, which other devices do not run.
+    /// The same for kernels on planes, which other devices do not run.
     pub(crate) fn on_software(self) -> Self {
-        self.where_it(crate::software::suits)
+        self.where_it(crate::tensor::planes::suits)
     }
 
     /// The same for devices that it `suits`.
@@ -315,49 +318,4 @@ pub fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
             }
         });
     worst / largest
-}
-
-/// Every case of every op and optimiser, cheapest ops first.
-pub fn cases() -> Vec<Case> {
-    let mut cases = crate::ops::cases();
-    cases.extend(crate::optim::cases());
-    cases.extend(crate::portable::cases());
-    cases.extend(crate::software::cases());
-    cases
-}
-
-/// Every kernel of every op, optimiser and family.
-pub fn kernels() -> Vec<&'static crate::gpu::Kernel> {
-    let everywhere = [crate::ops::kernels(), crate::optim::kernels()].concat();
-    [
-        everywhere,
-        crate::portable::kernels(),
-        crate::software::kernels(),
-        crate::bench::kernels(),
-    ]
-    .concat()
-}
-
-/// Runs every case on the named device, telling `progress` each outcome.
-///
-/// # Errors
-/// [`Error::Device`] where the device cannot be opened; a failing case is an outcome, not an error.
-pub fn run(
-    device: Option<String>,
-    mut progress: impl FnMut(usize, &Outcome),
-) -> Result<Vec<Outcome>> {
-    let gpu = Gpu::open(&GpuOptions {
-        device,
-        guard: true,
-        half: true,
-        ..GpuOptions::default()
-    })?;
-    let mut outcomes = Vec::new();
-    let cases = cases();
-    for (index, case) in cases.iter().filter(|case| case.suits(&gpu)).enumerate() {
-        let outcome = case.run(&gpu);
-        progress(index, &outcome);
-        outcomes.push(outcome);
-    }
-    Ok(outcomes)
 }

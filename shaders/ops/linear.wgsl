@@ -14,12 +14,11 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> left: array<f32>; // forward: x [n, k]; backward: dy [n, out_total]
-@group(0) @binding(2) var<storage, read> right: array<f32>; // forward, backward_x: w [out, k]; backward_w: x [n, k]
+@group(0) @binding(2) var<storage, read> right: array<f32>; // w [out, k]
 @group(0) @binding(1) var<storage, read> left4: array<vec4f>; // forward_quads
-@group(0) @binding(2) var<storage, read> right4: array<vec4f>; // backward_w_quads
 @group(0) @binding(2) var<storage, read> weight: array<Stored>; // forward_quads, backward_x_quads: w [out, k]
-@group(0) @binding(3) var<storage, read_write> result4: array<vec4f>; // backward_x_quads, backward_w_quads
-@group(0) @binding(3) var<storage, read_write> result: array<f32>; // y [splits, n, out_total]; dx [n, k]; dw [out, k]
+@group(0) @binding(3) var<storage, read_write> result4: array<vec4f>; // backward_x_quads
+@group(0) @binding(3) var<storage, read_write> result: array<f32>; // y [splits, n, out_total]; dx [n, k]
 
 const LANES: u32 = 64u;
 const SUMS: u32 = ROWS * OUTS;
@@ -172,57 +171,6 @@ fn backward_x_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
         if n0 + n < params.n {
             let i = (n0 + n) * columns + k;
             result4[i] = params.alpha * sums[n] + select(vec4f(0.0), result4[i], params.accumulate != 0u);
-        }
-    }
-}
-
-// One workgroup computes 8 rows x 64 columns of dw: an outer product summed over the rows of x.
-@compute @workgroup_size(64)
-fn backward_w(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let out_groups = (params.out + 7u) / 8u;
-    let id = group.x + group.y * groups.x;
-    let o0 = (id % out_groups) * 8u;
-    let k = (id / out_groups) * LANES + lane;
-    if k >= params.k {
-        return;
-    }
-    var sums: array<f32, 8>;
-    for (var n = 0u; n < params.n; n++) {
-        let x = right[n * params.k + k];
-        for (var o = 0u; o < 8u; o++) {
-            sums[o] += left[n * params.out_total + params.out_start + min(o0 + o, params.out - 1u)] * x;
-        }
-    }
-    for (var o = 0u; o < 8u; o++) {
-        if o0 + o < params.out {
-            result[(o0 + o) * params.k + k] = params.alpha * sums[o];
-        }
-    }
-}
-
-// The same with four columns a thread, where k is a multiple of 4: 8 rows x 256 columns of dw.
-@compute @workgroup_size(64)
-fn backward_w_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let out_groups = (params.out + 7u) / 8u;
-    let id = group.x + group.y * groups.x;
-    let o0 = (id % out_groups) * 8u;
-    let columns = params.k / 4u;
-    let k = (id / out_groups) * LANES + lane;
-    if k >= columns {
-        return;
-    }
-    var sums: array<vec4f, 8>;
-    for (var n = 0u; n < params.n; n++) {
-        let x = right4[n * columns + k];
-        // unroll
-        for (var o = 0u; o < 8u; o++) {
-            sums[o] += left[n * params.out_total + params.out_start + min(o0 + o, params.out - 1u)] * x;
-        }
-    }
-    // unroll
-    for (var o = 0u; o < 8u; o++) {
-        if o0 + o < params.out {
-            result4[(o0 + o) * columns + k] = params.alpha * sums[o];
         }
     }
 }

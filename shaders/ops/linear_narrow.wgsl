@@ -7,8 +7,8 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> left: array<f32>; // forward: x [n, K]; backward: dy [n, out]
-@group(0) @binding(2) var<storage, read> right: array<f32>; // forward, backward_x: w [out, K]; backward_w: x [n, K]
-@group(0) @binding(3) var<storage, read_write> result: array<f32>; // y [n, out]; dx [n, K]; dw [out, K]
+@group(0) @binding(2) var<storage, read> right: array<f32>; // w [out, K]
+@group(0) @binding(3) var<storage, read_write> result: array<f32>; // y [n, out]; dx [n, K]
 @group(0) @binding(4) var<storage, read> onto: array<f32>; // forward_onto: [n, out]
 
 const LANES: u32 = 64u;
@@ -108,20 +108,4 @@ fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
             result[n0 * K + i] = params.alpha * total;
         }
     }
-}
-
-// One thread computes one element of dw.
-@compute @workgroup_size(64)
-fn backward_w(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = (group.x + group.y * groups.x) * LANES + lane;
-    if i >= params.out * K {
-        return;
-    }
-    let o = i / K;
-    let k = i % K;
-    var sum = 0.0;
-    for (var n = 0u; n < params.n; n++) {
-        sum += left[n * params.out + o] * right[n * K + k];
-    }
-    result[i] = params.alpha * sum;
 }

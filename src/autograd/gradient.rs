@@ -1,7 +1,8 @@
 //! What a backward rule hands down: numbers, or the product that they would be.
 
-use crate::ops::linear;
-use crate::{Result, Shape, Tensor};
+use crate::error::Result;
+use crate::tensor::arithmetic::outer;
+use crate::tensor::{Shape, Tensor};
 
 /// A gradient of a parameter or of an intermediate result.
 #[derive(Clone)]
@@ -36,9 +37,7 @@ impl Gradient {
     pub fn dense(&self) -> Result<Tensor> {
         match self {
             Gradient::Dense(tensor) => Ok(tensor.clone()),
-            Gradient::Outer { left, right, alpha } => {
-                linear::backward_w(left, right, &self.shape(), *alpha)
-            }
+            Gradient::Outer { left, right, alpha } => outer(left, right, *alpha),
         }
     }
 }

@@ -5,7 +5,9 @@
 //! frozen records nothing and saves nothing. A frozen weight *above* a tracked input is different: the
 //! op records a node, and its rule returns `None` for the weight.
 
-use crate::{Error, Gradient, Result, Tensor};
+use super::gradient::Gradient;
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
 
 /// A tensor in a computation, with its place on the tape where it is tracked.
 #[derive(Clone)]

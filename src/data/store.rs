@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock};
 use rayon::prelude::*;
 
 use super::image::{Transform, decode};
-use crate::{Error, Gpu, Result, Tensor};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::tensor::Tensor;
 
 /// Batches made ready before they are asked for.
 const AHEAD: usize = 2;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::data::categories;
+use super::categories;
 
 /// One category with what the network says of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -2,7 +2,7 @@
 //! must not overtake it, or when [`BATCH`] dispatches have gathered.
 
 use super::{Buffer, Gpu, Inner};
-use crate::Result;
+use crate::error::Result;
 
 /// Dispatches recorded before they are handed to the device without being asked for.
 pub(super) const BATCH: usize = 64;

@@ -17,7 +17,7 @@ use super::batch::UNIFORM_STRIDE;
 use super::kernel::{Access, Kernel};
 use super::pool::Buffer;
 use super::texture::Texture;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// What is bound: in the order of [`Kernel::bindings`]. A texture is read as an image and written as a buffer.
 #[derive(Clone, Copy)]

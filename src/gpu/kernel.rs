@@ -9,7 +9,7 @@ use std::sync::{LazyLock, Mutex};
 use bytemuck::Pod;
 
 use super::unroll;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// How a kernel uses a storage binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,14 @@ mod shared;
 mod texture;
 mod tile;
 mod transfer;
+mod trips;
 mod unroll;
 mod warmer;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+
+use crate::error::{Error, Result};
 
 pub(crate) use dispatch::Binding;
 pub use dispatch::Compiled;
@@ -24,9 +27,8 @@ pub use select::{DeviceInfo, devices};
 pub(crate) use texture::{Recycled, Texture};
 pub(crate) use tile::Tile;
 pub use transfer::Readback;
+pub(crate) use trips::check_trips;
 pub(crate) use warmer::Warmer;
-
-use crate::{Error, Result};
 
 /// The most bytes that one binding may have on any device.
 const MAX_BINDING: u64 = 1 << 31;

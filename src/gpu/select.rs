@@ -2,7 +2,7 @@
 
 use wgpu::{Adapter, Backends, DeviceType};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// What `goldfish devices` shows of an adapter.
 #[derive(Clone, Debug, serde::Serialize)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::pool::Counted;
 use super::{Gpu, shared};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// An `rgba32float` image whose memory is also a buffer of `vec4f`, rows [`Texture::pitch`] apart.
 pub(crate) struct Texture {

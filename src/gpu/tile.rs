@@ -1,5 +1,5 @@
 //! The tiles of the matrix products: how much of them a workgroup takes, and what of it a thread. The header and core of
-//! every kernel that `shaders/tile.wgsl` is put in front of.
+//! every kernel that `shaders/snippets/tile.wgsl` is put in front of.
 
 use super::Kernel;
 
@@ -98,12 +98,12 @@ impl Tile {
         kernel.sized(format!("{}.{self}", kernel.name), || self.core() + prelude)
     }
 
-    /// What `shaders/tile.wgsl` follows, itself, and the core of the product.
+    /// What `shaders/snippets/tile.wgsl` follows, itself, and the core of the product.
     fn core(self) -> String {
         let (header, core) = match self.matrix {
             None => (
                 String::new(),
-                include_str!("../../shaders/tile_registers.wgsl"),
+                include_str!("../../shaders/snippets/tile_registers.wgsl"),
             ),
             Some([side, lanes]) => (
                 format!(
@@ -111,7 +111,7 @@ impl Tile {
                      alias LeftMatrix = coop_mat{side}x{side}<f16, A>;\nalias RightMatrix = coop_mat{side}x{side}<f16, B>;\n\
                      alias SumMatrix = coop_mat{side}x{side}<f32, C>;\n"
                 ),
-                include_str!("../../shaders/tile_matrix.wgsl"),
+                include_str!("../../shaders/snippets/tile_matrix.wgsl"),
             ),
         };
         let [rows, columns] = self.threads;
@@ -120,7 +120,7 @@ impl Tile {
             "{header}const THREAD_ROWS: u32 = {rows}u;\nconst THREAD_COLUMNS: u32 = {columns}u;\nconst ROW_QUADS: u32 = {row_quads}u;\n\
              const COLUMN_QUADS: u32 = {column_quads}u;\nconst DEPTH: u32 = {}u;\n{}{core}",
             self.depth,
-            include_str!("../../shaders/tile.wgsl"),
+            include_str!("../../shaders/snippets/tile.wgsl"),
         )
     }
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use super::Gpu;
 use super::pool::{Buffer, GUARD, GUARD_BYTES};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Bytes staged by one upload before the queue is told to take them.
 pub(crate) const CHUNK: usize = 32 << 20;

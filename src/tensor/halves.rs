@@ -1,9 +1,11 @@
 //! How frozen weights are stored on a device: as they are, or as halves, two to a word, which the kernels unpack
-//! (`shaders/stored_f16.wgsl`).
+//! (`shaders/snippets/stored_f16.wgsl`).
 
 use half::f16;
 
-use crate::{Error, Gpu, Result, Shape, Tensor};
+use super::{Shape, Tensor};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
 
 /// How frozen weights are stored on the device. Sums and everything that is trained are f32 in either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -41,8 +43,8 @@ impl Precision {
     /// What declares a stored weight in front of a kernel.
     pub(crate) fn stored(self) -> &'static str {
         match self {
-            Precision::F32 => include_str!("../shaders/stored_f32.wgsl"),
-            Precision::F16 => include_str!("../shaders/stored_f16.wgsl"),
+            Precision::F32 => include_str!("../../shaders/snippets/stored_f32.wgsl"),
+            Precision::F16 => include_str!("../../shaders/snippets/stored_f16.wgsl"),
         }
     }
 }

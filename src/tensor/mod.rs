@@ -3,14 +3,22 @@
 //! A tensor larger than one binding is split along its first dimension into parts of whole rows;
 //! only ops that say so take such a tensor (the weight of [`crate::ops::linear`]), others report it.
 //!
-//! Between the convolutions of the software family a tensor is in planes (see [`crate::software`]): only that family's
-//! own kernels take it.
+//! Between the convolutions of `conv/planes` a tensor is in planes (see `planes.rs`), which few ops take.
+
+pub(crate) mod arithmetic;
+pub(crate) mod halves;
+pub(crate) mod planes;
+mod shape;
+
+pub(crate) use halves::Halves;
+pub use halves::Precision;
+pub use shape::Shape;
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu, Readback, Recycled, Texture};
-use crate::{Error, Result, Shape, software};
 
 /// Elements filled at a time by [`Tensor::from_fn`].
 const FILL: usize = 8 << 20;
@@ -233,14 +241,8 @@ impl Tensor {
         })
     }
 
-    /// The elements, waiting for the device.
-    ///
-    /// # Errors
-    /// What the device reported.
-    pub fn to_vec(&self) -> Result<Vec<f32>> {
-        if self.planes.is_some() {
-            return software::rows(self)?.to_vec();
-        }
+    /// The elements of a tensor in rows, waiting for the device.
+    fn read_parts(&self) -> Result<Vec<f32>> {
         let mut data = Vec::with_capacity(self.shape.len());
         for part in self.parts.iter() {
             data.extend(self.gpu.read(part)?.wait()?);

@@ -1,11 +1,12 @@
-//! Tensors into planes and out of them: [N, C, S, S] row by row, as every other op has it, and as textures with a border.
+//! The layout in planes: [N, C, S, S] as a texture, four channels a texel, each plane with a border of zeros; and the way
+//! there from rows and back. Off the tape: `ops/planes.rs` records it.
 
 use bytemuck::{Pod, Zeroable};
 
+use super::Tensor;
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, ReadTexture, Write};
-use crate::gpu::{Kernel, Texture};
-use crate::ops::dropout::Params as DropoutParams;
-use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::gpu::{Gpu, Kernel, Texture};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -35,15 +36,15 @@ struct AddParams {
 
 const TO_ROWS: Kernel = Kernel::new::<RowsParams>(
     "to_rows",
-    include_str!("../../shaders/to_rows.wgsl"),
+    include_str!("../../shaders/tensor/to_rows.wgsl"),
     "forward",
     &[ReadTexture, Write],
 );
 const TO_PLANES: Kernel = Kernel::new::<PlanesParams>(
     "to_planes",
     concat!(
-        include_str!("../../shaders/packed.wgsl"),
-        include_str!("../../shaders/to_planes.wgsl")
+        include_str!("../../shaders/snippets/packed.wgsl"),
+        include_str!("../../shaders/tensor/to_planes.wgsl")
     ),
     "forward",
     &[Read, Write],
@@ -51,43 +52,40 @@ const TO_PLANES: Kernel = Kernel::new::<PlanesParams>(
 const ADD: Kernel = Kernel::new::<AddParams>(
     "planes_add",
     concat!(
-        include_str!("../../shaders/packed.wgsl"),
-        include_str!("../../shaders/planes_add.wgsl")
+        include_str!("../../shaders/snippets/packed.wgsl"),
+        include_str!("../../shaders/tensor/planes_add.wgsl")
     ),
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
 
-const DROPOUT: Kernel = Kernel::new::<DropoutParams>(
-    "dropout_planes",
-    concat!(
-        include_str!("../../shaders/packed.wgsl"),
-        include_str!("../../shaders/dropout_core.wgsl"),
-        include_str!("../../shaders/dropout_planes.wgsl")
-    ),
-    "forward",
-    &[ReadTexture, Write],
-);
+/// Whether a device has what kernels on planes need.
+pub(crate) fn suits(gpu: &Gpu) -> bool {
+    let [least, most] = gpu.info().subgroup;
+    let lanes = least == most && [4, 8, 16].contains(&least);
+    let has = |feature: &str| gpu.info().features.iter().any(|f| f == feature);
+    gpu.has_textures() && lanes && has("subgroup") && has("shader_int64")
+}
 
 /// `kernel` for subgroups of `lanes`.
-pub(super) fn for_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
+pub(crate) fn for_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
     kernel.sized(format!("{}.{lanes}", kernel.name), || {
         format!("const LANES: u32 = {lanes}u;\n")
     })
 }
 
-pub(super) fn kernels() -> Vec<&'static Kernel> {
-    [&TO_ROWS, &TO_PLANES, &ADD, &DROPOUT]
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    [&TO_ROWS, &TO_PLANES, &ADD]
         .map(|kernel| for_lanes(kernel, 8))
         .into()
 }
 
-fn lanes(x: &Tensor) -> usize {
+pub(crate) fn lanes(x: &Tensor) -> usize {
     x.gpu().info().subgroup[0] as usize
 }
 
 /// The texture of a tensor in planes with N, C and S.
-pub(super) fn planes<'a>(op: &'static str, x: &'a Tensor) -> Result<(&'a Texture, [usize; 3])> {
+pub(crate) fn planes<'a>(op: &'static str, x: &'a Tensor) -> Result<(&'a Texture, [usize; 3])> {
     match x.texture() {
         Some(texture) => Ok((texture, [x.shape()[0], x.shape()[1], x.shape()[2]])),
         None => Err(Error::shape(
@@ -98,20 +96,10 @@ pub(super) fn planes<'a>(op: &'static str, x: &'a Tensor) -> Result<(&'a Texture
     }
 }
 
-/// Planes [N, C, S, S] to rows [N, C cells cells], averaged where `cells` is not S.
-pub(crate) fn to_rows(tape: &mut Tape, x: &Var, cells: usize) -> Result<Var> {
-    let (_, [n, channels, size]) = planes("to_rows", &x.tensor)?;
-    let y = Tensor::empty(x.tensor.gpu(), [n, channels * cells * cells])?;
-    write_rows(&x.tensor, cells, &y)?;
-    Ok(tape.record(y, &[x], || RowsRule {
-        channels,
-        size,
-        cells,
-    }))
-}
-
-fn write_rows(x: &Tensor, cells: usize, y: &Tensor) -> Result<()> {
+/// Planes [N, C, S, S] as rows [N, C cells cells], averaged where `cells` is not S.
+pub(crate) fn write_rows(x: &Tensor, cells: usize) -> Result<Tensor> {
     let (texture, [n, channels, size]) = planes("to_rows", x)?;
+    let y = Tensor::empty(x.gpu(), [n, channels * cells * cells])?;
     let params = RowsParams {
         size: size as u32,
         cells: cells as u32,
@@ -121,61 +109,35 @@ fn write_rows(x: &Tensor, cells: usize, y: &Tensor) -> Result<()> {
     let bindings = [texture.into(), y.buffer("to_rows")?.into()];
     let kernel = for_lanes(&TO_ROWS, lanes(x));
     x.gpu()
-        .run_grid(kernel, &params, &bindings, grid.map(|d| d as u32))
+        .run_grid(kernel, &params, &bindings, grid.map(|d| d as u32))?;
+    Ok(y)
 }
 
 /// The elements of a tensor in planes, row-major: [N, C, S, S].
 pub(crate) fn rows(x: &Tensor) -> Result<Tensor> {
-    let shape: Shape = x.shape().clone();
-    let var = to_rows(&mut Tape::new(), &Var::frozen(x), shape[2])?;
-    Ok(var.tensor.reshaped(shape))
+    let shape = x.shape().clone();
+    Ok(write_rows(x, shape[2])?.reshaped(shape))
 }
 
-struct RowsRule {
-    channels: usize,
-    size: usize,
-    cells: usize,
-}
-
-impl Backward for RowsRule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
-        let n = dy.shape()[0];
-        let dx = read_rows(dy, [n, self.channels, self.size], self.cells)?;
-        Ok(vec![Some(dx.into())])
-    }
-}
-
-/// Rows [N, C S S] (or of that many elements) to planes [N, C, S, S].
-pub(crate) fn to_planes(tape: &mut Tape, x: &Var, channels: usize) -> Result<Var> {
-    let shape = x.tensor.shape();
-    let area = shape.row_len() / channels;
-    let size = area.isqrt();
-    if size * size * channels != shape.row_len() {
-        return Err(Error::shape(
-            "to_planes",
-            format!("square planes of {channels} channels"),
-            shape.to_string(),
-        ));
-    }
-    let y = read_rows(&x.tensor, [shape[0], channels, size], size)?;
-    Ok(tape.record(y, &[x], || PlanesRule {
-        shape: shape.clone(),
-    }))
-}
-
-struct PlanesRule {
-    shape: Shape,
-}
-
-impl Backward for PlanesRule {
-    fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
-        let dx = rows(dy)?.reshaped(self.shape);
-        Ok(vec![Some(dx.into())])
+impl Tensor {
+    /// The elements row by row, waiting for the device.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        match self.texture() {
+            Some(_) => rows(self)?.read_parts(),
+            None => self.read_parts(),
+        }
     }
 }
 
 /// Rows as planes: the gradient of [`write_rows`].
-fn read_rows(x: &Tensor, [n, channels, size]: [usize; 3], cells: usize) -> Result<Tensor> {
+pub(crate) fn read_rows(
+    x: &Tensor,
+    [n, channels, size]: [usize; 3],
+    cells: usize,
+) -> Result<Tensor> {
     let y = Tensor::planes(x.gpu(), [n, channels, size])?;
     let (texture, _) = planes("to_planes", &y)?;
     let params = PlanesParams {
@@ -196,31 +158,8 @@ fn read_rows(x: &Tensor, [n, channels, size]: [usize; 3], cells: usize) -> Resul
     Ok(y)
 }
 
-/// What `params` say of dropout, for a tensor in planes.
-pub(crate) fn dropout(x: &Tensor, params: DropoutParams) -> Result<Tensor> {
-    let (x_texture, [n, channels, size]) = planes("dropout", x)?;
-    let y = Tensor::planes(x.gpu(), [n, channels, size])?;
-    let (y_texture, _) = planes("dropout", &y)?;
-    let params = DropoutParams {
-        n: (n * size * size) as u32,
-        size: size as u32,
-        channels: channels as u32,
-        pitch: y_texture.pitch() as u32,
-        ..params
-    };
-    let grid = [
-        (n * size * size).div_ceil(lanes(x)) as u32,
-        channels.div_ceil(4) as u32,
-        1,
-    ];
-    let bindings = [x_texture.into(), y_texture.into()];
-    x.gpu()
-        .run_grid(for_lanes(&DROPOUT, lanes(x)), &params, &bindings, grid)?;
-    Ok(y)
-}
-
 /// `alpha * x + y` for tensors in planes of one shape.
-pub(crate) fn times_plus(x: &Tensor, alpha: f32, y: &Tensor) -> Result<Tensor> {
+pub(super) fn times_plus(x: &Tensor, alpha: f32, y: &Tensor) -> Result<Tensor> {
     let (x_texture, shape) = planes("add", x)?;
     let (y_texture, _) = planes("add", y)?;
     let z = Tensor::planes(x.gpu(), shape)?;

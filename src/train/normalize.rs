@@ -3,11 +3,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::Var;
+use crate::check::{Case, Input};
 use crate::data::Transform;
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::selftest::{Case, Input};
-use crate::{Error, Result, Tensor, Var};
+use crate::tensor::Tensor;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -19,7 +21,7 @@ struct Params {
 
 static FORWARD: Kernel = Kernel::new::<Params>(
     "normalize.forward",
-    include_str!("../../shaders/normalize.wgsl"),
+    include_str!("../../shaders/train/normalize.wgsl"),
     "forward",
     &[Read, Read, Write],
 );
@@ -29,7 +31,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 }
 
 /// Bytes that a crop of interleaved RGB is kept in: whole words.
-pub(crate) fn crop_bytes(transform: Transform) -> usize {
+pub(super) fn crop_bytes(transform: Transform) -> usize {
     (transform.size * transform.size * 3).next_multiple_of(4)
 }
 
@@ -37,7 +39,7 @@ pub(crate) fn crop_bytes(transform: Transform) -> usize {
 ///
 /// # Errors
 /// [`Error::Shape`] where the rows have another length.
-pub(crate) fn normalize(crops: &Tensor, transform: Transform) -> Result<Tensor> {
+pub(super) fn normalize(crops: &Tensor, transform: Transform) -> Result<Tensor> {
     let (n, words) = (crops.shape()[0], crops.shape().row_len());
     if words * 4 != crop_bytes(transform) {
         return Err(Error::shape(

@@ -2,40 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{Context, Inner, Layer, Needs, convolve, down, to_planes, to_rows};
+use super::context::Context;
+use super::down::down;
+use super::layer::{Inner, Layer, Needs, convolve};
+use crate::check::{Case, Input};
 use crate::gpu::Warmer;
 use crate::ops::conv2d::reference_3x3;
+use crate::ops::planes::{to_planes, to_rows};
 use crate::random::Stream;
-use crate::selftest::{Case, Input};
 
 /// Winograd's F(6x6) is within 1.2e-5 of the largest value, F(4x4) too (see benches/RESULTS.md); a gradient passes two.
 const WINOGRAD: f64 = 4e-5;
 
 pub(crate) fn cases() -> Vec<Case> {
-    let planes = Case::new(
-        "to_planes",
-        "[2, 5, 9, 9], and back to 4 cells a side",
-        [Input::normal([2, 5, 9, 9])],
-        |tape, v| {
-            let x = to_planes(tape, &v[0], 5)?;
-            to_rows(tape, &x, 4)
-        },
-        |v| {
-            let window = |i: usize| (i * 9 / 4)..((i + 1) * 9).div_ceil(4);
-            let cell = |i: usize| {
-                let (plane, row, column) = (i / 16, i / 4 % 4, i % 4);
-                let (rows, columns) = (window(row), window(column));
-                let count = (rows.len() * columns.len()) as f64;
-                let sum: f64 = rows
-                    .flat_map(|y| columns.clone().map(move |x| (y, x)))
-                    .map(|(y, x)| v[0][plane * 81 + y * 9 + x])
-                    .sum();
-                sum / count
-            };
-            (0..2 * 5 * 16).map(cell).collect()
-        },
-    )
-    .on_software();
     // Channels out and in, rank, images, side, pool, pools before the layer (which chooses the tiles).
     let conv = |[cout, cin, rank, n, size]: [usize; 5], pool: bool, pools: usize| {
         let weight = move || -> (Vec<f32>, Vec<f32>) {
@@ -108,7 +87,6 @@ pub(crate) fn cases() -> Vec<Case> {
         .within(WINOGRAD)
     };
     vec![
-        planes,
         conv([5, 3, 1, 2, 13], false, 0),
         conv([9, 6, 5, 1, 11], true, 1),
         conv([12, 10, 4, 2, 9], false, 3),

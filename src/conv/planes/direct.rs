@@ -3,11 +3,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::planes::{for_lanes, planes};
-use super::{Context, NO_FLOOR};
+use super::context::{Context, NO_FLOOR};
+use crate::error::Result;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Buffer, Kernel, Recycled, Texture};
-use crate::{Result, Tensor};
+use crate::tensor::Tensor;
+use crate::tensor::planes::{for_lanes, planes};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -40,8 +41,8 @@ struct PackParams {
 const KERNEL: Kernel = Kernel::new::<Params>(
     "conv_planes",
     concat!(
-        include_str!("../../shaders/packed.wgsl"),
-        include_str!("../../shaders/conv_planes.wgsl")
+        include_str!("../../../shaders/snippets/packed.wgsl"),
+        include_str!("../../../shaders/conv/planes/conv_planes.wgsl")
     ),
     "forward",
     &[ReadTexture, ReadTexture, Write, Read],
@@ -49,8 +50,8 @@ const KERNEL: Kernel = Kernel::new::<Params>(
 const PACK: Kernel = Kernel::new::<PackParams>(
     "pack",
     concat!(
-        include_str!("../../shaders/packed.wgsl"),
-        include_str!("../../shaders/pack.wgsl")
+        include_str!("../../../shaders/snippets/packed.wgsl"),
+        include_str!("../../../shaders/conv/planes/pack.wgsl")
     ),
     "forward",
     &[Read, Write],

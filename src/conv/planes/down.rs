@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::Context;
+use super::context::Context;
 use super::direct::{Layout, Sizes, conv};
-use super::planes::planes;
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::error::{Error, Result};
 use crate::gpu::Access::{ReadTexture, Write};
 use crate::gpu::Kernel;
-use crate::ops::{check_trips, sum};
-use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var};
+use crate::gpu::check_trips;
+use crate::ops::sum;
+use crate::tensor::Tensor;
+use crate::tensor::planes::planes;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -23,7 +26,7 @@ struct GradientParams {
 
 const WEIGHT_GRADIENT: Kernel = Kernel::new::<GradientParams>(
     "weight_gradient",
-    include_str!("../../shaders/weight_gradient.wgsl"),
+    include_str!("../../../shaders/conv/planes/weight_gradient.wgsl"),
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );

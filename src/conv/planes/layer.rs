@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::context::{Context, NO_FLOOR};
 use super::direct::{Direct, Layout, Sizes, conv};
 use super::down::weight_gradient;
-use super::planes::planes;
 use super::winograd::{Up, Winograd};
-use super::{Context, NO_FLOOR};
-use crate::conv3x3::turn;
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::conv::weights::turn;
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Buffer, Kernel};
-use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var};
+use crate::tensor::Tensor;
+use crate::tensor::planes::planes;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -28,8 +30,8 @@ struct MaskParams {
 const UNMASK: Kernel = Kernel::new::<MaskParams>(
     "unmask",
     concat!(
-        include_str!("../../shaders/packed.wgsl"),
-        include_str!("../../shaders/unmask.wgsl")
+        include_str!("../../../shaders/snippets/packed.wgsl"),
+        include_str!("../../../shaders/conv/planes/unmask.wgsl")
     ),
     "forward",
     &[ReadTexture, Read, Write],

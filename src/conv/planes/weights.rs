@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::conv3x3::transform;
+use crate::conv::weights::transform;
 
 /// G w G^T of every 3x3 kernel, as texels (quad * outs + out % outs, position * blocks + out / outs), rows `pitch`
 /// floats apart.

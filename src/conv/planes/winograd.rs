@@ -9,12 +9,13 @@ mod kernels;
 pub(super) use kernels::kernels;
 use kernels::{FEW, Params, UpParams, input_kernel, output_kernel, product_kernel, up_kernel};
 
-use super::Context;
-use super::planes::planes;
+use super::context::Context;
 use super::weights::transform_weights;
-use crate::conv3x3::{G4, G6};
+use crate::conv::weights::{G4, G6};
+use crate::error::{Error, Result};
 use crate::gpu::{Binding, Buffer, Texture};
-use crate::{Error, Result, Tensor};
+use crate::tensor::Tensor;
+use crate::tensor::planes::planes;
 
 /// How one layer is cut up: chosen by measurement on two Zen 4 cores with 8 lanes (see benches/RESULTS.md).
 #[derive(Clone, Copy, Debug)]

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use half::f16;
 
 use super::choice::{Algorithm, Choice, Site};
-use super::{Layer, Tuner, convolve};
+use super::layer::{Layer, convolve};
+use super::tune::Tuner;
+use crate::check::{Case, Input};
 use crate::gpu::{Gpu, Tile};
 use crate::ops::conv2d::reference_3x3;
 use crate::random::Stream;
-use crate::selftest::{Case, Input};
-use crate::{Precision, Tensor};
+use crate::tensor::{Precision, Tensor};
 
 use Algorithm::{Direct, Winograd};
 use Precision::{F16, F32};

@@ -1,7 +1,7 @@
 //! What can be chosen for a convolution, and what is where nothing was measured.
 
-use crate::Precision;
 use crate::gpu::{Gpu, Tile};
+use crate::tensor::Precision;
 
 /// A convolution as a choice is made for it: the same for all its batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

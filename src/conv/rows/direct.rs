@@ -1,13 +1,14 @@
-//! A frozen convolution as an implicit matrix product (`shaders/conv3x3.wgsl`).
+//! A frozen convolution as an implicit matrix product (`shaders/conv/rows/conv3x3.wgsl`).
 
 use bytemuck::{Pod, Zeroable};
 
 use super::choice::Site;
+use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
+use crate::gpu::check_trips;
 use crate::gpu::{Access, Gpu, Kernel, Tile};
-use crate::ops::check_trips;
-use crate::precision::{pack, too_large};
-use crate::{Precision, Result, Tensor};
+use crate::tensor::halves::{pack, too_large};
+use crate::tensor::{Precision, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -32,7 +33,7 @@ struct FinishParams {
     floor: f32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/conv3x3.wgsl");
+const SOURCE: &str = include_str!("../../../shaders/conv/rows/conv3x3.wgsl");
 const BINDINGS: &[Access] = &[Read, Read, Read, Write];
 /// For each precision.
 const FORWARD: [Kernel; 2] = [
@@ -41,7 +42,7 @@ const FORWARD: [Kernel; 2] = [
 ];
 static FINISH: Kernel = Kernel::new::<FinishParams>(
     "conv3x3.finish",
-    include_str!("../../shaders/conv3x3_finish.wgsl"),
+    include_str!("../../../shaders/conv/rows/conv3x3_finish.wgsl"),
     "finish",
     &[Read, Read, Write],
 );

@@ -2,9 +2,10 @@
 
 use super::choice::Site;
 use super::direct::Direct;
+use crate::error::Result;
 use crate::gpu::{Gpu, Tile};
 use crate::random::Stream;
-use crate::{Precision, Result, Tensor};
+use crate::tensor::{Precision, Tensor};
 
 /// The largest difference, relative to the largest value, that counts as agreement: the activations' rounding to f16 is
 /// 2^-11 of each, 5e-4, and the weights are the same; a wrong layout differs by about 1.
@@ -50,7 +51,7 @@ fn difference(gpu: &Gpu, tile: Tile) -> Result<f64> {
     let bias = Tensor::from_slice(gpu, [72], &noise("bias", 72, 1.0))?;
     let run = |tile: Tile| layer.run(&x, &bias, f32::MIN, tile, 1)?.to_vec();
     let expected: Vec<f64> = run(Tile::MIDDLE)?.into_iter().map(f64::from).collect();
-    Ok(crate::selftest::relative_error(&run(tile)?, &expected))
+    Ok(crate::check::relative_error(&run(tile)?, &expected))
 }
 
 #[cfg(test)]

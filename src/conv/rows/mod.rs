@@ -10,6 +10,7 @@ mod choice;
 mod direct;
 mod layer;
 mod matrix;
+mod prepared;
 mod tune;
 mod winograd;
 

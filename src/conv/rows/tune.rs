@@ -7,12 +7,13 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Algorithm, Choice, Site};
-use super::layer::Prepared;
 use super::matrix;
-use crate::formats::write_atomic;
+use super::prepared::Prepared;
+use crate::error::{Error, Result};
+use crate::files::write_atomic;
 use crate::gpu::{Gpu, Tile};
 use crate::random::Stream;
-use crate::{Error, Precision, Result, Tensor};
+use crate::tensor::{Precision, Tensor};
 
 /// Images of a measurement, where they fit a binding.
 const BATCH: usize = 8;

@@ -7,11 +7,12 @@ use rayon::prelude::*;
 
 use super::choice::Site;
 use super::direct::upload;
-use crate::conv3x3::{G4, G6, transform};
+use crate::conv::weights::{G4, G6, transform};
+use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
+use crate::gpu::check_trips;
 use crate::gpu::{Gpu, Kernel, Tile};
-use crate::ops::check_trips;
-use crate::{Precision, Result, Tensor};
+use crate::tensor::{Precision, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -44,9 +45,9 @@ const INPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
         "winograd4.rows_input",
         concat!(
-            include_str!("../../shaders/winograd4.wgsl"),
-            include_str!("../../shaders/winograd_rows.wgsl"),
-            include_str!("../../shaders/winograd_rows_input.wgsl")
+            include_str!("../../../shaders/snippets/winograd4.wgsl"),
+            include_str!("../../../shaders/conv/rows/winograd_rows.wgsl"),
+            include_str!("../../../shaders/conv/rows/winograd_rows_input.wgsl")
         ),
         "forward",
         &[Read, Write],
@@ -54,9 +55,9 @@ const INPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
         "winograd6.rows_input",
         concat!(
-            include_str!("../../shaders/winograd6.wgsl"),
-            include_str!("../../shaders/winograd_rows.wgsl"),
-            include_str!("../../shaders/winograd_rows_input.wgsl")
+            include_str!("../../../shaders/snippets/winograd6.wgsl"),
+            include_str!("../../../shaders/conv/rows/winograd_rows.wgsl"),
+            include_str!("../../../shaders/conv/rows/winograd_rows_input.wgsl")
         ),
         "forward",
         &[Read, Write],
@@ -66,9 +67,9 @@ const OUTPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
         "winograd4.rows_output",
         concat!(
-            include_str!("../../shaders/winograd4.wgsl"),
-            include_str!("../../shaders/winograd_rows.wgsl"),
-            include_str!("../../shaders/winograd_rows_output.wgsl")
+            include_str!("../../../shaders/snippets/winograd4.wgsl"),
+            include_str!("../../../shaders/conv/rows/winograd_rows.wgsl"),
+            include_str!("../../../shaders/conv/rows/winograd_rows_output.wgsl")
         ),
         "forward",
         &[Read, Read, Write],
@@ -76,15 +77,15 @@ const OUTPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
         "winograd6.rows_output",
         concat!(
-            include_str!("../../shaders/winograd6.wgsl"),
-            include_str!("../../shaders/winograd_rows.wgsl"),
-            include_str!("../../shaders/winograd_rows_output.wgsl")
+            include_str!("../../../shaders/snippets/winograd6.wgsl"),
+            include_str!("../../../shaders/conv/rows/winograd_rows.wgsl"),
+            include_str!("../../../shaders/conv/rows/winograd_rows_output.wgsl")
         ),
         "forward",
         &[Read, Read, Write],
     ),
 ];
-const SOURCE: &str = include_str!("../../shaders/winograd_rows_product.wgsl");
+const SOURCE: &str = include_str!("../../../shaders/conv/rows/winograd_rows_product.wgsl");
 const PRODUCT: [Kernel; 2] = [
     Kernel::new::<ProductParams>(
         "winograd.rows_product",

@@ -2,9 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::super::planes::for_lanes;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::Kernel;
+use crate::tensor::planes::for_lanes;
 
 /// Tiles of a workgroup where there are no more, in lanes.
 pub(super) const FEW: usize = 2;
@@ -45,9 +45,9 @@ const INPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
         "winograd4.input",
         concat!(
-            include_str!("../../../shaders/packed.wgsl"),
-            include_str!("../../../shaders/winograd4.wgsl"),
-            include_str!("../../../shaders/winograd_input.wgsl")
+            include_str!("../../../../shaders/snippets/packed.wgsl"),
+            include_str!("../../../../shaders/snippets/winograd4.wgsl"),
+            include_str!("../../../../shaders/conv/planes/winograd_input.wgsl")
         ),
         "forward",
         &[ReadTexture, Write],
@@ -55,9 +55,9 @@ const INPUT: [Kernel; 2] = [
     Kernel::new::<Params>(
         "winograd6.input",
         concat!(
-            include_str!("../../../shaders/packed.wgsl"),
-            include_str!("../../../shaders/winograd6.wgsl"),
-            include_str!("../../../shaders/winograd_input.wgsl")
+            include_str!("../../../../shaders/snippets/packed.wgsl"),
+            include_str!("../../../../shaders/snippets/winograd6.wgsl"),
+            include_str!("../../../../shaders/conv/planes/winograd_input.wgsl")
         ),
         "forward",
         &[ReadTexture, Write],
@@ -66,8 +66,8 @@ const INPUT: [Kernel; 2] = [
 const PRODUCT: Kernel = Kernel::new::<Params>(
     "winograd.product",
     concat!(
-        include_str!("../../../shaders/packed.wgsl"),
-        include_str!("../../../shaders/winograd_product.wgsl")
+        include_str!("../../../../shaders/snippets/packed.wgsl"),
+        include_str!("../../../../shaders/conv/planes/winograd_product.wgsl")
     ),
     "forward",
     &[ReadTexture, ReadTexture, Write],
@@ -78,10 +78,10 @@ const OUTPUT: [[Kernel; 2]; 2] = [
         Kernel::new::<Params>(
             "winograd4.output",
             concat!(
-                include_str!("../../../shaders/packed.wgsl"),
-                include_str!("../../../shaders/winograd4.wgsl"),
-                include_str!("../../../shaders/winograd_no_mask.wgsl"),
-                include_str!("../../../shaders/winograd_output.wgsl")
+                include_str!("../../../../shaders/snippets/packed.wgsl"),
+                include_str!("../../../../shaders/snippets/winograd4.wgsl"),
+                include_str!("../../../../shaders/conv/planes/winograd_no_mask.wgsl"),
+                include_str!("../../../../shaders/conv/planes/winograd_output.wgsl")
             ),
             "forward",
             &[ReadTexture, Write, Read],
@@ -89,10 +89,10 @@ const OUTPUT: [[Kernel; 2]; 2] = [
         Kernel::new::<Params>(
             "winograd6.output",
             concat!(
-                include_str!("../../../shaders/packed.wgsl"),
-                include_str!("../../../shaders/winograd6.wgsl"),
-                include_str!("../../../shaders/winograd_no_mask.wgsl"),
-                include_str!("../../../shaders/winograd_output.wgsl")
+                include_str!("../../../../shaders/snippets/packed.wgsl"),
+                include_str!("../../../../shaders/snippets/winograd6.wgsl"),
+                include_str!("../../../../shaders/conv/planes/winograd_no_mask.wgsl"),
+                include_str!("../../../../shaders/conv/planes/winograd_output.wgsl")
             ),
             "forward",
             &[ReadTexture, Write, Read],
@@ -102,10 +102,10 @@ const OUTPUT: [[Kernel; 2]; 2] = [
         Kernel::new::<Params>(
             "winograd4.output.mask",
             concat!(
-                include_str!("../../../shaders/packed.wgsl"),
-                include_str!("../../../shaders/winograd4.wgsl"),
-                include_str!("../../../shaders/winograd_mask.wgsl"),
-                include_str!("../../../shaders/winograd_output.wgsl")
+                include_str!("../../../../shaders/snippets/packed.wgsl"),
+                include_str!("../../../../shaders/snippets/winograd4.wgsl"),
+                include_str!("../../../../shaders/conv/planes/winograd_mask.wgsl"),
+                include_str!("../../../../shaders/conv/planes/winograd_output.wgsl")
             ),
             "forward",
             &[ReadTexture, Write, Read, Write],
@@ -113,10 +113,10 @@ const OUTPUT: [[Kernel; 2]; 2] = [
         Kernel::new::<Params>(
             "winograd6.output.mask",
             concat!(
-                include_str!("../../../shaders/packed.wgsl"),
-                include_str!("../../../shaders/winograd6.wgsl"),
-                include_str!("../../../shaders/winograd_mask.wgsl"),
-                include_str!("../../../shaders/winograd_output.wgsl")
+                include_str!("../../../../shaders/snippets/packed.wgsl"),
+                include_str!("../../../../shaders/snippets/winograd6.wgsl"),
+                include_str!("../../../../shaders/conv/planes/winograd_mask.wgsl"),
+                include_str!("../../../../shaders/conv/planes/winograd_output.wgsl")
             ),
             "forward",
             &[ReadTexture, Write, Read, Write],
@@ -127,9 +127,9 @@ const UP: [Kernel; 2] = [
     Kernel::new::<UpParams>(
         "winograd4.up",
         concat!(
-            include_str!("../../../shaders/packed.wgsl"),
-            include_str!("../../../shaders/winograd4.wgsl"),
-            include_str!("../../../shaders/winograd_up.wgsl")
+            include_str!("../../../../shaders/snippets/packed.wgsl"),
+            include_str!("../../../../shaders/snippets/winograd4.wgsl"),
+            include_str!("../../../../shaders/conv/planes/winograd_up.wgsl")
         ),
         "forward",
         &[Read, Write],
@@ -137,9 +137,9 @@ const UP: [Kernel; 2] = [
     Kernel::new::<UpParams>(
         "winograd6.up",
         concat!(
-            include_str!("../../../shaders/packed.wgsl"),
-            include_str!("../../../shaders/winograd6.wgsl"),
-            include_str!("../../../shaders/winograd_up.wgsl")
+            include_str!("../../../../shaders/snippets/packed.wgsl"),
+            include_str!("../../../../shaders/snippets/winograd6.wgsl"),
+            include_str!("../../../../shaders/conv/planes/winograd_up.wgsl")
         ),
         "forward",
         &[Read, Write],
@@ -169,7 +169,7 @@ pub(super) fn output_kernel(lanes: usize, m: usize, pool: bool, mask: bool) -> &
     )
 }
 
-pub(in crate::software) fn kernels() -> Vec<&'static Kernel> {
+pub(in crate::conv::planes) fn kernels() -> Vec<&'static Kernel> {
     let mut kernels = Vec::new();
     for m in [4, 6] {
         kernels.extend([input_kernel(8, m), up_kernel(8, m)]);
