@@ -1,6 +1,7 @@
 //! What this device does in how long: peaks first, then ops, the forward pass, a training step, the tutorial's
 //! whole job. Medians of repeated runs on random data. `goldfish bench` prints it.
 
+mod measure;
 mod peak;
 
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use measure::{median, middle, noise};
 pub(crate) use peak::kernels;
 pub use peak::{Peak, peak};
 use serde::Serialize;
@@ -21,13 +23,7 @@ use crate::nn::lora::Init;
 use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
 use crate::ops::{self, Transpose};
 use crate::random::Stream;
-use crate::tensor::Tensor;
 use crate::train::{Plan, Prefix, Room, train};
-
-/// Least repetitions of a measurement.
-const RUNS: usize = 5;
-/// Seconds that a measurement is repeated for where it is short.
-const BUDGET: f64 = 1.0;
 
 /// One op at one shape.
 #[derive(Clone, Debug, Serialize)]
@@ -78,30 +74,6 @@ pub struct JobTime {
     pub train: f64,
     /// The kernels compiled meanwhile, mostly beside the loading; the driver's cache decides what that takes.
     pub compiled: Compiled,
-}
-
-/// The median time of `work`, after one run that is not counted.
-fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
-    work()?;
-    let mut times = Vec::new();
-    let start = Instant::now();
-    while times.len() < RUNS || (start.elapsed().as_secs_f64() < BUDGET && times.len() < 1000) {
-        let start = Instant::now();
-        work()?;
-        times.push(start.elapsed().as_secs_f64());
-    }
-    Ok(middle(times))
-}
-
-/// The median; NaN of nothing.
-fn middle(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn noise(gpu: &Gpu, name: &str, shape: &[usize]) -> Result<Tensor> {
-    let stream = Stream::new(0, name);
-    Tensor::from_fn(gpu, shape, |first, out| stream.fill_normal(first, 1.0, out))
 }
 
 /// Measures the portable family's heavy ops at VGG19's shapes, one image: its convolutions in the way that `how` chooses.

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use serde::Serialize;
 
-use super::{median, noise};
+use super::measure::{median, noise};
 use crate::error::Result;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Gpu, Kernel};

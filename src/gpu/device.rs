@@ -1,34 +1,14 @@
-//! The device: adapter choice, limits, kernels, buffers, transfers. Everything below `ops` and nothing above.
-
-mod batch;
-mod dispatch;
-mod kernel;
-mod pool;
-mod select;
-mod shared;
-mod texture;
-mod tile;
-mod transfer;
-mod trips;
-mod unroll;
-mod warmer;
+//! A device that was opened: its limits, its memory, its kernels, and what went wrong on it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use super::pipeline::{Compiled, Pipeline};
+use super::pool::PoolStats;
+use super::select::DeviceInfo;
+use super::tile::Tile;
+use super::{batch, pool, select, shared, texture};
 use crate::error::{Error, Result};
-
-pub(crate) use dispatch::Binding;
-pub use dispatch::Compiled;
-pub use kernel::{Access, Kernel};
-pub use pool::PoolStats;
-pub(crate) use pool::{Buffer, IMAGE_LEAST, IMAGE_WIDTH};
-pub use select::{DeviceInfo, devices};
-pub(crate) use texture::{Recycled, Texture};
-pub(crate) use tile::Tile;
-pub use transfer::Readback;
-pub(crate) use trips::check_trips;
-pub(crate) use warmer::Warmer;
 
 /// The most bytes that one binding may have on any device.
 const MAX_BINDING: u64 = 1 << 31;
@@ -50,26 +30,26 @@ pub struct GpuOptions {
 
 /// A handle to an open device; clones share it.
 #[derive(Clone)]
-pub struct Gpu(Arc<Inner>);
+pub struct Gpu(pub(super) Arc<Inner>);
 
-struct Inner {
-    info: DeviceInfo,
-    limits: wgpu::Limits,
-    device: wgpu::Device,
-    queue: wgpu::Queue,
-    checked: bool,
+pub(super) struct Inner {
+    pub(super) info: DeviceInfo,
+    pub(super) limits: wgpu::Limits,
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) checked: bool,
     /// Side of the cooperative matrices, where they are asked for and there.
-    matrix: Option<usize>,
+    pub(super) matrix: Option<usize>,
     /// Whether memory can be an image and a buffer at once.
-    shares_memory: bool,
-    pool: pool::Pool,
-    planes: Arc<texture::Free>,
-    uniforms: wgpu::Buffer,
-    staging: wgpu::Buffer,
-    pipelines: Mutex<HashMap<String, Arc<dispatch::Pipeline>>>,
-    compiled: Mutex<Compiled>,
-    batch: Mutex<batch::Batch>,
-    failure: Arc<Mutex<Option<Error>>>,
+    pub(super) shares_memory: bool,
+    pub(super) pool: pool::Pool,
+    pub(super) planes: Arc<texture::Free>,
+    pub(super) uniforms: wgpu::Buffer,
+    pub(super) staging: wgpu::Buffer,
+    pub(super) pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    pub(super) compiled: Mutex<Compiled>,
+    pub(super) batch: Mutex<batch::Batch>,
+    pub(super) failure: Arc<Mutex<Option<Error>>>,
 }
 
 impl Gpu {
@@ -229,7 +209,7 @@ impl Gpu {
         self.poll(wgpu::PollType::wait_indefinitely())
     }
 
-    fn poll(&self, how: wgpu::PollType) -> Result<()> {
+    pub(super) fn poll(&self, how: wgpu::PollType) -> Result<()> {
         let polled = self.0.device.poll(how);
         self.failure()?;
         polled.map(drop).map_err(|e| {
@@ -247,7 +227,7 @@ impl Gpu {
     }
 
     /// The first thing that went wrong on the device, once.
-    fn failure(&self) -> Result<()> {
+    pub(super) fn failure(&self) -> Result<()> {
         match self
             .0
             .failure

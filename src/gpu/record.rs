@@ -1,27 +1,10 @@
-//! The open batch: work is recorded into one command encoder and submitted when something is read back, when an upload
+//! Recording: work goes into one command encoder and is submitted when something is read back, when an upload
 //! must not overtake it, or when [`BATCH`] dispatches have gathered.
 
-use super::{Buffer, Gpu, Inner};
+use super::batch::{BATCH, Batch, STAGED, UNIFORM_STRIDE};
+use super::device::{Gpu, Inner};
+use super::pool::Buffer;
 use crate::error::Result;
-
-/// Dispatches recorded before they are handed to the device without being asked for.
-pub(super) const BATCH: usize = 64;
-/// Bytes between the `Params` of two dispatches: the largest alignment that devices ask for.
-pub(super) const UNIFORM_STRIDE: usize = 256;
-
-/// Bytes of small uploads between two submissions.
-pub(super) const STAGED: usize = 256 << 10;
-
-/// Recorded and not yet submitted work.
-#[derive(Default)]
-pub(super) struct Batch {
-    encoder: Option<wgpu::CommandEncoder>,
-    pass: Option<wgpu::ComputePass<'static>>,
-    params: Vec<u8>,
-    /// Small uploads, which the encoder copies where they go.
-    staged: Vec<u8>,
-    dispatches: usize,
-}
 
 impl Gpu {
     /// Appends one dispatch with its `Params` to the open batch.

@@ -1,7 +1,7 @@
 //! The tiles of the matrix products: how much of them a workgroup takes, and what of it a thread. The header and core of
 //! every kernel that `shaders/snippets/tile.wgsl` is put in front of.
 
-use super::Kernel;
+use super::kernel::Kernel;
 
 /// A workgroup's tile: threads, 4 x 4 blocks of each thread, and depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The limit on loops that a software driver has.
 
-use super::Gpu;
+use super::device::Gpu;
 use crate::error::{Error, Result};
 
 /// The largest loop count, nested loops multiplied, that lavapipe runs: it ends loops silently after
