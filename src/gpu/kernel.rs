@@ -83,12 +83,6 @@ impl Kernel {
         })
     }
 
-    /// The same with other storage bindings, for a header that declares them.
-    pub const fn bound(mut self, bindings: &'static [Access]) -> Self {
-        self.bindings = bindings;
-        self
-    }
-
     /// The same with values for its `override` declarations.
     pub const fn with(mut self, constants: &'static [(&'static str, f64)]) -> Self {
         self.constants = constants;
