@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use goldfish::formats::{Tensors, adapter as files, write_atomic};
+use goldfish::files::write_atomic;
+use goldfish::formats::{Tensors, adapter as files};
 use goldfish::nn::arch::{Arch, VGG19_TINY};
 use goldfish::nn::lora::Init;
 use goldfish::nn::{Adapter, Loading, Vgg};

@@ -4,6 +4,8 @@ mod adapters;
 mod cli;
 mod data;
 mod files;
+mod floors;
+mod imports;
 mod ops;
 mod parity;
 mod portable;
@@ -14,6 +16,7 @@ mod training;
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
     let modules = [
+        floors::trials(),
         shaders::trials(),
         data::trials(),
         files::trials(),

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
+use goldfish::data::top;
 use goldfish::data::{ImageStore, Transform};
 use goldfish::nn::arch::{Arch, VGG19, VGG19_TINY};
 use goldfish::nn::lora::{Init, Lora, PIXELS};
 use goldfish::nn::{Adapter, Loading, Source, Vgg};
 use goldfish::ops::{self, Targets};
 use goldfish::optim::Adam;
-use goldfish::predict::top;
 use goldfish::random::Stream;
 use goldfish::train::{Plan, Prefix, Room, train};
 use goldfish::{Gpu, Gradient, Tape, Var};

@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use serde::Serialize;
 
-use super::{median, noise};
-use crate::Result;
+use super::measure::{median, noise};
+use crate::error::Result;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Gpu, Kernel};
 
@@ -26,7 +26,7 @@ struct Params {
     rounds: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/peak.wgsl");
+const SOURCE: &str = include_str!("../../shaders/bench/peak.wgsl");
 const MULTIPLY_ADD: Kernel =
     Kernel::new::<Params>("peak.multiply_add", SOURCE, "multiply_add", &[Read, Write]);
 const COPY: Kernel = Kernel::new::<Params>("peak.copy", SOURCE, "copy", &[Read, Write]);

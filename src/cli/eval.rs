@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
+use goldfish::data::top;
 use goldfish::data::{Dataset, categories};
-use goldfish::predict::top;
 use goldfish::{Error, Result};
 use serde::Serialize;
 

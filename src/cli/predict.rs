@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::data::{ImageStore, Skipped, is_image};
+use goldfish::data::{Prediction, top};
 use goldfish::nn::{Adapter, Loading};
-use goldfish::predict::{Prediction, top};
 use goldfish::train::{Prefix, predict};
 use goldfish::{Error, Gpu, Result};
 use serde::Serialize;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::categories;
 use super::image::is_image;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// One labelled image file.
 #[derive(Clone, Debug, PartialEq, Eq)]

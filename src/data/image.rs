@@ -8,7 +8,7 @@ use std::path::Path;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use super::resize::resize;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Pixels that a file may declare: Pillow's bound against decompression bombs (1 GiB / 4 / 3).
 const MAX_PIXELS: u64 = 89_478_485;

@@ -5,8 +5,10 @@ mod dataset;
 mod image;
 mod resize;
 mod store;
+mod top;
 
 pub use dataset::{Dataset, Item};
 pub use image::{Decoded, Transform, decode, is_image};
 pub use resize::resize;
 pub use store::{Batch, ImageStore, Skipped};
+pub use top::{Prediction, top};

@@ -10,10 +10,12 @@ use serde_json::{Map, Value};
 
 use super::settings::Settings;
 use super::weights::Tensors;
-use super::write_atomic;
+use crate::error::{Error, Result};
+use crate::files::write_atomic;
+use crate::gpu::Gpu;
 use crate::nn::arch::Arch;
 use crate::nn::lora::{Adapter, Lora, PIXELS, Target};
-use crate::{Error, Gpu, Result, Shape, Tensor};
+use crate::tensor::{Shape, Tensor};
 
 /// The file with the factors.
 pub const MODEL: &str = "adapter_model.safetensors";

@@ -2,13 +2,11 @@
 //! and what is written appears whole or not at all.
 
 pub mod adapter;
-mod atomic;
 mod merged;
 mod settings;
 mod summary;
 mod weights;
 
-pub use atomic::{write_atomic, write_atomic_with};
 pub use merged::write_merged;
 pub use summary::{ModuleSummary, Summary, TensorSummary};
 pub use weights::Tensors;

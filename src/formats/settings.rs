@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The most bytes that are read of a settings file.
 const MAX_CONFIG: u64 = 1 << 20;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::adapter::{CONFIG, MODEL};
 use super::settings::Settings;
 use super::weights::Tensors;
-use crate::Result;
+use crate::error::Result;
 
 /// One tensor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -69,7 +69,7 @@ impl Summary {
     /// Reads a safetensors file, or the one in a run's folder with its settings.
     ///
     /// # Errors
-    /// [`crate::Error::Io`] where it cannot be opened, [`crate::Error::Data`] where it is damaged.
+    /// [`crate::error::Error::Io`] where it cannot be opened, [`crate::error::Error::Data`] where it is damaged.
     pub fn read(path: &Path) -> Result<Self> {
         let folder = if path.is_dir() {
             Some(path)

@@ -8,9 +8,10 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::error::{Error, Result};
 use crate::nn::weights::Mapped;
 use crate::nn::{Arch, Source};
-use crate::{Error, Result, Shape};
+use crate::tensor::Shape;
 
 /// A safetensors file in memory as far as it is looked at.
 pub struct Tensors {

@@ -1,7 +1,7 @@
 //! The tiles of the matrix products: how much of them a workgroup takes, and what of it a thread. The header and core of
-//! every kernel that `shaders/tile.wgsl` is put in front of.
+//! every kernel that `shaders/snippets/tile.wgsl` is put in front of.
 
-use super::{Gpu, Kernel};
+use super::kernel::Kernel;
 
 /// A workgroup's tile: threads, 4 x 4 blocks of each thread, and depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ impl Tile {
     /// 64 x 64: what is used where nothing was measured.
     pub(crate) const MIDDLE: Tile = tile([8, 8], [2, 2], 16);
     /// The same with four times the threads, which have a quarter of the sums: the fastest of an H200's in most shapes.
-    const BUSY: Tile = tile([16, 16], [1, 1], 16);
-    /// What [`Tile::middle`] chooses from.
+    pub(super) const BUSY: Tile = tile([16, 16], [1, 1], 16);
+    /// The 64 x 64 of every device, which form a sum alike.
     pub(crate) const MIDDLES: [Tile; 2] = [Tile::MIDDLE, Tile::BUSY];
     /// 16 x 128: for few rows, as low-rank factors have.
     pub(crate) const FLAT: Tile = tile([4, 16], [1, 2], 16);
@@ -57,14 +57,6 @@ impl Tile {
         Tile::BUSY,
         tile([8, 8], [1, 1], 16),
     ];
-
-    /// 64 x 64 where nothing was measured: one sum is formed alike on every device.
-    pub(crate) fn middle(gpu: &Gpu) -> Tile {
-        match gpu.is_software() {
-            true => Tile::MIDDLE,
-            false => Tile::BUSY,
-        }
-    }
 
     /// The tiles worth measuring on cooperative matrices of `side`, for subgroups of `lanes`: those that divide evenly.
     pub(crate) fn matrices(side: usize, lanes: usize) -> Vec<Tile> {
@@ -138,12 +130,12 @@ impl Tile {
         kernel.sized(format!("{}.{self}", kernel.name), || self.core() + prelude)
     }
 
-    /// What `shaders/tile.wgsl` follows, itself, and the core of the product.
+    /// What `shaders/snippets/tile.wgsl` follows, itself, and the core of the product.
     fn core(self) -> String {
         let (header, core) = match self.matrix {
             None => (
                 String::new(),
-                include_str!("../../shaders/tile_registers.wgsl"),
+                include_str!("../../shaders/snippets/tile_registers.wgsl"),
             ),
             Some(Matrices {
                 side,
@@ -158,7 +150,7 @@ impl Tile {
                      alias LeftMatrix = coop_mat{side}x{side}<f16, A>;\nalias RightMatrix = coop_mat{side}x{side}<f16, B>;\n\
                      alias SumMatrix = coop_mat{side}x{side}<f32, C>;\n"
                 ),
-                include_str!("../../shaders/tile_matrix.wgsl"),
+                include_str!("../../shaders/snippets/tile_matrix.wgsl"),
             ),
         };
         let [rows, columns] = self.threads;
@@ -167,7 +159,7 @@ impl Tile {
             "{header}const THREAD_ROWS: u32 = {rows}u;\nconst THREAD_COLUMNS: u32 = {columns}u;\nconst ROW_QUADS: u32 = {row_quads}u;\n\
              const COLUMN_QUADS: u32 = {column_quads}u;\nconst DEPTH: u32 = {}u;\n{}{core}",
             self.depth,
-            include_str!("../../shaders/tile.wgsl"),
+            include_str!("../../shaders/snippets/tile.wgsl"),
         )
     }
 }

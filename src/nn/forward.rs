@@ -8,8 +8,11 @@ use super::arch::{Layer, POOLED};
 use super::checkpoint::recomputed;
 use super::lora::{Tracked, TrackedLora};
 use super::vgg::{Loaded, Vgg, Weight};
+use crate::autograd::{Tape, Var};
+use crate::conv::{planes, rows};
+use crate::error::{Error, Result};
 use crate::ops::{self, Conv2d};
-use crate::{Error, Result, Tape, Tensor, Var, portable, software};
+use crate::tensor::Tensor;
 
 /// How every convolution's window moves.
 const SAME: Conv2d = Conv2d {
@@ -111,7 +114,7 @@ impl Vgg {
         match weight {
             Weight::Rows(weight) => product(tape, layer, x, &Var::frozen(weight)),
             Weight::Halves(weight) => ops::linear_half(tape, x, weight),
-            Weight::Tiles(conv) => portable::convolve(tape, conv, x, false),
+            Weight::Tiles(conv) => rows::convolve(tape, conv, x, false),
             Weight::Planes(_) | Weight::Released => {
                 Err(Error::Usage(format!("vgg: {} was released", layer.name)))
             }
@@ -163,7 +166,7 @@ impl Vgg {
             x = match (weight, bias, product) {
                 (Weight::Planes(conv), ..) => self.convolve(tape, conv, &x, lora)?,
                 (Weight::Tiles(conv), ..) if lora.is_none() => {
-                    let y = portable::convolve(tape, conv, &x, true)?;
+                    let y = rows::convolve(tape, conv, &x, true)?;
                     pool(tape, layer, y)?
                 }
                 (_, Some(bias), product) => {
@@ -214,7 +217,7 @@ impl Vgg {
             return Err(Error::shape("vgg", expected, shape.to_string()));
         }
         if planes && x.tensor.texture().is_none() {
-            return software::to_planes(tape, x, channels);
+            return ops::to_planes(tape, x, channels);
         }
         match shape.rank() {
             4 => Ok(x.clone()),
@@ -225,21 +228,21 @@ impl Vgg {
     fn convolve(
         &self,
         tape: &mut Tape,
-        conv: &Arc<software::Layer>,
+        conv: &Arc<planes::Layer>,
         x: &Var,
         lora: Option<&TrackedLora>,
     ) -> Result<Var> {
         let (Some(lora), Some(context)) = (lora, &self.software) else {
-            return software::convolve(tape, conv, x, None);
+            return planes::convolve(tape, conv, x, None);
         };
         let dropped = lora.dropped(tape, x)?;
-        let hidden = software::down(tape, context, &dropped, &lora.a)?;
-        let inner = software::Inner {
+        let hidden = planes::down(tape, context, &dropped, &lora.a)?;
+        let inner = planes::Inner {
             hidden: &hidden,
             b: &lora.b,
             scale: lora.scale,
         };
-        software::convolve(tape, conv, x, Some(inner))
+        planes::convolve(tape, conv, x, Some(inner))
     }
 
     /// Layer `index` in rows from the product of `x` and the frozen weight, with ReLU and pool, before what flattens.
@@ -348,7 +351,7 @@ fn pool(tape: &mut Tape, layer: &Layer, y: Var) -> Result<Var> {
 /// A tensor in planes as rows [N, C S S]; one in rows as it is.
 fn in_rows(tape: &mut Tape, x: &Var) -> Result<Var> {
     match x.tensor.texture() {
-        Some(_) => software::to_rows(tape, x, x.tensor.shape()[2]),
+        Some(_) => ops::to_rows(tape, x, x.tensor.shape()[2]),
         None => Ok(x.clone()),
     }
 }
@@ -356,7 +359,7 @@ fn in_rows(tape: &mut Tape, x: &Var) -> Result<Var> {
 /// The last planes as the classifier's rows.
 fn flatten(tape: &mut Tape, x: &Var) -> Result<Var> {
     if x.tensor.texture().is_some() {
-        return software::to_rows(tape, x, POOLED);
+        return ops::to_rows(tape, x, POOLED);
     }
     let pooled = ops::adaptive_avg_pool2d(tape, x, POOLED)?;
     let shape = pooled.tensor.shape().clone();

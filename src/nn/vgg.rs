@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::gpu::Warmer;
+use crate::conv::{planes, rows};
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Warmer};
 use crate::nn::arch::{Arch, Layer};
 use crate::nn::weights::Source;
-use crate::precision::Halves;
-use crate::{Error, Gpu, Precision, Result, Tensor, portable, software};
+use crate::tensor::{Halves, Precision, Tensor};
 
 /// The side of the images that choices are made for.
 const SIDE: usize = 224;
@@ -36,9 +37,9 @@ pub(super) enum Weight {
     /// A linear layer's in half precision.
     Halves(Halves),
     /// A convolution's, for the portable family.
-    Tiles(Arc<portable::Layer>),
+    Tiles(Arc<rows::Layer>),
     /// A convolution's, for the software family.
-    Planes(Arc<software::Layer>),
+    Planes(Arc<planes::Layer>),
     /// Given back: see [`Vgg::release`].
     Released,
 }
@@ -57,7 +58,7 @@ pub struct Vgg {
     pub(super) gpu: Gpu,
     pub(super) arch: Arch,
     pub(super) layers: Vec<Loaded>,
-    pub(super) software: Option<Arc<software::Context>>,
+    pub(super) software: Option<Arc<planes::Context>>,
     measured: usize,
     /// Compiles as long as there is something to compile for.
     _warmer: Option<Arc<Warmer>>,
@@ -120,7 +121,7 @@ impl Vgg {
         mut progress: impl FnMut(u64),
     ) -> Result<Self> {
         let warmer = Arc::new(Warmer::new(gpu));
-        let software = match !how.portable && software::suits(gpu) {
+        let software = match !how.portable && planes::suits(gpu) {
             true if how.precision == Precision::F16 => {
                 return Err(Error::Usage(
                     "half precision is for GPUs, and the kernels for software devices store f32: leave out --precision \
@@ -128,10 +129,10 @@ impl Vgg {
                         .into(),
                 ));
             }
-            true => Some(software::Context::new(gpu, &warmer)?),
+            true => Some(planes::Context::new(gpu, &warmer)?),
             false => None,
         };
-        let mut tuner = portable::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
+        let mut tuner = rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
         let mut layers = Vec::new();
         let (mut pools, mut below) = (0, true);
         for layer in arch.layers() {
@@ -147,8 +148,8 @@ impl Vgg {
                     let bias = source.read(&bias_name, &[outputs]);
                     let sizes = [outputs, shape[1]];
                     let pool = [usize::from(layer.pool), pools];
-                    let needs = software::Needs { backward, rank };
-                    let conv = software::Layer::new(context, sizes, &values, &bias, pool, needs)?;
+                    let needs = planes::Needs { backward, rank };
+                    let conv = planes::Layer::new(context, sizes, &values, &bias, pool, needs)?;
                     (Weight::Planes(Arc::new(conv)), None)
                 }
                 _ => {
@@ -159,15 +160,14 @@ impl Vgg {
                     };
                     let bias = fill(&bias_name, &[outputs])?;
                     let weight = if layer.is_conv() {
-                        let site = portable::Site {
+                        let site = rows::Site {
                             cin: shape[1],
                             cout: outputs,
                             side: SIDE >> pools,
                             precision: how.precision,
                         };
                         let values = source.read(&weight_name, shape);
-                        let conv =
-                            portable::Layer::new(&mut tuner, site, &values, &bias, backward)?;
+                        let conv = rows::Layer::new(&mut tuner, site, &values, &bias, backward)?;
                         warmer.send(&conv.kernels());
                         Weight::Tiles(Arc::new(conv))
                     } else if how.precision == Precision::F16 && Halves::suit(shape[1]) {

@@ -2,10 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Gradient, Result, Tape, Tensor, Var};
+use crate::tensor::Tensor;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -13,7 +15,7 @@ struct Params {
     n: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/relu.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/relu.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("relu.forward", SOURCE, "forward", &[Read, Write]);
 static BACKWARD: Kernel =
     Kernel::new::<Params>("relu.backward", SOURCE, "backward", &[Read, Write, Read]);
@@ -25,7 +27,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 /// `max(x, 0)`, element by element.
 ///
 /// # Errors
-/// [`crate::Error::Memory`] where `x` does not fit one binding.
+/// [`crate::error::Error::Memory`] where `x` does not fit one binding.
 pub fn relu(tape: &mut Tape, x: &Var) -> Result<Var> {
     let gpu = x.tensor.gpu();
     let n = x.tensor.shape().len();

@@ -2,10 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Gradient, Result, Tape, Tensor, Var};
+use crate::tensor::Tensor;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -14,7 +16,7 @@ struct Params {
     alpha: f32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/scale.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/scale.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("scale.forward", SOURCE, "forward", &[Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
