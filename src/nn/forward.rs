@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::arch::{Layer, POOLED};
 use super::checkpoint::recomputed;
 use super::lora::{Tracked, TrackedLora};
-use super::vgg::{Loaded, Vgg, Weight};
+use super::vgg::{Held, Loaded, Vgg, Weight};
 use crate::autograd::{Tape, Var};
 use crate::conv::{planes, rows};
 use crate::error::{Error, Result};
@@ -110,14 +110,14 @@ impl Vgg {
 
     /// The product of `x` and the frozen weight of layer `index`, which is not in planes.
     fn multiply(&self, tape: &mut Tape, index: usize, x: &Var) -> Result<Var> {
-        let Loaded { layer, weight, .. } = &self.layers[index];
+        let Loaded { layer, held } = &self.layers[index];
+        let Held::Rows { weight, .. } = held else {
+            return Err(released(layer));
+        };
         match weight {
-            Weight::Rows(weight) => product(tape, layer, x, &Var::frozen(weight)),
+            Weight::Plain(weight) => product(tape, layer, x, &Var::frozen(weight)),
             Weight::Halves(weight) => ops::linear_half(tape, x, weight),
             Weight::Tiles(conv) => rows::convolve(tape, conv, x, false),
-            Weight::Planes(_) | Weight::Released => {
-                Err(Error::Usage(format!("vgg: {} was released", layer.name)))
-            }
         }
     }
 
@@ -157,28 +157,24 @@ impl Vgg {
         let mut x = self.enter(tape, x, range.start)?;
         for index in range.clone() {
             let product = product.filter(|_| index == range.start);
-            let Loaded {
-                layer,
-                weight,
-                bias,
-            } = &self.layers[index];
+            let Loaded { layer, held } = &self.layers[index];
             let lora = adapter.get(&layer.name);
-            x = match (weight, bias, product) {
-                (Weight::Planes(conv), ..) => self.convolve(tape, conv, &x, lora)?,
-                (Weight::Tiles(conv), ..) if lora.is_none() => {
-                    let y = rows::convolve(tape, conv, &x, true)?;
-                    pool(tape, layer, y)?
+            x = match (held, product) {
+                (Held::Planes(conv), _) => self.convolve(tape, conv, &x, lora)?,
+                (Held::Rows { weight, bias }, None) => match weight {
+                    Weight::Tiles(conv) if lora.is_none() => {
+                        let y = rows::convolve(tape, conv, &x, true)?;
+                        pool(tape, layer, y)?
+                    }
+                    _ => {
+                        let product = self.multiply(tape, index, &x)?;
+                        self.finish(tape, index, &x, &product, &Var::frozen(bias), lora)?
+                    }
+                },
+                (Held::Rows { bias, .. } | Held::Bias(bias), Some(product)) => {
+                    self.finish(tape, index, &x, product, &Var::frozen(bias), lora)?
                 }
-                (_, Some(bias), product) => {
-                    let product = match product {
-                        Some(product) => product.clone(),
-                        None => self.multiply(tape, index, &x)?,
-                    };
-                    self.finish(tape, index, &x, &product, &Var::frozen(bias), lora)?
-                }
-                (_, None, _) => {
-                    return Err(Error::Usage(format!("vgg: {} was released", layer.name)));
-                }
+                (Held::Bias(_), None) | (Held::Released, _) => return Err(released(layer)),
             };
             let flattens = layer.is_conv() && !self.layers[index + 1].layer.is_conv();
             if flattens {
@@ -190,19 +186,14 @@ impl Vgg {
 
     /// `x` as layer `layer` of this family takes it.
     fn enter(&self, tape: &mut Tape, x: &Var, layer: usize) -> Result<Var> {
-        let Some(Loaded {
-            layer: first,
-            weight,
-            ..
-        }) = self.layers.get(layer)
-        else {
+        let Some(Loaded { layer: first, held }) = self.layers.get(layer) else {
             return Ok(x.clone());
         };
         if !first.is_conv() {
             return Ok(x.clone());
         }
         let (shape, channels) = (x.tensor.shape().clone(), first.weight[1]);
-        let planes = matches!(weight, Weight::Planes(_));
+        let planes = matches!(held, Held::Planes(_));
         let side = (shape.row_len() / channels).isqrt();
         let fits = match shape.rank() {
             4 => shape[1] == channels && (!planes || shape[2] == shape[3]),
@@ -330,6 +321,10 @@ impl Vgg {
     pub fn logits(&self, pixels: &[f32], side: usize) -> Result<Vec<f32>> {
         self.prefix(pixels, side, self.depth())
     }
+}
+
+fn released(layer: &Layer) -> Error {
+    Error::Usage(format!("vgg: {} was released", layer.name))
 }
 
 /// The product of `x` and a weight in rows.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::down::down;
-use super::layer::{Inner, Layer, Needs, convolve};
+use super::layer::{Inner, Layer, convolve};
+use super::site::{Needs, Site};
 use crate::check::{Case, Input};
 use crate::gpu::Warmer;
 use crate::ops::conv2d::reference_3x3;
@@ -44,8 +45,13 @@ pub(crate) fn cases() -> Vec<Case> {
                     rank,
                 };
                 let (w, bias) = weight();
-                let pool = [usize::from(pool), pools];
-                let layer = Layer::new(&context, [cout, cin], &w, &bias, pool, needs)?;
+                let site = Site {
+                    cin,
+                    cout,
+                    depth: pools,
+                    pooled: pool,
+                };
+                let layer = Layer::new(&context, site, &w, &bias, needs)?;
                 let x = to_planes(tape, &v[0], cin)?;
                 let hidden = down(tape, &context, &x, &v[1])?;
                 let inner = Inner {

@@ -7,7 +7,8 @@ use bytemuck::{Pod, Zeroable};
 use super::context::{Context, NO_FLOOR};
 use super::direct::{Direct, Layout, Sizes, conv};
 use super::down::weight_gradient;
-use super::winograd::{Up, Winograd};
+use super::site::{Needs, Site};
+use super::winograd::{Role, Up, Winograd};
 use crate::autograd::{Backward, Gradient, Tape, Var};
 use crate::conv::weights::turn;
 use crate::error::{Error, Result};
@@ -51,15 +52,6 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
     vec![unmask_kernel(8, 4, false), unmask_kernel(8, 6, true)]
 }
 
-/// What training needs of a convolution beyond its forward pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Needs {
-    /// The gradient of its input.
-    pub(crate) backward: bool,
-    /// Rank of the LoRA that adds to it, 0 for none.
-    pub(crate) rank: usize,
-}
-
 enum Forward {
     Direct(Direct),
     Winograd(Winograd),
@@ -68,9 +60,7 @@ enum Forward {
 /// A frozen 3x3 convolution, stride 1, padding 1, with bias, ReLU and maybe a 2x2 max-pool.
 pub(crate) struct Layer {
     context: Arc<Context>,
-    cout: usize,
-    cin: usize,
-    pool: bool,
+    site: Site,
     rank: usize,
     forward: Forward,
     /// The same convolution turned round, for the gradient of its input.
@@ -78,52 +68,46 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// `pools` is the number of pools before this layer, which tells how large its planes are.
+    /// From [cout, cin, 3, 3] and [cout].
     pub(crate) fn new(
         context: &Arc<Context>,
-        [cout, cin]: [usize; 2],
+        site: Site,
         weight: &[f32],
         bias: &[f32],
-        [pool, pools]: [usize; 2],
         needs: Needs,
     ) -> Result<Self> {
-        let pool = pool > 0;
-        let forward = if cin <= 4 && !pool && needs == Needs::default() {
+        let Site { cin, cout, .. } = site;
+        let trained = needs != Needs::default();
+        let forward = if cin <= 4 && !site.pooled && !trained {
             Forward::Direct(Direct::new(context, [cout, cin], weight, bias)?)
         } else {
-            let kept = needs != Needs::default();
-            Forward::Winograd(Winograd::new(
-                context,
-                [cout, cin, needs.rank],
-                weight,
-                Some(bias),
-                pool,
-                kept,
-                pools,
-            )?)
+            let role = Role::Forward {
+                bias,
+                rank: needs.rank,
+                kept: trained,
+            };
+            Forward::Winograd(Winograd::new(context, site, weight, role)?)
         };
-        let backward = if needs.backward {
-            let turned = turn(weight, [cout, cin]);
-            let sizes = [cin, cout, 0];
-            Some(Winograd::new(
-                context, sizes, &turned, None, false, false, pools,
-            )?)
-        } else {
-            None
+        let turned = || {
+            let back = Site {
+                cin: cout,
+                cout: cin,
+                pooled: false,
+                ..site
+            };
+            Winograd::new(context, back, &turn(weight, [cout, cin]), Role::Backward)
         };
         Ok(Layer {
             context: context.clone(),
-            cout,
-            cin,
-            pool,
+            site,
             rank: needs.rank,
             forward,
-            backward,
+            backward: needs.backward.then(turned).transpose()?,
         })
     }
 
     fn side_out(&self, size: usize) -> usize {
-        if self.pool { size / 2 } else { size }
+        if self.site.pooled { size / 2 } else { size }
     }
 }
 
@@ -144,10 +128,10 @@ pub(crate) fn convolve(
     let context = &*layer.context;
     let (_, [n, channels, size]) = planes("conv2d", &x.tensor)?;
     let rank = inner.as_ref().map_or(0, |i| i.b.tensor.shape()[1]);
-    if channels != layer.cin || rank > layer.rank {
+    if channels != layer.site.cin || rank > layer.rank {
         return Err(Error::shape(
             "conv2d",
-            format!("{} channels, rank at most {}", layer.cin, layer.rank),
+            format!("{} channels, rank at most {}", layer.site.cin, layer.rank),
             format!("{} of rank {rank}", x.tensor.shape()),
         ));
     }
@@ -166,7 +150,7 @@ pub(crate) fn convolve(
         }
         Forward::Winograd(winograd) => winograd,
     };
-    let y = Tensor::planes(x.tensor.gpu(), [n, layer.cout, layer.side_out(size)])?;
+    let y = Tensor::planes(x.tensor.gpu(), [n, layer.site.cout, layer.side_out(size)])?;
     let mask = match tracked {
         true => Some(Arc::new(context.gpu.alloc(winograd.mask_bytes(n, size))?)),
         false => None,
@@ -220,7 +204,7 @@ impl Backward for Rule {
         gradients.push(match (wanted[0], &layer.backward) {
             (false, _) => None,
             (true, Some(backward)) => {
-                let dx = Tensor::planes(dz.gpu(), [dz.shape()[0], layer.cin, size])?;
+                let dx = Tensor::planes(dz.gpu(), [dz.shape()[0], layer.site.cin, size])?;
                 backward.forward(context, &dz, None, &dx, None, NO_FLOOR)?;
                 Some(dx.into())
             }
@@ -236,7 +220,7 @@ impl Backward for Rule {
             gradients.push(if wanted[1] {
                 let sizes = Sizes {
                     cout: rank,
-                    cin: layer.cout,
+                    cin: layer.site.cout,
                     side: 1,
                 };
                 let turned = Layout {
@@ -281,7 +265,7 @@ fn unmask(layer: &Layer, dy: &Tensor, mask: &Buffer, size: usize) -> Result<Tens
         1,
     ];
     let bindings = [dy_texture.into(), mask.into(), dz_texture.into()];
-    let kernel = unmask_kernel(context.lanes, winograd.m(), layer.pool);
+    let kernel = unmask_kernel(context.lanes, winograd.m(), layer.site.pooled);
     context.gpu.run_grid(kernel, &params, &bindings, grid)?;
     Ok(dz)
 }

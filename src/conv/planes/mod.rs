@@ -13,6 +13,7 @@ mod context;
 mod direct;
 mod down;
 mod layer;
+mod site;
 mod weights;
 mod winograd;
 
@@ -20,7 +21,8 @@ pub(crate) use crate::tensor::planes::suits;
 pub(crate) use cases::cases;
 pub(crate) use context::Context;
 pub(crate) use down::down;
-pub(crate) use layer::{Inner, Layer, Needs, convolve};
+pub(crate) use layer::{Inner, Layer, convolve};
+pub(crate) use site::{Needs, Site};
 
 use crate::gpu::Kernel;
 

@@ -10,6 +10,7 @@ pub(super) use kernels::kernels;
 use kernels::{FEW, Params, UpParams, input_kernel, output_kernel, product_kernel, up_kernel};
 
 use super::context::Context;
+use super::site::Site;
 use super::weights::transform_weights;
 use crate::conv::weights::{G4, G6};
 use crate::error::{Error, Result};
@@ -85,19 +86,30 @@ pub(super) struct Up<'a> {
     pub(super) scale: f32,
 }
 
-impl Winograd {
-    /// Channels out, in, and of the LoRA that may add to it. `pools` is the number of pools before this layer, which
-    /// tells how large its planes are; `kept` says that it runs for a gradient.
-    pub(super) fn new(
-        context: &Context,
-        [cout, cin, rank]: [usize; 3],
-        weight: &[f32],
-        bias: Option<&[f32]>,
-        pool: bool,
+/// What a convolution is run for.
+#[derive(Clone, Copy)]
+pub(super) enum Role<'a> {
+    /// A layer's result, with its bias.
+    Forward {
+        bias: &'a [f32],
+        /// Of the LoRA that may add to it, 0 for none.
+        rank: usize,
+        /// Whether what a gradient needs is kept.
         kept: bool,
-        pools: usize,
-    ) -> Result<Self> {
-        let mut shape = SHAPES[pools];
+    },
+    /// The gradient of a layer's input.
+    Backward,
+}
+
+impl Winograd {
+    /// From [cout, cin, 3, 3], as `role` runs it.
+    pub(super) fn new(context: &Context, site: Site, weight: &[f32], role: Role) -> Result<Self> {
+        let Site { cin, cout, .. } = site;
+        let (bias, rank, kept) = match role {
+            Role::Forward { bias, rank, kept } => (bias.to_vec(), rank, kept),
+            Role::Backward => (vec![0.0; cout], 0, false),
+        };
+        let mut shape = SHAPES[site.depth];
         shape.outs = context.outs(shape.outs, cout);
         let lanes = context.lanes;
         let (blocks, in_quads) = (cout.div_ceil(shape.outs), cin.div_ceil(4));
@@ -105,7 +117,7 @@ impl Winograd {
         context.warm(&[
             input_kernel(lanes, shape.m),
             product_kernel(lanes, shape.outs, shape.groups),
-            output_kernel(lanes, shape.m, pool, kept),
+            output_kernel(lanes, shape.m, site.pooled, kept),
         ]);
         let a = shape.m + 2;
         let weights = context.gpu.texture_from(
@@ -116,17 +128,16 @@ impl Winograd {
                 _ => transform_weights(&G6, weight, [cout, cin], shape.outs, texels, pitch),
             },
         )?;
-        let zeros = vec![0.0; cout];
         Ok(Winograd {
             lanes,
             shape,
             weights,
-            bias: context.bias(bias.unwrap_or(&zeros))?,
+            bias: context.bias(&bias)?,
             channels: cout,
             in_quads,
             up_quads,
             blocks,
-            pool,
+            pool: site.pooled,
         })
     }
 
