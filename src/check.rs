@@ -180,7 +180,7 @@ impl Case {
         (self.suits)(gpu)
     }
 
-    /// Runs the case on a device opened with [`GpuOptions::guard`].
+    /// Runs the case on a device opened with [`crate::GpuOptions::guard`].
     pub fn run(&self, gpu: &Gpu) -> Outcome {
         let mut outcome = Outcome {
             op: self.op,

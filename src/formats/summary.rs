@@ -69,7 +69,7 @@ impl Summary {
     /// Reads a safetensors file, or the one in a run's folder with its settings.
     ///
     /// # Errors
-    /// [`crate::error::Error::Io`] where it cannot be opened, [`crate::error::Error::Data`] where it is damaged.
+    /// [`crate::Error::Io`] where it cannot be opened, [`crate::Error::Data`] where it is damaged.
     pub fn read(path: &Path) -> Result<Self> {
         let folder = if path.is_dir() {
             Some(path)

@@ -27,7 +27,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 /// `max(x, 0)`, element by element.
 ///
 /// # Errors
-/// [`crate::error::Error::Memory`] where `x` does not fit one binding.
+/// [`crate::Error::Memory`] where `x` does not fit one binding.
 pub fn relu(tape: &mut Tape, x: &Var) -> Result<Var> {
     let gpu = x.tensor.gpu();
     let n = x.tensor.shape().len();
