@@ -10,6 +10,7 @@ mod portable;
 mod shaders;
 mod support;
 mod training;
+mod weights;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
@@ -17,6 +18,7 @@ fn main() {
         shaders::trials(),
         data::trials(),
         files::trials(),
+        weights::trials(),
         ops::trials(),
         parity::trials(),
         portable::trials(),

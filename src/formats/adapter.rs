@@ -180,8 +180,12 @@ pub fn load(gpu: &Gpu, folder: &Path, arch: Arch, side: usize) -> Result<Adapter
     }
     let loras = targets.into_iter().zip(wanted.chunks(2));
     let loras = loras.map(|(target, pair)| {
-        let tensor =
-            |(name, shape): &(String, Shape)| Tensor::from_bytes(gpu, shape.clone(), found[name]);
+        let tensor = |(name, shape): &(String, Shape)| {
+            let stored = found[name];
+            Tensor::from_fn(gpu, shape.clone(), |first, out| {
+                stored.part(first, out.len()).widen(out)
+            })
+        };
         let lora = Lora {
             a: tensor(&pair[0])?,
             b: tensor(&pair[1])?,

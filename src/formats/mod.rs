@@ -3,8 +3,11 @@
 
 pub mod adapter;
 mod atomic;
+mod header;
 mod merged;
+mod names;
 mod settings;
+mod sniff;
 mod summary;
 mod weights;
 

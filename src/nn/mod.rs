@@ -12,4 +12,4 @@ pub use arch::Arch;
 pub use lora::{Adapter, Lora, Target};
 pub use targets::Choice;
 pub use vgg::{Loading, Vgg};
-pub use weights::Source;
+pub use weights::{Float, Source, Stored};
