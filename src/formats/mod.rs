@@ -6,6 +6,7 @@ mod atomic;
 mod header;
 mod merged;
 mod names;
+mod patterns;
 mod settings;
 mod sniff;
 mod summary;

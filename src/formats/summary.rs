@@ -1,15 +1,15 @@
 //! What a safetensors file or an adapter's folder holds, for people: `goldfish inspect` prints it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use safetensors::Dtype;
 use serde::Serialize;
 
-use super::adapter::{CONFIG, MODEL};
+use super::adapter::{CONFIG, MODEL, files};
 use super::settings::Settings;
-use super::weights::Tensors;
+use super::weights::{Tensors, float};
 use crate::Result;
+use crate::nn::Stored;
 
 /// One tensor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,7 +20,7 @@ pub struct TensorSummary {
     pub dtype: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// The root of the sum of its squares, of an f32 tensor.
+    /// The root of the sum of its squares, of floating-point numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<f64>,
 }
@@ -71,19 +71,14 @@ impl Summary {
     /// # Errors
     /// [`crate::Error::Io`] where it cannot be opened, [`crate::Error::Data`] where it is damaged.
     pub fn read(path: &Path) -> Result<Self> {
-        let folder = if path.is_dir() {
-            Some(path)
-        } else {
-            path.parent().filter(|_| path.ends_with(MODEL))
+        // Other safetensors files than an adapter's are looked at alone.
+        let adapter = path.is_dir() || path.ends_with(MODEL) || path.ends_with(CONFIG);
+        let [config, file] = match adapter {
+            true => files(path),
+            false => [PathBuf::new(), path.to_path_buf()],
         };
-        let file = match path.is_dir() {
-            true => path.join(MODEL),
-            false => path.to_path_buf(),
-        };
-        let settings = folder
-            .map(|folder| folder.join(CONFIG))
-            .filter(|config| path.is_dir() || config.exists())
-            .map(|config| Settings::read(&config))
+        let settings = (path.is_dir() || config.exists())
+            .then(|| Settings::read(&config))
             .transpose()?;
         let tensors = Tensors::open(&file)?;
         let mut summary = Summary {
@@ -96,7 +91,7 @@ impl Summary {
         };
         let mut factors: BTreeMap<String, [Option<Factor>; 2]> = BTreeMap::new();
         tensors.each(|name, dtype, shape, bytes| {
-            let values = (dtype == Dtype::F32).then(|| f64s(bytes));
+            let values = float(dtype).map(|float| f64s(Stored { float, bytes }));
             summary.parameters += shape.iter().product::<usize>();
             summary.tensors.push(TensorSummary {
                 name: name.into(),
@@ -172,11 +167,10 @@ fn norm_of_product(a: &Factor, b: &Factor) -> f64 {
     square.max(0.0).sqrt()
 }
 
-fn f64s(bytes: &[u8]) -> Vec<f64> {
-    let words = bytes.chunks_exact(4);
-    words
-        .map(|w| f64::from(f32::from_le_bytes([w[0], w[1], w[2], w[3]])))
-        .collect()
+fn f64s(numbers: Stored) -> Vec<f64> {
+    let mut values = vec![0.0; numbers.count()];
+    numbers.widen(&mut values);
+    values.into_iter().map(f64::from).collect()
 }
 
 #[cfg(test)]
