@@ -6,6 +6,7 @@ mod data;
 mod files;
 mod ops;
 mod parity;
+mod peft;
 mod portable;
 mod shaders;
 mod support;
@@ -25,6 +26,7 @@ fn main() {
         training::trials(),
         cli::trials(),
         adapters::trials(),
+        peft::trials(),
     ];
     libtest_mimic::run(&arguments, modules.into_iter().flatten().collect()).exit();
 }

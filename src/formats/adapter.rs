@@ -213,7 +213,7 @@ pub fn load(gpu: &Gpu, path: &Path, arch: Arch, side: usize) -> Result<Adapter> 
         };
         if !lora.scale().is_finite() {
             let problem = format!(
-                "lora_alpha of {} is {}, which is beyond f32",
+                "lora_alpha of {} is {:?}, which is beyond f32",
                 target.module, lora.alpha
             );
             return Err(Error::data(&config, problem));

@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(check(&file(one, 8)), Ok(()));
         let twice = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
         let far = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551615]}}"#;
-        let deep = format!("{{\"a\":{}", "[".repeat(1 << 20));
+        let deep = format!("{{\"a\":{{\"x\":{}", "[".repeat(1 << 20));
         for (bytes, says) in [
             (file(one, 7), "100 of 101 bytes"),
             (file(one, 9), "1 bytes after"),

@@ -223,7 +223,9 @@ fn layers_chosen(config: &Map<String, Value>, targets: &Modules) -> Result<bool,
         Some(Value::Array(names)) if names.iter().all(plain) => {}
         Some(name) if plain(name) => {}
         Some(_) => {
-            return Err("layers_pattern is more than names of modules, and is not supported".into());
+            return Err(
+                "layers_pattern is more than names of modules, and is not supported".into(),
+            );
         }
     }
     match layers {
@@ -236,3 +238,6 @@ fn layers_chosen(config: &Map<String, Value>, targets: &Modules) -> Result<bool,
         Some(_) => Err("layers_to_transform is neither a whole number nor a list of them".into()),
     }
 }
+
+#[cfg(test)]
+mod tests;
