@@ -181,7 +181,12 @@ fn damaged_weights() {
     let whole = fs::read(&path).expect("the file");
     let oversized = [&u64::MAX.to_le_bytes()[..], &whole[8..]].concat();
     let garbage = [&whole[..8], &vec![b'x'; whole.len() - 8]].concat();
+    // Nested deeper than a parser's stack, in a place that nobody reads.
+    let nested = ["[".repeat(1 << 20), "]".repeat(1 << 20)].concat();
+    let nested = format!("{{\"a\":{{\"data_offsets\":[0,0],\"x\":{nested}}}}}");
+    let nested = [&(nested.len() as u64).to_le_bytes()[..], nested.as_bytes()].concat();
     for bytes in [
+        &nested,
         &whole[..whole.len() - 1],
         &whole[..100],
         &whole[..4],

@@ -224,7 +224,7 @@ fn hostile_factors() {
         let loaded = files::load(&gpu(), folder.path(), NARROW, 64);
         loaded.map(|_| ()).map_err(|e| e.to_string())
     };
-    let ones = vec![0x3f; 128];
+    let ones = [0x3f; 128];
     // One factor in halves and the other in f32 is no fault.
     assert_eq!(
         says(a, Some((Dtype::BF16, vec![2, 16], &ones[..64]))),

@@ -25,7 +25,7 @@ fn compile(expression: &str) -> Result<Regex, String> {
     }
     let parsed = ast::parse::Parser::new().parse(expression);
     let parsed = parsed.map_err(|e| refused(&e.kind().to_string()))?;
-    ast::visit(&parsed, AsPython).map_err(|why| refused(why))?;
+    ast::visit(&parsed, AsPython).map_err(refused)?;
     RegexBuilder::new(&format!("^(?:{expression})"))
         .size_limit(MAX_COMPILED)
         .dfa_size_limit(MAX_COMPILED)
