@@ -8,10 +8,12 @@ mod floors;
 mod imports;
 mod ops;
 mod parity;
+mod peft;
 mod portable;
 mod shaders;
 mod support;
 mod training;
+mod weights;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
@@ -20,12 +22,14 @@ fn main() {
         shaders::trials(),
         data::trials(),
         files::trials(),
+        weights::trials(),
         ops::trials(),
         parity::trials(),
         portable::trials(),
         training::trials(),
         cli::trials(),
         adapters::trials(),
+        peft::trials(),
     ];
     libtest_mimic::run(&arguments, modules.into_iter().flatten().collect()).exit();
 }

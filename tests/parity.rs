@@ -72,6 +72,21 @@ fn narrow(gpu: &Gpu) -> Vgg {
     Vgg::new(NARROW, &parameters.collect()).expect("the parameters fit")
 }
 
+/// The narrow network's parameters for both families.
+pub fn narrow_numbers() -> Source<'static> {
+    Source::Numbers(Box::new(
+        |name: &str, shape: &[usize], first, out: &mut [f32]| {
+            let fan_in = if shape.len() > 1 {
+                shape[1..].iter().product()
+            } else {
+                100
+            };
+            let deviation = (2.0 / fan_in as f64).sqrt();
+            Stream::new(1, name).fill_normal(first, deviation, out);
+        },
+    ))
+}
+
 fn narrow_gradients() {
     let gpu = gpu();
     let expected = fixture("narrow.safetensors");
@@ -276,18 +291,7 @@ fn adapted_gradients() {
             trained: true,
             ..Loading::default()
         };
-        let source = Source::Numbers(Box::new(
-            |name: &str, shape: &[usize], first, out: &mut [f32]| {
-                let fan_in = if shape.len() > 1 {
-                    shape[1..].iter().product()
-                } else {
-                    100
-                };
-                let deviation = (2.0 / fan_in as f64).sqrt();
-                Stream::new(1, name).fill_normal(first, deviation, out);
-            },
-        ));
-        let base = Vgg::load(&gpu, NARROW, &source, &how, |_| {}).expect("a network");
+        let base = Vgg::load(&gpu, NARROW, &narrow_numbers(), &how, |_| {}).expect("a network");
         let mut adam = Adam::new(1e-3);
         let mut losses = Vec::new();
         for step in 0..10 {

@@ -12,7 +12,7 @@ use super::base::{Base, BaseArgs};
 
 #[derive(Args)]
 pub struct AdapterArgs {
-    /// Folder with an adapter, times a scale; several are summed; none is the base alone. The first one's run.toml says
+    /// Folder with an adapter, or the file in it, times a scale; several are summed; none is the base alone. The first one's run.toml says
     /// which base it belongs to, unless --weights does
     #[arg(long = "adapter", value_name = "RUN[@SCALE]|none")]
     adapters: Vec<Named>,
@@ -81,9 +81,9 @@ impl AdapterArgs {
     }
 }
 
-/// The base of the run in `folder`, where the command line leaves it open.
-pub fn adopt(base: &mut BaseArgs, folder: &Path) -> Result<()> {
-    let path = folder.join("run.toml");
+/// The base of the run that `adapter` names, where the command line leaves it open.
+pub fn adopt(base: &mut BaseArgs, adapter: &Path) -> Result<()> {
+    let path = adapter::folder(adapter).join("run.toml");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),

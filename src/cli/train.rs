@@ -79,7 +79,7 @@ pub struct TrainArgs {
     /// Seed of the adapter's start, of the order of the images and of dropout
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Start from the adapter in this folder; its modules, ranks and alphas are kept
+    /// Start from the adapter in this folder, or of this file; its modules, ranks and alphas are kept
     #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "rank", "alpha", "rank_pattern", "alpha_pattern", "rslora", "init"])]
     init_adapter: Option<PathBuf>,
     /// Keep what the layers below the lowest adapted one make of each image (auto), or compute it in every epoch (off);

@@ -1,4 +1,5 @@
-//! A base with an adapter worked into its weights, as a file that torchvision loads: `W' = W + s B A`.
+//! A base with an adapter worked into its weights, as a file that torchvision loads: `W' = W + s B A`, in f32 whatever
+//! the base is kept in, since a half would round much of the sum away.
 
 use std::collections::BTreeMap;
 use std::fs::File;

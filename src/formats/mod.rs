@@ -2,8 +2,12 @@
 //! and what is written appears whole or not at all.
 
 pub mod adapter;
+mod header;
 mod merged;
+mod names;
+mod patterns;
 mod settings;
+mod sniff;
 mod summary;
 mod weights;
 

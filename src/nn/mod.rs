@@ -14,4 +14,4 @@ pub use load::Loading;
 pub use lora::{Adapter, Lora, Target};
 pub use targets::Choice;
 pub use vgg::Vgg;
-pub use weights::Source;
+pub use weights::{Float, Source, Stored};
