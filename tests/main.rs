@@ -6,6 +6,7 @@ mod data;
 mod files;
 mod ops;
 mod parity;
+mod pictures;
 mod portable;
 mod shaders;
 mod support;
@@ -16,6 +17,7 @@ fn main() {
     let modules = [
         shaders::trials(),
         data::trials(),
+        pictures::trials(),
         files::trials(),
         ops::trials(),
         parity::trials(),

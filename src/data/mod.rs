@@ -1,6 +1,7 @@
 //! From files to tensors: decode, resize and crop as torchvision does, normalise, batch and shuffle.
 
 pub mod categories;
+mod codecs;
 mod dataset;
 mod image;
 mod resize;
