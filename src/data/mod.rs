@@ -6,8 +6,10 @@ mod dataset;
 mod image;
 mod resize;
 mod store;
+mod walk;
 
 pub use dataset::{Dataset, Item};
 pub use image::{Decoded, Transform, decode, is_image};
 pub use resize::resize;
 pub use store::{Batch, ImageStore, Skipped};
+pub use walk::{LeftOut, images_below};
