@@ -9,6 +9,7 @@ mod imports;
 mod ops;
 mod parity;
 mod peft;
+mod pictures;
 mod portable;
 mod shaders;
 mod support;
@@ -21,6 +22,7 @@ fn main() {
         floors::trials(),
         shaders::trials(),
         data::trials(),
+        pictures::trials(),
         files::trials(),
         weights::trials(),
         ops::trials(),
