@@ -4,7 +4,7 @@
 
 use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
-use super::{Picture, bounded, damaged};
+use super::picture::{Picture, bounded, damaged};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
     let damaged = |e: gif::DecodingError| damaged("GIF", e);

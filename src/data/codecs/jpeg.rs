@@ -7,7 +7,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{Picture, bounded, damaged, rgb};
+use super::picture::{Picture, bounded, damaged, rgb};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
     let (frame, bytes) = first_picture(bytes)?;

@@ -4,44 +4,12 @@
 mod bmp;
 mod gif;
 mod jpeg;
+mod picture;
 mod png;
 mod tiff;
 mod webp;
 
-use image::metadata::Orientation;
-use image::{DynamicImage, RgbImage};
-
-/// Pixels that a file may declare: Pillow's bound against decompression bombs (1 GiB / 4 / 3).
-const MAX_PIXELS: u64 = 89_478_485;
-
-/// What a reader makes of a file.
-pub(super) struct Picture {
-    /// Interleaved samples, rows from the top.
-    pub(super) rgb: Vec<u8>,
-    /// Pixels in a row.
-    pub(super) width: u32,
-    /// Rows.
-    pub(super) height: u32,
-    /// How EXIF says that the picture is to be turned.
-    pub(super) exif: Option<Orientation>,
-}
-
-impl Picture {
-    /// The picture turned.
-    pub(super) fn turned(self, turn: Orientation) -> Self {
-        let Some(rgb) = RgbImage::from_raw(self.width, self.height, self.rgb) else {
-            unreachable!("every reader fills width x height pixels");
-        };
-        let mut image = DynamicImage::from(rgb);
-        image.apply_orientation(turn);
-        Picture {
-            width: image.width(),
-            height: image.height(),
-            rgb: image.into_rgb8().into_raw(),
-            exif: None,
-        }
-    }
-}
+pub(in crate::data) use picture::Picture;
 
 /// Reads a picture of any format that is known.
 pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
@@ -109,41 +77,9 @@ fn unknown(bytes: &[u8]) -> String {
     }
 }
 
-/// Refuses a picture of no pixels, or of so many that decoding it could take all memory.
-fn bounded(width: u32, height: u32) -> Result<(), String> {
-    match u64::from(width) * u64::from(height) {
-        0 => Err(format!("the image has no pixels ({width} x {height})")),
-        pixels if pixels > MAX_PIXELS => Err(format!(
-            "{width} x {height} pixels are more than the {} million that are read",
-            MAX_PIXELS / 1_000_000
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// A library's error about bytes that are no whole file of `format`.
-fn damaged(format: &str, error: impl std::fmt::Display) -> String {
-    format!("the {format} is damaged ({error})")
-}
-
-/// Interleaved 8-bit samples of grey, grey and alpha, RGB, or RGB and alpha as RGB; alpha is dropped.
-fn rgb(samples: Vec<u8>, channels: usize) -> Vec<u8> {
-    match channels {
-        3 => samples,
-        1 | 2 => samples
-            .chunks_exact(channels)
-            .flat_map(|pixel| [pixel[0]; 3])
-            .collect(),
-        _ => samples
-            .chunks_exact(channels)
-            .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]])
-            .collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::read;
 
     #[test]
     fn other_formats_are_refused_by_name() {
@@ -165,12 +101,5 @@ mod tests {
             let error = read(bytes).map(|_| ()).expect_err(words);
             assert!(error.contains(words), "{error}");
         }
-    }
-
-    #[test]
-    fn no_pixels_and_too_many_are_refused() {
-        assert!(bounded(1, 1).is_ok() && bounded(9459, 9459).is_ok());
-        assert!(bounded(0, 9).is_err() && bounded(9460, 9460).is_err());
-        assert!(bounded(u32::MAX, u32::MAX).is_err());
     }
 }

@@ -5,7 +5,7 @@
 use image::metadata::Orientation;
 use png::{ColorType, DecodeOptions, Decoder, Limits, Transformations};
 
-use super::{Picture, bounded, damaged, rgb};
+use super::picture::{Picture, bounded, damaged, rgb};
 
 pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 

@@ -8,7 +8,7 @@ use tiff::decoder::{ChunkType, Decoder, DecodingResult, Limits};
 use tiff::tags::{CompressionMethod, Tag};
 use tiff::{ColorType, TiffError, TiffUnsupportedError};
 
-use super::{Picture, bounded, damaged, rgb};
+use super::picture::{Picture, bounded, damaged, rgb};
 
 /// What the tag `PhotometricInterpretation` says of a palette.
 const PALETTE: u64 = 3;

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder};
 
-use super::{Picture, bounded, damaged};
+use super::picture::{Picture, bounded, damaged};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
     let damaged = |e: image::ImageError| damaged("WebP", e);
