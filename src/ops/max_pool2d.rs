@@ -1,4 +1,5 @@
-//! `max_pool2d`: the largest value of each window; the first of equal ones takes the gradient, as in PyTorch.
+//! `max_pool2d`: the largest value of each window, NaN where one is in it; the first of equal ones takes the gradient, as
+//! in PyTorch.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -86,6 +87,11 @@ impl Backward for Rule {
     }
 }
 
+/// The larger one in f64, NaN where one is, which `f64::max` leaves out.
+pub(crate) fn larger(a: f64, b: f64) -> f64 {
+    if b > a || b.is_nan() { b } else { a }
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let case = |shape: [usize; 4], kernel: usize, stride: usize| {
         let [n, c, h, w] = shape;
@@ -102,7 +108,7 @@ pub(crate) fn cases() -> Vec<Case> {
                     let (plane, oy, ox) = (i / (oh * ow), (i / ow) % oh, i % ow);
                     for tap in 0..kernel * kernel {
                         let (iy, ix) = (oy * stride + tap / kernel, ox * stride + tap % kernel);
-                        *y = y.max(v[0][(plane * h + iy) * w + ix]);
+                        *y = larger(*y, v[0][(plane * h + iy) * w + ix]);
                     }
                 }
                 y

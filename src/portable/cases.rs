@@ -8,6 +8,7 @@ use super::choice::{Algorithm, Choice, Site};
 use super::{Layer, Tuner, convolve};
 use crate::gpu::{Gpu, Tile};
 use crate::ops::conv2d::reference_3x3;
+use crate::ops::relu;
 use crate::random::Stream;
 use crate::selftest::{Case, Input};
 use crate::{Precision, Tensor};
@@ -32,10 +33,18 @@ pub(crate) fn cases() -> Vec<Case> {
         conv("direct", split, F32, [7, 33, 1, 6, 11], middle),
         conv("direct f16", one, F16, [9, 18, 2, 7, 9], middle),
         conv("direct f16", split, F16, [9, 18, 1, 7, 9], middle),
-        conv("winograd4", four, F32, [5, 3, 2, 13, 10], middle).within(WINOGRAD),
-        conv("winograd4", four, F32, [66, 18, 1, 9, 8], middle).within(WINOGRAD),
-        conv("winograd6", six, F32, [10, 7, 2, 14, 13], middle).within(WINOGRAD),
-        conv("winograd4 f16", four, F16, [10, 9, 1, 9, 7], middle).within(HALF_WINOGRAD),
+        conv("winograd4", four, F32, [5, 3, 2, 13, 10], middle)
+            .within(WINOGRAD)
+            .mixing(),
+        conv("winograd4", four, F32, [66, 18, 1, 9, 8], middle)
+            .within(WINOGRAD)
+            .mixing(),
+        conv("winograd6", six, F32, [10, 7, 2, 14, 13], middle)
+            .within(WINOGRAD)
+            .mixing(),
+        conv("winograd4 f16", four, F16, [10, 9, 1, 9, 7], middle)
+            .within(HALF_WINOGRAD)
+            .mixing(),
         // Where the device has them.
         conv("matrices", one, F16, [70, 64, 2, 9, 7], Gpu::matrix_tile).within(HALF),
     ];
@@ -83,7 +92,7 @@ fn conv(
             let weight: Vec<f64> = weight.into_iter().map(f64::from).collect();
             let mut y = reference_3x3(&v[0], &weight, [n, cin, h, w], cout);
             for (i, y) in y.iter_mut().enumerate() {
-                *y = (*y + f64::from(bias[i / (h * w) % cout])).max(0.0);
+                *y = relu::reference(*y + f64::from(bias[i / (h * w) % cout]));
             }
             y
         },

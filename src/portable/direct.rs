@@ -6,6 +6,7 @@ use super::choice::Site;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::{Access, Gpu, Kernel, Tile};
 use crate::ops::check_trips;
+use crate::ops::relu::Floor;
 use crate::precision::{pack, too_large};
 use crate::{Precision, Result, Tensor};
 
@@ -19,7 +20,7 @@ struct Params {
     h: u32,
     w: u32,
     span: u32,
-    floor: f32,
+    floor: Floor,
 }
 
 #[repr(C)]
@@ -29,7 +30,7 @@ struct FinishParams {
     splits: u32,
     cout: u32,
     plane: u32,
-    floor: f32,
+    floor: Floor,
 }
 
 const SOURCE: &str = include_str!("../../shaders/conv3x3.wgsl");
@@ -93,12 +94,12 @@ impl Direct {
         }
     }
 
-    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, no element below `floor`.
+    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
     pub(super) fn run(
         &self,
         x: &Tensor,
         bias: &Tensor,
-        floor: f32,
+        floor: Floor,
         tile: Tile,
         splits: usize,
     ) -> Result<Tensor> {

@@ -9,11 +9,8 @@ use super::tune::Tuner;
 use super::winograd::Winograd;
 use crate::conv3x3::turn;
 use crate::gpu::{Gpu, Kernel};
-use crate::ops::relu;
+use crate::ops::relu::{self, Floor};
 use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var};
-
-/// Lowest f32: the lower bound where there is no ReLU.
-const NO_FLOOR: f32 = f32::MIN;
 
 /// A weight prepared for an algorithm.
 #[derive(Clone)]
@@ -42,13 +39,13 @@ impl Prepared {
         }
     }
 
-    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, no element below `floor`.
+    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
     pub(super) fn run(
         &self,
         choice: Choice,
         x: &Tensor,
         bias: &Tensor,
-        floor: f32,
+        floor: Floor,
     ) -> Result<Tensor> {
         match (self, choice.algorithm) {
             (Prepared::Direct(direct), Algorithm::Direct { splits }) => {
@@ -149,8 +146,8 @@ pub(crate) fn convolve(
     }
     let Direction { choice, prepared } = &layer.forward;
     let y = match finished {
-        true => prepared.run(*choice, &x.tensor, &layer.bias, 0.0)?,
-        false => prepared.run(*choice, &x.tensor, &layer.zeros, NO_FLOOR)?,
+        true => prepared.run(*choice, &x.tensor, &layer.bias, Floor::RELU)?,
+        false => prepared.run(*choice, &x.tensor, &layer.zeros, Floor::NONE)?,
     };
     Ok(tape.record(y.clone(), &[x], || Rule {
         layer: layer.clone(),
@@ -175,7 +172,7 @@ impl Backward for Rule {
             Some(y) => relu::backward(y, dy)?,
             None => dy.clone(),
         };
-        let dx = prepared.run(*choice, &dy, &self.layer.zeros, NO_FLOOR)?;
+        let dx = prepared.run(*choice, &dy, &self.layer.zeros, Floor::NONE)?;
         Ok(vec![Some(dx.into())])
     }
 }

@@ -3,6 +3,7 @@
 use super::choice::Site;
 use super::direct::Direct;
 use crate::gpu::{Gpu, Tile};
+use crate::ops::relu::Floor;
 use crate::random::Stream;
 use crate::{Precision, Result, Tensor};
 
@@ -48,7 +49,7 @@ fn difference(gpu: &Gpu, tile: Tile) -> Result<f64> {
     let layer = Direct::new(gpu, site, &noise("weight", 72 * 64 * 9, 1.0 / 24.0))?;
     let x = Tensor::from_slice(gpu, [2, 64, 11, 13], &noise("x", 2 * 64 * 11 * 13, 1.0))?;
     let bias = Tensor::from_slice(gpu, [72], &noise("bias", 72, 1.0))?;
-    let run = |tile: Tile| layer.run(&x, &bias, f32::MIN, tile, 1)?.to_vec();
+    let run = |tile: Tile| layer.run(&x, &bias, Floor::NONE, tile, 1)?.to_vec();
     let expected: Vec<f64> = run(Tile::MIDDLE)?.into_iter().map(f64::from).collect();
     Ok(crate::selftest::relative_error(&run(tile)?, &expected))
 }

@@ -11,6 +11,7 @@ use super::layer::Prepared;
 use super::matrix;
 use crate::formats::write_atomic;
 use crate::gpu::{Gpu, Tile};
+use crate::ops::relu::Floor;
 use crate::random::Stream;
 use crate::{Error, Precision, Result, Tensor};
 
@@ -152,7 +153,7 @@ fn fastest(gpu: &Gpu, site: &Site, candidates: &[Choice]) -> Result<Choice> {
             let run = || -> Result<f64> {
                 gpu.wait()?;
                 let start = Instant::now();
-                ready.run(choice, &x, &bias, 0.0)?;
+                ready.run(choice, &x, &bias, Floor::RELU)?;
                 gpu.wait()?;
                 Ok(start.elapsed().as_secs_f64())
             };

@@ -11,6 +11,7 @@ use crate::conv3x3::{G4, G6, transform};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::{Gpu, Kernel, Tile};
 use crate::ops::check_trips;
+use crate::ops::relu::Floor;
 use crate::{Precision, Result, Tensor};
 
 #[repr(C)]
@@ -26,7 +27,7 @@ struct Params {
     h: u32,
     w: u32,
     scale: f32,
-    floor: f32,
+    floor: Floor,
 }
 
 #[repr(C)]
@@ -187,8 +188,14 @@ impl Winograd {
         vec![valued(&INPUT, self.m), product, valued(&OUTPUT, self.m)]
     }
 
-    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, no element below `floor`.
-    pub(super) fn run(&self, x: &Tensor, bias: &Tensor, floor: f32, tile: Tile) -> Result<Tensor> {
+    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
+    pub(super) fn run(
+        &self,
+        x: &Tensor,
+        bias: &Tensor,
+        floor: Floor,
+        tile: Tile,
+    ) -> Result<Tensor> {
         let (gpu, shape) = (x.gpu(), x.shape());
         let Site { cin, cout, .. } = self.site;
         let [n, h, w] = [shape[0], shape[2], shape[3]];

@@ -3,10 +3,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::Context;
 use super::planes::{for_lanes, planes};
-use super::{Context, NO_FLOOR};
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Buffer, Kernel, Recycled, Texture};
+use crate::ops::relu::Floor;
 use crate::{Result, Tensor};
 
 #[repr(C)]
@@ -17,7 +18,7 @@ struct Params {
     out_quads: u32,
     size: u32,
     zero: u32,
-    floor: f32,
+    floor: Floor,
     pitch: u32,
 }
 
@@ -123,7 +124,7 @@ impl Sizes {
         x: &Tensor,
         weights: &Texture,
         bias: &Buffer,
-        floor: f32,
+        floor: Floor,
     ) -> Result<Tensor> {
         let (x_texture, [n, _, size]) = planes("conv_planes", x)?;
         let y = Tensor::planes(x.gpu(), [n, self.cout, size])?;
@@ -190,7 +191,8 @@ impl Direct {
     }
 
     pub(super) fn forward(&self, context: &Context, x: &Tensor) -> Result<Tensor> {
-        self.sizes.run(context, x, &self.weights, &self.bias, 0.0)
+        self.sizes
+            .run(context, x, &self.weights, &self.bias, Floor::RELU)
     }
 }
 
@@ -231,5 +233,5 @@ pub(super) fn conv(
     let grid = [size[0].div_ceil(context.lanes) as u32, size[1] as u32, 1];
     let pack = for_lanes(&PACK, context.lanes);
     context.gpu.run_grid(pack, &params, &bindings, grid)?;
-    sizes.run(context, x, &weights, &context.zeros, NO_FLOOR)
+    sizes.run(context, x, &weights, &context.zeros, Floor::NONE)
 }

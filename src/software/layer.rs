@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::Context;
 use super::direct::{Direct, Layout, Sizes, conv};
 use super::down::weight_gradient;
 use super::planes::planes;
 use super::winograd::{Up, Winograd};
-use super::{Context, NO_FLOOR};
 use crate::conv3x3::turn;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Buffer, Kernel};
+use crate::ops::relu::Floor;
 use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var};
 
 #[repr(C)]
@@ -174,7 +175,7 @@ pub(crate) fn convolve(
         b: &i.b.tensor,
         scale: i.scale,
     });
-    winograd.forward(context, &x.tensor, up, &y, mask.as_deref(), 0.0)?;
+    winograd.forward(context, &x.tensor, up, &y, mask.as_deref(), Floor::RELU)?;
     let mut parents = vec![x];
     parents.extend(inner.iter().flat_map(|i| [i.hidden, i.b]));
     Ok(tape.record(y, &parents, || Rule {
@@ -219,7 +220,7 @@ impl Backward for Rule {
             (false, _) => None,
             (true, Some(backward)) => {
                 let dx = Tensor::planes(dz.gpu(), [dz.shape()[0], layer.cin, size])?;
-                backward.forward(context, &dz, None, &dx, None, NO_FLOOR)?;
+                backward.forward(context, &dz, None, &dx, None, Floor::NONE)?;
                 Some(dx.into())
             }
             (true, None) => {

@@ -27,8 +27,6 @@ pub(crate) use planes::{dropout, rows, times_plus, to_planes, to_rows};
 use crate::Result;
 use crate::gpu::{Buffer, Gpu, Kernel, Texture, Warmer};
 
-/// Lowest f32: an epilogue's lower bound where there is no ReLU.
-const NO_FLOOR: f32 = f32::MIN;
 /// Channels that a convolution without bias may have.
 const ZEROS: usize = 4096;
 

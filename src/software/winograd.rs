@@ -14,6 +14,7 @@ use super::planes::planes;
 use super::weights::transform_weights;
 use crate::conv3x3::{G4, G6};
 use crate::gpu::{Binding, Buffer, Texture};
+use crate::ops::relu::Floor;
 use crate::{Error, Result, Tensor};
 
 /// How one layer is cut up: chosen by measurement on two Zen 4 cores with 8 lanes (see benches/RESULTS.md).
@@ -175,7 +176,7 @@ impl Winograd {
         up: Option<Up>,
         y: &Tensor,
         mask: Option<&Buffer>,
-        floor: f32,
+        floor: Floor,
     ) -> Result<()> {
         let Context {
             gpu, scratch, busy, ..

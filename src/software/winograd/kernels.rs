@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::super::planes::for_lanes;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::Kernel;
+use crate::ops::relu::Floor;
 
 /// Tiles of a workgroup where there are no more, in lanes.
 pub(super) const FEW: usize = 2;
@@ -22,7 +23,7 @@ pub(super) struct Params {
     pub(super) size: u32,
     pub(super) size_out: u32,
     pub(super) zero: u32,
-    pub(super) floor: f32,
+    pub(super) floor: Floor,
     pub(super) channel_quads: u32,
     pub(super) width: u32,
     pub(super) pitch: u32,
