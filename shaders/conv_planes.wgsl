@@ -23,14 +23,14 @@ struct Params {
 
 // One workgroup computes OUTS channels of GROUPS * LANES pixels.
 @compute @workgroup_size(LANES)
-fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let padded = params.size + 2u;
     let plane = params.size * params.size;
     var corner: array<vec2u, GROUPS>; // of each pixel's window, in x
     var inside: array<bool, GROUPS>;
     // unroll
     for (var b = 0u; b < GROUPS; b++) {
-        let pixel = (group.x * GROUPS + b) * LANES + lane;
+        let pixel = (column_of(group, groups) * GROUPS + b) * LANES + lane;
         inside[b] = pixel < params.pixels;
         let safe = min(pixel, params.pixels - 1u);
         let image = safe / plane;

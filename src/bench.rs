@@ -123,6 +123,7 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
             cout,
             side,
             precision: how.precision,
+            gradient: false,
         };
         let bias = noise(gpu, "bias", &[cout])?;
         let layer = Arc::new(portable::Layer::new(&mut tuner, site, &w, &bias, false)?);

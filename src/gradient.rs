@@ -1,7 +1,7 @@
 //! What a backward rule hands down: numbers, or the product that they would be.
 
 use crate::ops::linear;
-use crate::{Result, Shape, Tensor};
+use crate::{Error, Result, Shape, Tensor};
 
 /// A gradient of a parameter or of an intermediate result.
 #[derive(Clone)]
@@ -22,22 +22,32 @@ pub enum Gradient {
 
 impl Gradient {
     /// Its shape.
-    pub fn shape(&self) -> Shape {
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the factors of a product are not two matrices of as many rows.
+    pub fn shape(&self) -> Result<Shape> {
         match self {
-            Gradient::Dense(tensor) => tensor.shape().clone(),
-            Gradient::Outer { left, right, .. } => [left.shape()[1], right.shape()[1]].into(),
+            Gradient::Dense(tensor) => Ok(tensor.shape().clone()),
+            Gradient::Outer { left, right, .. } => {
+                let (l, r) = (left.shape(), right.shape());
+                if l.rank() != 2 || r.rank() != 2 || l[0] != r[0] {
+                    let expected = "left [N, out] and right [N, K] of an outer product";
+                    return Err(Error::shapes("gradient", expected, l, r));
+                }
+                Ok([l[1], r[1]].into())
+            }
         }
     }
 
     /// Its numbers, computed where they are not there yet.
     ///
     /// # Errors
-    /// What the device reported.
+    /// As [`Gradient::shape`], and what the device reported.
     pub fn dense(&self) -> Result<Tensor> {
         match self {
             Gradient::Dense(tensor) => Ok(tensor.clone()),
             Gradient::Outer { left, right, alpha } => {
-                linear::backward_w(left, right, &self.shape(), *alpha)
+                linear::backward_w(left, right, &self.shape()?, *alpha)
             }
         }
     }

@@ -100,6 +100,8 @@ pub struct Case {
     differentiable: bool,
     suits: Box<Suits>,
     tolerance: f64,
+    /// Deviation of the gradient from above.
+    upstream: f64,
     spread: nonfinite::Spread,
 }
 
@@ -170,6 +172,7 @@ impl Case {
             differentiable: true,
             suits: Box::new(|_| true),
             tolerance: TOLERANCE,
+            upstream: 1.0,
             spread: nonfinite::Spread::Exact,
         }
     }
@@ -195,6 +198,14 @@ impl Case {
     pub(crate) fn within(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
+    }
+
+    /// The same with a gradient from above of another size.
+    pub(crate) fn upstream(self, deviation: f64) -> Self {
+        Case {
+            upstream: deviation,
+            ..self
+        }
     }
 
     /// Whether `gpu` runs what the case is about.
@@ -259,8 +270,8 @@ impl Case {
     }
 
     /// The random upstream gradient for an output of `n` elements.
-    fn upstream(&self, n: usize) -> Vec<f32> {
-        self.stream("upstream").normals(n, 1.0)
+    fn upstream_of(&self, n: usize) -> Vec<f32> {
+        self.stream("upstream").normals(n, self.upstream)
     }
 
     /// The op's result and, where it has them, the gradients of its inputs.
@@ -268,7 +279,7 @@ impl Case {
         let recorded = self.record(gpu, data)?;
         let result = recorded.y.tensor.to_vec()?;
         let gradients = match self.differentiable {
-            true => recorded.gradients(&self.upstream(result.len()))?,
+            true => recorded.gradients(&self.upstream_of(result.len()))?,
             false => Vec::new(),
         };
         Ok((result, gradients))
@@ -300,7 +311,7 @@ impl Case {
         chosen.truncate(GRADIENT_SAMPLES);
         let weighted = |exact: &[Vec<f64>]| -> f64 {
             let y = (self.reference)(exact);
-            let upstream = self.upstream(y.len());
+            let upstream = self.upstream_of(y.len());
             y.iter()
                 .zip(&upstream)
                 .map(|(y, &u)| y * f64::from(u))

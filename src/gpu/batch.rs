@@ -1,6 +1,7 @@
 //! The open batch: work is recorded into one command encoder and submitted when something is read back, when an upload
 //! must not overtake it, or when [`BATCH`] dispatches have gathered.
 
+use super::dispatch::foreign;
 use super::{Buffer, Gpu, Inner};
 use crate::Result;
 
@@ -84,10 +85,24 @@ impl Gpu {
     }
 
     /// Copies bytes of one buffer to another, after everything recorded so far.
-    pub(crate) fn copy(&self, from: &Buffer, at: u64, to: &Buffer, offset: u64, bytes: u64) {
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] where one is on another device.
+    pub(crate) fn copy(
+        &self,
+        from: &Buffer,
+        at: u64,
+        to: &Buffer,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<()> {
+        if ![from, to].into_iter().all(|b| self.0.pool.owns(b)) {
+            return Err(foreign("copy"));
+        }
         self.record_copy(|encoder| {
             encoder.copy_buffer_to_buffer(&from.raw, at, &to.raw, offset, bytes);
         });
+        Ok(())
     }
 
     /// Hands recorded work to the device without waiting for it.

@@ -14,7 +14,7 @@ pub(crate) struct Texture {
     pub(super) shared: shared::Shared,
     width: usize,
     height: usize,
-    _counted: Counted,
+    pub(super) counted: Counted,
 }
 
 /// Width, height, and the side of the planes with their borders.
@@ -89,8 +89,9 @@ impl Gpu {
         size: [usize; 2],
         fill: impl FnOnce(&mut [f32], usize),
     ) -> Result<Texture> {
-        let texture = self.make(label, size, false)?;
-        fill(texture.memory(), texture.pitch() * 4);
+        let mut texture = self.make(label, size, false)?;
+        let pitch = texture.pitch() * 4;
+        fill(texture.memory(), pitch);
         Ok(texture)
     }
 
@@ -127,7 +128,7 @@ impl Gpu {
         let shared = shared::create(&self.0.device, label, [wide, high], zero)?;
         self.failure()?;
         Ok(Texture {
-            _counted: self.0.pool.count(shared.bytes as u64),
+            counted: self.0.pool.count(shared.bytes as u64),
             shared,
             width,
             height: high,
@@ -152,8 +153,8 @@ impl Texture {
     }
 
     /// The memory, `pitch` texels a row.
-    #[allow(unsafe_code, clippy::mut_from_ref)]
-    fn memory(&self) -> &mut [f32] {
+    #[allow(unsafe_code)]
+    fn memory(&mut self) -> &mut [f32] {
         let floats = self.shared.pitch * self.height * 4;
         assert!(floats * 4 <= self.shared.bytes);
         // SAFETY: the memory has `bytes`, is aligned as a driver's mapping is, and lives as long as `self`. Only

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 
 use super::Gpu;
-use super::pool::{Buffer, GUARD, GUARD_BYTES};
+use super::pool::{Buffer, Fresh, GUARD, GUARD_BYTES};
 use crate::{Error, Result};
 
 /// Bytes staged by one upload before the queue is told to take them.
@@ -21,16 +21,21 @@ pub struct Readback {
 
 impl Gpu {
     pub(crate) fn alloc(&self, bytes: u64) -> Result<Buffer> {
-        let buffer = self.0.pool.take(&self.0.device, bytes)?;
+        self.alloc_fresh(bytes).map(Buffer::from)
+    }
+
+    /// The same, before any kernel can be given it.
+    pub(crate) fn alloc_fresh(&self, bytes: u64) -> Result<Fresh> {
+        let fresh = self.0.pool.take(&self.0.device, bytes)?;
         if self.0.pool.guard {
             let words = [GUARD; GUARD_BYTES as usize / 4];
             self.submit()?;
             self.0
                 .queue
-                .write_buffer(&buffer.raw, bytes, bytemuck::cast_slice(&words));
+                .write_buffer(fresh.raw(), bytes, bytemuck::cast_slice(&words));
         }
         self.failure()?;
-        Ok(buffer)
+        Ok(fresh)
     }
 
     /// Writes `data` at byte `offset`, after everything recorded so far.

@@ -158,6 +158,7 @@ impl Vgg {
                 layer,
                 weight,
                 bias,
+                ..
             } = &self.layers[index];
             let lora = adapter.get(&layer.name);
             x = match (weight, bias, product) {

@@ -49,6 +49,8 @@ pub(super) struct Loaded {
     pub(super) weight: Weight,
     /// Of a layer in rows.
     pub(super) bias: Option<Tensor>,
+    /// Of the LoRA that it may have.
+    rank: usize,
 }
 
 /// A frozen network on a device, in the kernel family that the device is best at.
@@ -90,6 +92,7 @@ impl Vgg {
             weight: Weight::Rows(parameters[&format!("{}.weight", layer.name)].clone()),
             bias: Some(parameters[&format!("{}.bias", layer.name)].clone()),
             layer,
+            rank: 0,
         });
         let layers: Vec<Loaded> = layers.collect();
         let gpu = parameters
@@ -164,6 +167,7 @@ impl Vgg {
                             cout: outputs,
                             side: SIDE >> pools,
                             precision: how.precision,
+                            gradient: false,
                         };
                         let values = source.read(&weight_name, shape);
                         let conv =
@@ -187,6 +191,7 @@ impl Vgg {
                 layer,
                 weight,
                 bias,
+                rank,
             });
         }
         Ok(Vgg {
@@ -229,6 +234,7 @@ impl Vgg {
             layer,
             weight,
             bias,
+            ..
         } in &self.layers
         {
             if let (Weight::Rows(weight), Some(bias)) = (weight, bias) {
@@ -291,24 +297,34 @@ impl Vgg {
         }
     }
 
-    /// Images of `side` that a step takes together: those whose largest activation from `layer` on fits one binding of the
-    /// device, and in the software family a texture's width. That family takes large planes one by one.
+    /// Images of `side` that a step takes together: those whose largest activation from `layer` on, and whose largest parts
+    /// of a sum that is split, fit one binding of the device, and in the software family a texture's width. That family takes large planes one by one.
     pub fn max_batch(&self, layer: usize, side: usize) -> usize {
         let first = match &self.software {
             Some(_) => layer.max(self.small_planes()),
             None => layer,
         };
         let bound = |index: usize| {
-            let weight = &self.layers[index].layer.weight;
-            let (size, channels) = (self.side_at(index, side), weight[0].max(weight[1]));
+            let Loaded {
+                layer,
+                weight,
+                rank,
+                ..
+            } = &self.layers[index];
+            let [cout, cin] = [layer.weight[0], layer.weight[1]];
+            let size = self.side_at(index, side);
             let most = self.gpu.max_binding() as usize;
-            match &self.software {
-                None => most / (channels * size * size * 4),
-                Some(_) => {
-                    let padded = size + 2;
+            match (&self.software, weight) {
+                (Some(_), _) => {
+                    let (padded, quads) = (size + 2, cout.max(cin).div_ceil(4));
                     let wide = self.gpu.limits().max_texture_dimension_2d as usize - 1;
-                    (wide / padded).min(most / (padded * padded * channels.div_ceil(4) * 16))
+                    // The gradients of a LoRA's factors are summed over the images at the end.
+                    let factors = rank * (cin * 9).max(cout) * 4;
+                    let image = (padded * padded * quads * 16).max(factors);
+                    (wide / padded).min(most / image)
                 }
+                (None, Weight::Tiles(conv)) => most / (conv.widest() * size * size * 4),
+                (None, _) => most / (cout.max(cin) * size * size * 4),
             }
         };
         let least = (first..self.convs()).map(bound).min();

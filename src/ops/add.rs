@@ -36,7 +36,7 @@ pub fn add(tape: &mut Tape, x: &Var, y: &Var) -> Result<Var> {
 /// [`Error::Shape`] where the shapes differ.
 pub fn axpy(tape: &mut Tape, alpha: f32, x: &Var, y: &Var) -> Result<Var> {
     let z = x.tensor.times_plus(alpha, &y.tensor)?;
-    Ok(tape.record(z, &[x, y], || Rule { alpha }))
+    tape.record(z, &[x, y], || Rule { alpha })
 }
 
 impl Tensor {
@@ -55,7 +55,7 @@ impl Tensor {
                 other.shape(),
             ));
         }
-        if self.texture().is_some() {
+        if self.texture().is_some() || other.texture().is_some() {
             return software::times_plus(self, alpha, other);
         }
         let z = Tensor::empty(self.gpu(), self.shape().clone())?;

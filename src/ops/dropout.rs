@@ -59,7 +59,7 @@ pub fn dropout(tape: &mut Tape, x: &Var, how: Dropout) -> Result<Var> {
         )));
     }
     let y = apply(&x.tensor, how)?;
-    Ok(tape.record(y, &[x], || Rule { how }))
+    tape.record(y, &[x], || Rule { how })
 }
 
 fn apply(x: &Tensor, how: Dropout) -> Result<Tensor> {

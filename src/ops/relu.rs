@@ -49,7 +49,7 @@ pub fn relu(tape: &mut Tape, x: &Var) -> Result<Var> {
         &bindings,
         n.div_ceil(256),
     )?;
-    Ok(tape.record(y.clone(), &[x], || Rule { y }))
+    tape.record(y.clone(), &[x], || Rule { y })
 }
 
 /// `dy` where `y`, a result of ReLU, is not 0; else 0.

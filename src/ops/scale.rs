@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::selftest::{Case, Input};
-use crate::{Backward, Gradient, Result, Tape, Tensor, Var};
+use crate::{Backward, Gradient, Result, Tape, Tensor, Var, software};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -27,10 +27,13 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 /// What the device reported.
 pub fn scale(tape: &mut Tape, alpha: f32, x: &Var) -> Result<Var> {
     let y = forward(&x.tensor, alpha)?;
-    Ok(tape.record(y, &[x], || Rule { alpha }))
+    tape.record(y, &[x], || Rule { alpha })
 }
 
 pub(crate) fn forward(x: &Tensor, alpha: f32) -> Result<Tensor> {
+    if x.texture().is_some() {
+        return software::times(x, alpha);
+    }
     let y = Tensor::empty(x.gpu(), x.shape().clone())?;
     for ((rows, x_part), (_, y_part)) in x.parts().zip(y.parts()) {
         let n = rows.len() * x.shape().row_len();
@@ -52,11 +55,26 @@ impl Backward for Rule {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new(
-        "scale",
-        "[7, 37] by -2.5",
-        [Input::normal([7, 37])],
-        |tape, v| scale(tape, -2.5, &v[0]),
-        |v| v[0].iter().map(|x| -2.5 * x).collect(),
-    )]
+    vec![
+        Case::new(
+            "scale",
+            "[7, 37] by -2.5",
+            [Input::normal([7, 37])],
+            |tape, v| scale(tape, -2.5, &v[0]),
+            |v| v[0].iter().map(|x| -2.5 * x).collect(),
+        ),
+        Case::new(
+            "scale",
+            "[2, 6, 9, 9] by -2.5, in planes",
+            [Input::normal([2, 6, 9, 9])],
+            |tape, v| {
+                let x = software::to_planes(tape, &v[0], 6)?;
+                let y = scale(tape, -2.5, &x)?;
+                let y = software::to_rows(tape, &y, 9)?;
+                crate::ops::reshape(tape, &y, [2, 6, 9, 9])
+            },
+            |v| v[0].iter().map(|x| -2.5 * x).collect(),
+        )
+        .on_software(),
+    ]
 }

@@ -48,6 +48,12 @@ pub(crate) fn cases() -> Vec<Case> {
         // Where the device has them.
         conv("matrices", one, F16, [70, 64, 2, 9, 7], Gpu::matrix_tile).within(HALF),
     ];
+    // A gradient is not rounded to f16, where these are small or zero.
+    for size in [1e-3, 1e-4, 1e-8] {
+        let name = format!("matrices, a gradient of {size:e}");
+        let case = conv(&name, one, F16, [70, 64, 2, 9, 7], Gpu::matrix_tile);
+        cases.push(case.within(HALF).upstream(size));
+    }
     for tile in &Tile::ALL[1..] {
         let name = format!("direct {tile}");
         cases.push(conv(&name, one, F32, [66, 17, 1, 12, 11], move |gpu| {
@@ -80,6 +86,7 @@ fn conv(
                 cout,
                 side: h,
                 precision,
+                gradient: false,
             };
             let (weight, bias) = parameters(cout, cin);
             let bias = Tensor::from_slice(gpu, [cout], &bias)?;

@@ -101,6 +101,7 @@ impl Layer {
             let back = Site {
                 cin: site.cout,
                 cout: site.cin,
+                gradient: true,
                 ..site
             };
             Direction::new(tuner, back, &turn(weight, [site.cout, site.cin]))
@@ -121,6 +122,19 @@ impl Layer {
         let directions = std::iter::once(&self.forward).chain(&self.backward);
         let kernels = directions.map(|Direction { choice, prepared }| prepared.kernels(*choice));
         kernels.flatten().collect()
+    }
+
+    /// The most channels of an image's planes that it keeps in one tensor: its own, and those of a sum's splits.
+    pub(crate) fn widest(&self) -> usize {
+        let Site { cin, cout, .. } = self.site;
+        let ways = [(Some(&self.forward), cout), (self.backward.as_ref(), cin)];
+        let splits = ways.into_iter().filter_map(|(direction, channels)| {
+            match direction?.choice.algorithm {
+                Algorithm::Direct { splits } => Some(splits * channels),
+                Algorithm::Winograd { .. } => None,
+            }
+        });
+        splits.fold(cin.max(cout), usize::max)
     }
 
     /// The choice of the forward pass, as it is reported.
@@ -149,10 +163,10 @@ pub(crate) fn convolve(
         true => prepared.run(*choice, &x.tensor, &layer.bias, Floor::RELU)?,
         false => prepared.run(*choice, &x.tensor, &layer.zeros, Floor::NONE)?,
     };
-    Ok(tape.record(y.clone(), &[x], || Rule {
+    tape.record(y.clone(), &[x], || Rule {
         layer: layer.clone(),
         y: finished.then_some(y),
-    }))
+    })
 }
 
 struct Rule {

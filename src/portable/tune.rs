@@ -99,7 +99,10 @@ impl Tuner {
     /// How the device computes `site`.
     pub(super) fn choice(&mut self, site: &Site) -> Result<Choice> {
         if let Some(choice) = self.always {
-            return Ok(choice.at(site));
+            // As a measured choice would: see `Site::suits`.
+            let unfit = site.gradient && self.gpu.matrix_tile() == Some(choice.tile);
+            let tile = if unfit { Tile::MIDDLE } else { choice.tile };
+            return Ok(Choice { tile, ..choice }.at(site));
         }
         if self.file.is_none() {
             return Ok(Choice::fixed(site, self.matrix));

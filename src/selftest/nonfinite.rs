@@ -49,7 +49,7 @@ impl Case {
     fn nonfinite_upstream(&self, gpu: &Gpu, data: &[Vec<f32>]) -> Result<Option<String>> {
         let mut exact: Vec<Vec<f64>> = data.iter().map(|v| widened(v)).collect();
         let length = (self.reference)(&exact).len();
-        let upstream = self.upstream(length);
+        let upstream = self.upstream_of(length);
         for index in 0..data.len() {
             let columns = self.columns(&mut exact, index);
             // The output that some sampled input weighs most in.

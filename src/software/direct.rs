@@ -146,13 +146,12 @@ impl Sizes {
             bias.into(),
         ];
         let grid = [
-            pixels.div_ceil(GROUPS * context.lanes) as u32,
-            self.cout.div_ceil(self.outs(context)) as u32,
-            1,
+            pixels.div_ceil(GROUPS * context.lanes),
+            self.cout.div_ceil(self.outs(context)),
         ];
         context
             .gpu
-            .run_grid(self.kernel(context), &params, &bindings, grid)?;
+            .run_wide(self.kernel(context), &params, &bindings, grid)?;
         Ok(y)
     }
 }
@@ -230,7 +229,7 @@ pub(super) fn conv(
         scale,
     };
     let bindings = [factor.buffer("conv2d")?.into(), (&*weights).into()];
-    let grid = [size[0].div_ceil(context.lanes) as u32, size[1] as u32, 1];
+    let grid = [size[0].div_ceil(context.lanes), size[1], 1];
     let pack = for_lanes(&PACK, context.lanes);
     context.gpu.run_grid(pack, &params, &bindings, grid)?;
     sizes.run(context, x, &weights, &context.zeros, Floor::NONE)

@@ -178,7 +178,7 @@ pub(crate) fn convolve(
     winograd.forward(context, &x.tensor, up, &y, mask.as_deref(), Floor::RELU)?;
     let mut parents = vec![x];
     parents.extend(inner.iter().flat_map(|i| [i.hidden, i.b]));
-    Ok(tape.record(y, &parents, || Rule {
+    tape.record(y, &parents, || Rule {
         layer: layer.clone(),
         size,
         mask,
@@ -187,7 +187,7 @@ pub(crate) fn convolve(
             b: i.b.tensor.clone(),
             scale: i.scale,
         }),
-    }))
+    })
 }
 
 struct Saved {
@@ -275,12 +275,11 @@ fn unmask(layer: &Layer, dy: &Tensor, mask: &Buffer, size: usize) -> Result<Tens
         pitch: dz_texture.pitch() as u32,
     };
     let grid = [
-        (n * size * size).div_ceil(context.lanes) as u32,
-        channels.div_ceil(4) as u32,
-        1,
+        (n * size * size).div_ceil(context.lanes),
+        channels.div_ceil(4),
     ];
     let bindings = [dy_texture.into(), mask.into(), dz_texture.into()];
     let kernel = unmask_kernel(context.lanes, winograd.m(), layer.pool);
-    context.gpu.run_grid(kernel, &params, &bindings, grid)?;
+    context.gpu.run_wide(kernel, &params, &bindings, grid)?;
     Ok(dz)
 }

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) use cases::cases;
 pub(crate) use down::down;
 pub(crate) use layer::{Inner, Layer, Needs, convolve};
-pub(crate) use planes::{dropout, rows, times_plus, to_planes, to_rows};
+pub(crate) use planes::{dropout, rows, times, times_plus, to_planes, to_rows};
 
 use crate::Result;
 use crate::gpu::{Buffer, Gpu, Kernel, Texture, Warmer};

@@ -13,6 +13,7 @@ struct RowsParams {
     size: u32,
     cells: u32,
     length: u32,
+    pixels: u32,
 }
 
 #[repr(C)]
@@ -35,7 +36,10 @@ struct AddParams {
 
 const TO_ROWS: Kernel = Kernel::new::<RowsParams>(
     "to_rows",
-    include_str!("../../shaders/to_rows.wgsl"),
+    concat!(
+        include_str!("../../shaders/packed.wgsl"),
+        include_str!("../../shaders/to_rows.wgsl")
+    ),
     "forward",
     &[ReadTexture, Write],
 );
@@ -57,7 +61,15 @@ const ADD: Kernel = Kernel::new::<AddParams>(
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
-
+const SCALE: Kernel = Kernel::new::<AddParams>(
+    "planes_scale",
+    concat!(
+        include_str!("../../shaders/packed.wgsl"),
+        include_str!("../../shaders/planes_add.wgsl")
+    ),
+    "scale",
+    &[ReadTexture, Write],
+);
 const DROPOUT: Kernel = Kernel::new::<DropoutParams>(
     "dropout_planes",
     concat!(
@@ -77,7 +89,7 @@ pub(super) fn for_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
 }
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {
-    [&TO_ROWS, &TO_PLANES, &ADD, &DROPOUT]
+    [&TO_ROWS, &TO_PLANES, &ADD, &SCALE, &DROPOUT]
         .map(|kernel| for_lanes(kernel, 8))
         .into()
 }
@@ -103,11 +115,11 @@ pub(crate) fn to_rows(tape: &mut Tape, x: &Var, cells: usize) -> Result<Var> {
     let (_, [n, channels, size]) = planes("to_rows", &x.tensor)?;
     let y = Tensor::empty(x.tensor.gpu(), [n, channels * cells * cells])?;
     write_rows(&x.tensor, cells, &y)?;
-    Ok(tape.record(y, &[x], || RowsRule {
+    tape.record(y, &[x], || RowsRule {
         channels,
         size,
         cells,
-    }))
+    })
 }
 
 fn write_rows(x: &Tensor, cells: usize, y: &Tensor) -> Result<()> {
@@ -116,12 +128,12 @@ fn write_rows(x: &Tensor, cells: usize, y: &Tensor) -> Result<()> {
         size: size as u32,
         cells: cells as u32,
         length: (channels * cells * cells) as u32,
+        pixels: (n * cells * cells) as u32,
     };
-    let grid = [(cells * cells).div_ceil(lanes(x)), channels.div_ceil(4), n];
+    let grid = [(n * cells * cells).div_ceil(lanes(x)), channels.div_ceil(4)];
     let bindings = [texture.into(), y.buffer("to_rows")?.into()];
     let kernel = for_lanes(&TO_ROWS, lanes(x));
-    x.gpu()
-        .run_grid(kernel, &params, &bindings, grid.map(|d| d as u32))
+    x.gpu().run_wide(kernel, &params, &bindings, grid)
 }
 
 /// The elements of a tensor in planes, row-major: [N, C, S, S].
@@ -158,9 +170,9 @@ pub(crate) fn to_planes(tape: &mut Tape, x: &Var, channels: usize) -> Result<Var
         ));
     }
     let y = read_rows(&x.tensor, [shape[0], channels, size], size)?;
-    Ok(tape.record(y, &[x], || PlanesRule {
+    tape.record(y, &[x], || PlanesRule {
         shape: shape.clone(),
-    }))
+    })
 }
 
 struct PlanesRule {
@@ -185,14 +197,10 @@ fn read_rows(x: &Tensor, [n, channels, size]: [usize; 3], cells: usize) -> Resul
         pitch: texture.pitch() as u32,
         pixels: (n * size * size) as u32,
     };
-    let grid = [
-        (n * size * size).div_ceil(lanes(x)) as u32,
-        channels.div_ceil(4) as u32,
-        1,
-    ];
+    let grid = [(n * size * size).div_ceil(lanes(x)), channels.div_ceil(4)];
     let bindings = [x.buffer("to_planes")?.into(), texture.into()];
     x.gpu()
-        .run_grid(for_lanes(&TO_PLANES, lanes(x)), &params, &bindings, grid)?;
+        .run_wide(for_lanes(&TO_PLANES, lanes(x)), &params, &bindings, grid)?;
     Ok(y)
 }
 
@@ -208,14 +216,10 @@ pub(crate) fn dropout(x: &Tensor, params: DropoutParams) -> Result<Tensor> {
         pitch: y_texture.pitch() as u32,
         ..params
     };
-    let grid = [
-        (n * size * size).div_ceil(lanes(x)) as u32,
-        channels.div_ceil(4) as u32,
-        1,
-    ];
+    let grid = [(n * size * size).div_ceil(lanes(x)), channels.div_ceil(4)];
     let bindings = [x_texture.into(), y_texture.into()];
     x.gpu()
-        .run_grid(for_lanes(&DROPOUT, lanes(x)), &params, &bindings, grid)?;
+        .run_wide(for_lanes(&DROPOUT, lanes(x)), &params, &bindings, grid)?;
     Ok(y)
 }
 
@@ -230,13 +234,26 @@ pub(crate) fn times_plus(x: &Tensor, alpha: f32, y: &Tensor) -> Result<Tensor> {
         pitch: z_texture.pitch() as u32,
         alpha,
     };
-    let grid = [
-        z_texture.width().div_ceil(lanes(x)) as u32,
-        z_texture.height() as u32,
-        1,
-    ];
+    let grid = [z_texture.width().div_ceil(lanes(x)), z_texture.height(), 1];
     let bindings = [x_texture.into(), y_texture.into(), z_texture.into()];
     x.gpu()
         .run_grid(for_lanes(&ADD, lanes(x)), &params, &bindings, grid)?;
     Ok(z)
+}
+
+/// `alpha * x` for a tensor in planes.
+pub(crate) fn times(x: &Tensor, alpha: f32) -> Result<Tensor> {
+    let (x_texture, shape) = planes("scale", x)?;
+    let y = Tensor::planes(x.gpu(), shape)?;
+    let (y_texture, _) = planes("scale", &y)?;
+    let params = AddParams {
+        width: y_texture.width() as u32,
+        pitch: y_texture.pitch() as u32,
+        alpha,
+    };
+    let grid = [y_texture.width().div_ceil(lanes(x)), y_texture.height(), 1];
+    let bindings = [x_texture.into(), y_texture.into()];
+    x.gpu()
+        .run_grid(for_lanes(&SCALE, lanes(x)), &params, &bindings, grid)?;
+    Ok(y)
 }
