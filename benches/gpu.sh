@@ -34,8 +34,9 @@ step selftest 60 "$goldfish" selftest
 step ops 90 "$goldfish" bench peak ops
 step forward 60 "$goldfish" bench forward step --batch 1,5,32
 step job 30 "$goldfish" bench job
-step forward-f16 60 "$goldfish" bench ops forward --precision f16 --batch 1,5,32
+step f16 60 "$goldfish" bench ops forward --precision f16 --batch 1,5,32
 if python3 -c 'import sys, torch, torchvision; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    step compare 150 python3 benches/compare/compare.py --device cuda --rounds 2 --parts forward,step,error,precisions
+    step compare 150 python3 benches/compare/compare.py --device cuda --rounds 2 --goldfish "$goldfish" --parts forward,step,error,precisions
+    step lora 120 python3 benches/compare/lora.py --device cuda --rounds 1 --goldfish "$goldfish" --parts speed
 fi
 exit $failed

@@ -1,6 +1,7 @@
 //! What this device does in how long: peaks first, then ops, the forward pass, a training step, the tutorial's
 //! whole job. Medians of repeated runs on random data. `goldfish bench` prints it.
 
+mod measure;
 mod peak;
 
 use std::path::Path;
@@ -8,23 +9,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use measure::{each, median, middle, noise};
 pub(crate) use peak::kernels;
 pub use peak::{Peak, peak};
 use serde::Serialize;
 
+use crate::autograd::{Tape, Var};
+use crate::conv::rows;
 use crate::data::{ImageStore, Transform};
+use crate::error::Result;
 use crate::gpu::{Compiled, Gpu};
 use crate::nn::lora::Init;
 use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
 use crate::ops::{self, Transpose};
 use crate::random::Stream;
 use crate::train::{Plan, Prefix, Room, train};
-use crate::{Result, Tape, Tensor, Var, portable};
-
-/// Least repetitions of a measurement.
-const RUNS: usize = 5;
-/// Seconds that a measurement is repeated for where it is short.
-const BUDGET: f64 = 1.0;
 
 /// One op at one shape.
 #[derive(Clone, Debug, Serialize)]
@@ -77,37 +76,13 @@ pub struct JobTime {
     pub compiled: Compiled,
 }
 
-/// The median time of `work`, after one run that is not counted.
-fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
-    work()?;
-    let mut times = Vec::new();
-    let start = Instant::now();
-    while times.len() < RUNS || (start.elapsed().as_secs_f64() < BUDGET && times.len() < 1000) {
-        let start = Instant::now();
-        work()?;
-        times.push(start.elapsed().as_secs_f64());
-    }
-    Ok(middle(times))
-}
-
-/// The median; NaN of nothing.
-fn middle(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn noise(gpu: &Gpu, name: &str, shape: &[usize]) -> Result<Tensor> {
-    let stream = Stream::new(0, name);
-    Tensor::from_fn(gpu, shape, |first, out| stream.fill_normal(first, 1.0, out))
-}
-
 /// Measures the portable family's heavy ops at VGG19's shapes, one image: its convolutions in the way that `how` chooses.
 ///
 /// # Errors
 /// What the device reported.
 pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
     let mut times = Vec::new();
-    let mut tuner = portable::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
+    let mut tuner = rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
     for (cin, cout, side) in [
         (3, 64, 224),
         (64, 64, 224),
@@ -118,7 +93,7 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
     ] {
         let x = Var::frozen(&noise(gpu, "x", &[1, cin, side, side])?);
         let w = Stream::new(0, "w").normals(cout * cin * 9, 1.0);
-        let site = portable::Site {
+        let site = rows::Site {
             cin,
             cout,
             side,
@@ -126,10 +101,9 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
             gradient: false,
         };
         let bias = noise(gpu, "bias", &[cout])?;
-        let layer = Arc::new(portable::Layer::new(&mut tuner, site, &w, &bias, false)?);
-        let seconds = median(|| {
-            portable::convolve(&mut Tape::new(), &layer, &x, true)?;
-            gpu.wait()
+        let layer = Arc::new(rows::Layer::new(&mut tuner, site, &w, &bias, false)?);
+        let seconds = each(gpu, || {
+            rows::convolve(&mut Tape::new(), &layer, &x, true).map(drop)
         })?;
         let rate = 2e-9 * (cin * cout * 9 * side * side) as f64 / seconds;
         times.push(OpTime {
@@ -141,13 +115,10 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
             share: rate / peak.gflops,
         });
     }
-    for (n, k, m) in [(1, 4096, 4096), (8, 4096, 4096)] {
+    for (n, k, m) in [(1, 25088, 4096), (8, 25088, 4096)] {
         let x = Var::frozen(&noise(gpu, "x", &[n, k])?);
         let w = Var::frozen(&noise(gpu, "w", &[m, k])?);
-        let seconds = median(|| {
-            ops::linear(&mut Tape::new(), &x, &w)?;
-            gpu.wait()
-        })?;
+        let seconds = each(gpu, || ops::linear(&mut Tape::new(), &x, &w).map(drop))?;
         let rate = 4e-9 * (k * m) as f64 / seconds;
         times.push(OpTime {
             op: format!("linear {k} to {m}, {n} rows"),
@@ -162,9 +133,8 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
         Var::frozen(&noise(gpu, "a", &[1024, 1024])?),
         Var::frozen(&noise(gpu, "b", &[1024, 1024])?),
     );
-    let seconds = median(|| {
-        ops::matmul(&mut Tape::new(), &a, &b, Transpose::Nn)?;
-        gpu.wait()
+    let seconds = each(gpu, || {
+        ops::matmul(&mut Tape::new(), &a, &b, Transpose::Nn).map(drop)
     })?;
     let rate = 2.0 * 1.024f64.powi(3) / seconds;
     times.push(OpTime {

@@ -1,9 +1,8 @@
 //! The one error type of the library. Every message says what was wrong, where, and what to do next;
 //! the command line turns the kind into an exit code.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
-
-use crate::Shape;
 
 /// `Result` with goldfish's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -96,8 +95,13 @@ impl Error {
         }
     }
 
-    /// An [`Error::Shape`] for two tensors that do not go together.
-    pub fn shapes(op: &'static str, expected: impl Into<String>, a: &Shape, b: &Shape) -> Self {
+    /// An [`Error::Shape`] for two tensors of shapes `a` and `b` that do not go together.
+    pub fn shapes(
+        op: &'static str,
+        expected: impl Into<String>,
+        a: impl Display,
+        b: impl Display,
+    ) -> Self {
         Self::shape(op, expected, format!("{a} and {b}"))
     }
 

@@ -28,31 +28,24 @@
 
 #![warn(missing_docs)]
 
+mod autograd;
 pub mod bench;
-mod conv3x3;
+pub mod check;
+mod conv;
 pub mod data;
 mod error;
+pub mod files;
 pub mod formats;
 pub mod gpu;
-mod gradient;
 pub mod nn;
 pub mod ops;
 pub mod optim;
-mod portable;
-mod precision;
-pub mod predict;
 pub mod random;
 pub mod selftest;
-mod shape;
-mod software;
-mod tape;
 mod tensor;
 pub mod train;
 
+pub use autograd::{Backward, Gradient, Gradients, Tape, Var};
 pub use error::{Error, Result};
 pub use gpu::{Gpu, GpuOptions};
-pub use gradient::Gradient;
-pub use precision::Precision;
-pub use shape::Shape;
-pub use tape::{Backward, Gradients, Tape, Var};
-pub use tensor::Tensor;
+pub use tensor::{Precision, Shape, Tensor};

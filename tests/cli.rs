@@ -33,6 +33,13 @@ pub fn trials() -> Vec<Trial> {
             bad_data,
         ),
         gpu_trial("cli::skip_bad_goes_on_and_lists_what_it_left_out", skip_bad),
+        #[cfg(unix)]
+        gpu_trial(
+            "cli::train_eval_and_predict_agree_on_what_lies_in_a_folder",
+            same_files,
+        ),
+        #[cfg(target_os = "linux")]
+        gpu_trial("cli::names_that_are_not_utf8_lose_no_work", not_utf8),
         gpu_trial(
             "cli::a_diverging_run_exits_5_and_keeps_an_adapter",
             diverging,
@@ -434,4 +441,92 @@ fn interrupted() {
 #[cfg(not(unix))]
 fn interrupted() {
     // Signals to another process need a console here; the flag behind Ctrl-C is tested in `training`.
+}
+
+/// Nested folders, links and a dead link are the same to all three, and each says what it left out.
+#[cfg(unix)]
+fn same_files() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().expect("a folder");
+    pictures(folder.path(), "elsewhere", &[(40, 40)]);
+    pictures(folder.path(), "data/goldfish", &[(40, 40)]);
+    pictures(folder.path(), "data/goldfish/2020", &[(50, 40), (40, 50)]);
+    let link = |to: &str, name: &str| {
+        symlink(folder.path().join(to), folder.path().join(name)).expect("a link");
+    };
+    link("elsewhere", "data/goldfish/linked");
+    link("gone.png", "data/goldfish/dead.png");
+    let json = |run: &Assert| serde_json::from_str::<Value>(&stdout(run)).expect("JSON");
+    let left_out = || contains("left out 1 file: ").and(contains("dead.png (a dead link)"));
+    goldfish(folder.path())
+        .args(["train", "data", "-o", "run", "--epochs", "1"])
+        .args(TINY)
+        .assert()
+        .success()
+        .stderr(left_out().and(contains(
+            "4 images in 1 category; unreadable: 0; left out: 1",
+        )));
+    let eval = goldfish(folder.path())
+        .args(["eval", "data", "--json"])
+        .args(TINY)
+        .assert()
+        .success()
+        .stderr(left_out());
+    assert_eq!(json(&eval)["images"], 4);
+    let predict = goldfish(folder.path())
+        .args(["predict", "data", "--format", "json"])
+        .args(TINY)
+        .assert()
+        .success()
+        .stderr(left_out());
+    assert_eq!(json(&predict)["images"].as_array().map(Vec::len), Some(4));
+}
+
+#[cfg(target_os = "linux")]
+fn not_utf8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let odd = OsStr::from_bytes(b"lat\xe9in");
+    pictures(folder.path(), "made", &[(40, 40)]);
+    let data = folder.path().join(odd);
+    fs::create_dir_all(data.join("goldfish").join(odd)).expect("a folder");
+    let image = data
+        .join("goldfish")
+        .join(odd)
+        .join(OsStr::from_bytes(b"\xff.png"));
+    fs::copy(folder.path().join("made/0.png"), &image).expect("a copy");
+    let shown = "lat\u{fffd}in/goldfish/lat\u{fffd}in/\u{fffd}.png";
+    for format in ["table", "json", "csv"] {
+        goldfish(folder.path())
+            .args([OsStr::new("predict"), odd])
+            .args(["--format", format])
+            .args(TINY)
+            .assert()
+            .success()
+            .stdout(contains(shown));
+    }
+    let run = OsStr::from_bytes(b"run\xe9");
+    goldfish(folder.path())
+        .args([OsStr::new("train"), odd, OsStr::new("-o"), run])
+        .args(["--epochs", "1"])
+        .args(TINY)
+        .assert()
+        .success();
+    let settings = fs::read_to_string(folder.path().join(run).join("run.toml")).expect("settings");
+    assert!(settings.contains("data = \"lat\u{fffd}in\""), "{settings}");
+    goldfish(folder.path())
+        .args([OsStr::new("inspect"), run, OsStr::new("--json")])
+        .assert()
+        .success();
+    goldfish(folder.path())
+        .args([OsStr::new("eval"), odd, OsStr::new("--adapter"), run])
+        .assert()
+        .success();
+    goldfish(folder.path())
+        .args([OsStr::new("train"), odd, OsStr::new("--init-adapter"), run])
+        .args(["-o", "next", "--epochs", "1"])
+        .args(TINY)
+        .assert()
+        .success();
 }

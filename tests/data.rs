@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use goldfish::data::{Dataset, Decoded, ImageStore, Transform, decode, resize};
-use image::{DynamicImage, ImageBuffer, Luma, LumaA, Rgb, Rgba};
+use image::{DynamicImage, ImageBuffer, Rgb};
 use libtest_mimic::Trial;
 
 use crate::support::{illustrations, pictures, root, trial};
@@ -16,7 +16,6 @@ pub fn trials() -> Vec<Trial> {
             "data::cropping_and_normalising_give_torchvisions_bits",
             cropping,
         ),
-        trial("data::every_colour_model_becomes_rgb", colours),
         trial("data::every_format_of_the_illustrations_is_read", formats),
         trial("data::sixteen_bits_are_scaled_to_eight", sixteen_bits),
         trial("data::a_cmyk_jpeg_is_read", cmyk),
@@ -36,6 +35,15 @@ pub fn trials() -> Vec<Trial> {
             unknown_categories,
         ),
         trial("data::empty_folders_are_refused", empty),
+        trial(
+            "data::nested_folders_come_in_the_order_of_image_folder",
+            nested,
+        ),
+        #[cfg(unix)]
+        trial(
+            "data::links_are_followed_and_dead_ones_left_out_by_name",
+            links,
+        ),
         trial(
             "data::batches_come_in_the_asked_order_whatever_is_in_memory",
             batches,
@@ -111,28 +119,6 @@ fn cropping() {
     }
 }
 
-fn colours() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let saved = |name: &str, image: DynamicImage| {
-        let path = folder.path().join(name);
-        image.save(&path).expect("an image");
-        decode(&path, false).expect("it is read").rgb
-    };
-    let grey = ImageBuffer::from_pixel(2, 1, Luma([7u8]));
-    assert_eq!(saved("grey.png", grey.into()), [7; 6]);
-    let grey_alpha = ImageBuffer::from_pixel(1, 1, LumaA([9u8, 30]));
-    assert_eq!(saved("grey_alpha.png", grey_alpha.into()), [9; 3]);
-    let alpha = ImageBuffer::from_pixel(1, 1, Rgba([1u8, 2, 3, 0]));
-    assert_eq!(saved("alpha.png", alpha.clone().into()), [1, 2, 3]);
-    assert_eq!(saved("alpha.webp", alpha.into()), [1, 2, 3]);
-    let rgb = ImageBuffer::from_pixel(1, 1, Rgb([10u8, 20, 30]));
-    for name in ["rgb.bmp", "rgb.tiff", "rgb.png", "rgb.webp"] {
-        assert_eq!(saved(name, rgb.clone().into()), [10, 20, 30], "{name}");
-    }
-    let palette = saved("palette.gif", rgb.into());
-    assert_eq!(palette, [10, 20, 30]);
-}
-
 fn formats() {
     for (file, size) in [
         ("bowl.png", (640, 480)),
@@ -183,7 +169,7 @@ fn bad_images() {
         ("empty.png", &[][..], "empty"),
         ("text.png", b"these are words, not pixels", "not a PNG"),
         ("short.png", &whole[..whole.len() / 2], "damaged"),
-        ("header.png", &whole[..20], "not a readable image"),
+        ("header.png", &whole[..20], "ends early"),
     ] {
         let path = folder.path().join(name);
         fs::write(&path, bytes).expect("a file");
@@ -268,7 +254,7 @@ fn categories() {
     let dataset = Dataset::open(folder.path()).expect("a dataset");
     let labels: Vec<u32> = dataset.items.iter().map(|item| item.label).collect();
     assert_eq!(labels, [474, 1, 0, 0]);
-    assert_eq!(dataset.ignored, 3);
+    assert_eq!(dataset.left_out.len(), 3);
 }
 
 fn unknown_categories() {
@@ -295,6 +281,97 @@ fn empty() {
     assert!(says(folder.path()).contains("no images"));
     assert!(says(&illustrations().join("goldfish")).contains("pass the folder above"));
     assert!(says(&folder.path().join("missing")).contains("cannot list"));
+}
+
+/// The order is `sorted(os.walk(folder, followlinks=True))` of torchvision's `make_dataset`: folders by
+/// their whole paths, where `a-b` comes before `a/b`, and the files of each by name.
+fn nested() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let make = |path: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(path, b"").expect("a file");
+    };
+    for path in [
+        "goldfish/z.png",
+        "goldfish/a/b/1.png",
+        "goldfish/a/2.png",
+        "goldfish/a-b/3.jpg",
+        "goldfish/B.png",
+        "goldfish/a/.hidden/4.png",
+        "goldfish/a/notes.txt",
+        "0/c.png",
+        "loose.png",
+    ] {
+        make(path);
+    }
+    let dataset = Dataset::open(folder.path()).expect("a dataset");
+    let names = |path: &Path| {
+        let below = path.strip_prefix(folder.path()).expect("it lies there");
+        below.to_string_lossy().replace('\\', "/")
+    };
+    let items = dataset.items.iter();
+    let found: Vec<(String, u32)> = items.map(|i| (names(&i.path), i.label)).collect();
+    let expected = [
+        ("0/c.png", 0),
+        ("goldfish/B.png", 1),
+        ("goldfish/z.png", 1),
+        ("goldfish/a/2.png", 1),
+        ("goldfish/a-b/3.jpg", 1),
+        ("goldfish/a/b/1.png", 1),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(path, label)| (path.to_string(), label))
+    );
+    let left_out: Vec<(String, &str)> = dataset
+        .left_out
+        .0
+        .iter()
+        .map(|(p, r)| (names(p), *r))
+        .collect();
+    assert_eq!(
+        left_out,
+        [
+            ("goldfish/a/.hidden".to_string(), "hidden"),
+            (
+                "goldfish/a/notes.txt".to_string(),
+                "not named like an image"
+            ),
+            ("loose.png".to_string(), "not in a category folder"),
+        ]
+    );
+}
+
+#[cfg(unix)]
+fn links() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().expect("a folder");
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    pictures(elsewhere.path(), "more", &[(4, 4), (5, 5)]);
+    pictures(folder.path(), "goldfish", &[(4, 4)]);
+    let goldfish = folder.path().join("goldfish");
+    let link = |to: &Path, name: &str| symlink(to, goldfish.join(name)).expect("a link");
+    link(&elsewhere.path().join("more"), "linked");
+    link(&elsewhere.path().join("more/0.png"), "one.png");
+    link(Path::new("/nowhere/x.png"), "dead.png");
+    link(folder.path(), "up");
+    link(Path::new("itself"), "itself");
+    symlink(elsewhere.path().join("more"), folder.path().join("1")).expect("a link");
+    symlink(&goldfish, elsewhere.path().join("more/back")).expect("a link");
+    let dataset = Dataset::open(folder.path()).expect("a dataset");
+    let by_label = |label| dataset.items.iter().filter(|i| i.label == label).count();
+    // `1` and `goldfish` are one category: 2 below the link `1`, where `back` leads to the 1 of goldfish, its
+    // `one.png`; and goldfish's own 2 with the 2 of `linked`.
+    assert_eq!((dataset.items.len(), by_label(1)), (8, 8));
+    let text = dataset.left_out.to_string();
+    for part in [
+        "dead.png (a dead link)",
+        "itself (a dead link)",
+        "a link back to a folder above it",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
 }
 
 fn batches() {

@@ -4,25 +4,34 @@ mod adapters;
 mod cli;
 mod data;
 mod files;
+mod floors;
+mod imports;
 mod ops;
 mod parity;
+mod peft;
+mod pictures;
 mod portable;
 mod shaders;
 mod support;
 mod training;
+mod weights;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
     let modules = [
+        floors::trials(),
         shaders::trials(),
         data::trials(),
+        pictures::trials(),
         files::trials(),
+        weights::trials(),
         ops::trials(),
         parity::trials(),
         portable::trials(),
         training::trials(),
         cli::trials(),
         adapters::trials(),
+        peft::trials(),
     ];
     libtest_mimic::run(&arguments, modules.into_iter().flatten().collect()).exit();
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
+use goldfish::data::top;
 use goldfish::data::{ImageStore, Transform};
 use goldfish::nn::arch::{Arch, VGG19, VGG19_TINY};
 use goldfish::nn::lora::{Init, Lora, PIXELS};
 use goldfish::nn::{Adapter, Loading, Source, Vgg};
 use goldfish::ops::{self, Targets};
 use goldfish::optim::Adam;
-use goldfish::predict::top;
 use goldfish::random::Stream;
 use goldfish::train::{Plan, Prefix, Room, train};
 use goldfish::{Gpu, Gradient, Tape, Var};
@@ -70,6 +70,21 @@ fn narrow(gpu: &Gpu) -> Vgg {
         (name, tensor)
     });
     Vgg::new(NARROW, &parameters.collect()).expect("the parameters fit")
+}
+
+/// The narrow network's parameters for both families.
+pub fn narrow_numbers() -> Source<'static> {
+    Source::Numbers(Box::new(
+        |name: &str, shape: &[usize], first, out: &mut [f32]| {
+            let fan_in = if shape.len() > 1 {
+                shape[1..].iter().product()
+            } else {
+                100
+            };
+            let deviation = (2.0 / fan_in as f64).sqrt();
+            Stream::new(1, name).fill_normal(first, deviation, out);
+        },
+    ))
 }
 
 fn narrow_gradients() {
@@ -276,18 +291,7 @@ fn adapted_gradients() {
             trained: true,
             ..Loading::default()
         };
-        let source = Source::Numbers(Box::new(
-            |name: &str, shape: &[usize], first, out: &mut [f32]| {
-                let fan_in = if shape.len() > 1 {
-                    shape[1..].iter().product()
-                } else {
-                    100
-                };
-                let deviation = (2.0 / fan_in as f64).sqrt();
-                Stream::new(1, name).fill_normal(first, deviation, out);
-            },
-        ));
-        let base = Vgg::load(&gpu, NARROW, &source, &how, |_| {}).expect("a network");
+        let base = Vgg::load(&gpu, NARROW, &narrow_numbers(), &how, |_| {}).expect("a network");
         let mut adam = Adam::new(1e-3);
         let mut losses = Vec::new();
         for step in 0..10 {

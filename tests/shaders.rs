@@ -33,13 +33,21 @@ pub fn trials() -> Vec<Trial> {
             .iter()
             .map(|k| k.source.to_string())
             .collect();
-        for entry in
-            std::fs::read_dir(crate::support::root().join("shaders")).expect("the folder is there")
-        {
-            let path = entry.expect("an entry").path();
-            let text = std::fs::read_to_string(&path).expect("a text file");
-            assert!(sources.contains(&text), "{} is not used", path.display());
+        let mut folders = vec![crate::support::root().join("shaders")];
+        let mut files = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("the folder is there") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).expect("a text file");
+                assert!(sources.contains(&text), "{} is not used", path.display());
+                files += 1;
+            }
         }
+        assert!(files > 0, "there are shaders");
     }));
     trials
 }

@@ -127,5 +127,5 @@ pub fn pictures(folder: &Path, category: &str, sizes: &[(u32, u32)]) {
 
 /// The largest difference relative to the largest expected magnitude.
 pub fn error(found: &[f32], expected: &[f64]) -> f64 {
-    goldfish::selftest::relative_error(found, expected)
+    goldfish::check::relative_error(found, expected)
 }

@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use serde::Serialize;
 
-use super::{median, noise};
-use crate::Result;
+use super::measure::{median, noise};
+use crate::error::Result;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Gpu, Kernel};
 
@@ -26,7 +26,7 @@ struct Params {
     rounds: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/peak.wgsl");
+const SOURCE: &str = include_str!("../../shaders/bench/peak.wgsl");
 const MULTIPLY_ADD: Kernel =
     Kernel::new::<Params>("peak.multiply_add", SOURCE, "multiply_add", &[Read, Write]);
 const COPY: Kernel = Kernel::new::<Params>("peak.copy", SOURCE, "copy", &[Read, Write]);
@@ -56,50 +56,45 @@ fn with_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
 /// # Errors
 /// What the device reported.
 pub fn peak(gpu: &Gpu) -> Result<Peak> {
-    let quads = 1 << 22;
+    // Past a GPU's cache, and work for longer than handing it over and waiting takes.
+    let (quads, repeats) = match gpu.is_software() {
+        true => (1 << 22, 1),
+        false => (1 << 24, 8),
+    };
     let (x, y) = (
         noise(gpu, "x", &[quads * 4])?,
         noise(gpu, "y", &[quads * 4])?,
     );
     let bindings = [x.buffer("peak")?, y.buffer("peak")?];
-    let seconds = median(|| {
-        let params = Params {
-            n: quads as u32,
-            rounds: 0,
-        };
-        gpu.run(with_lanes(&COPY, 64), &params, &bindings, quads / 64)?;
-        gpu.wait()
-    })?;
-    let gbytes = 32.0 * quads as f64 / seconds / 1e9;
+    let seconds = |kernel: &Kernel, rounds: u32, groups: usize| {
+        let all = median(|| {
+            for _ in 0..repeats {
+                let params = Params {
+                    n: quads as u32,
+                    rounds,
+                };
+                gpu.run(kernel, &params, &bindings, groups)?;
+            }
+            gpu.wait()
+        })?;
+        Ok::<f64, crate::Error>(all / f64::from(repeats))
+    };
+    let copy = seconds(with_lanes(&COPY, 64), 0, quads / 64)?;
     // A subgroup that walks through memory alone is what software devices read fastest with.
     let (read, lanes) = match x.image_lanes() {
         Some(lanes) => (&READ_IMAGE, lanes),
         None => (&READ, 64),
     };
-    let read = with_lanes(read, lanes);
-    let seconds = median(|| {
-        let params = Params {
-            n: quads as u32,
-            rounds: 0,
-        };
-        gpu.run(read, &params, &bindings, quads / (256 * lanes))?;
-        gpu.wait()
-    })?;
-    let read_gbytes = 16.0 * quads as f64 / seconds / 1e9;
-    let (groups, rounds) = if gpu.is_software() {
-        (64, 4096)
-    } else {
-        (8192, 4096)
+    let read = seconds(with_lanes(read, lanes), 0, quads / (256 * lanes))?;
+    let (groups, rounds) = match gpu.is_software() {
+        true => (64, 4096),
+        false => (8192, 4096),
     };
-    let seconds = median(|| {
-        let params = Params { n: 0, rounds };
-        gpu.run(with_lanes(&MULTIPLY_ADD, 64), &params, &bindings, groups)?;
-        gpu.wait()
-    })?;
+    let arithmetic = seconds(with_lanes(&MULTIPLY_ADD, 64), rounds, groups)?;
     let operations = groups as f64 * 64.0 * f64::from(rounds) * 16.0 * 4.0 * 2.0;
     Ok(Peak {
-        gflops: operations / seconds / 1e9,
-        gbytes,
-        read_gbytes,
+        gflops: operations / arithmetic / 1e9,
+        gbytes: 32.0 * quads as f64 / copy / 1e9,
+        read_gbytes: 16.0 * quads as f64 / read / 1e9,
     })
 }

@@ -1,8 +1,10 @@
 //! `--adapter RUN[@SCALE]`, as often as one likes: what is added to the base.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use goldfish::formats::adapter;
 use goldfish::nn::Adapter;
 use goldfish::{Error, Gpu, Result};
@@ -12,9 +14,9 @@ use super::base::{Base, BaseArgs};
 
 #[derive(Args)]
 pub struct AdapterArgs {
-    /// Folder with an adapter, times a scale; several are summed; none is the base alone. The first one's run.toml says
+    /// Folder with an adapter, or the file in it, times a scale; several are summed; none is the base alone. The first one's run.toml says
     /// which base it belongs to, unless --weights does
-    #[arg(long = "adapter", value_name = "RUN[@SCALE]|none")]
+    #[arg(long = "adapter", value_name = "RUN[@SCALE]|none", value_parser = OsStringValueParser::new().try_map(Named::from_os))]
     adapters: Vec<Named>,
 }
 
@@ -23,6 +25,19 @@ pub struct AdapterArgs {
 struct Named {
     folder: PathBuf,
     scale: f64,
+}
+
+impl Named {
+    /// A name that is not UTF-8 is taken whole, without a scale.
+    fn from_os(text: OsString) -> Result<Self, String> {
+        match text.to_str() {
+            Some(text) => text.parse(),
+            None => Ok(Named {
+                folder: text.into(),
+                scale: 1.0,
+            }),
+        }
+    }
 }
 
 impl std::str::FromStr for Named {
@@ -81,9 +96,9 @@ impl AdapterArgs {
     }
 }
 
-/// The base of the run in `folder`, where the command line leaves it open.
-pub fn adopt(base: &mut BaseArgs, folder: &Path) -> Result<()> {
-    let path = folder.join("run.toml");
+/// The base of the run that `adapter` names, where the command line leaves it open.
+pub fn adopt(base: &mut BaseArgs, adapter: &Path) -> Result<()> {
+    let path = adapter::folder(adapter).join("run.toml");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -1,8 +1,10 @@
 //! The frozen base as the command line names it: `--weights`, `--arch`, `--image-size`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use goldfish::data::Transform;
 use goldfish::formats::Tensors;
@@ -19,7 +21,7 @@ const DEFAULT_WEIGHTS: &str = "weights/vgg19.safetensors";
 pub struct BaseArgs {
     /// Base weights: a safetensors file under torchvision's or timm's names, or random[:SEED]
     /// [default: weights/vgg19.safetensors, else random:0]
-    #[arg(long, value_name = "FILE|random[:SEED]")]
+    #[arg(long, value_name = "FILE|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
     pub weights: Option<Weights>,
     /// Network: vgg19, or vgg19-tiny (the same 19 layers, narrow, to try things out) [default: vgg19]
     #[arg(long)]
@@ -83,6 +85,16 @@ impl FromStr for Weights {
                 .map(Weights::Random)
                 .map_err(|_| format!("the seed {:?} is not a whole number", &seed[1..])),
             _ => Ok(Weights::File(text.into())),
+        }
+    }
+}
+
+impl Weights {
+    /// A name that is not UTF-8 is a file's.
+    fn from_os(text: OsString) -> Result<Self, String> {
+        match text.to_str() {
+            Some(text) => text.parse(),
+            None => Ok(Weights::File(text.into())),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use goldfish::predict::top;
+use goldfish::data::top;
 use goldfish::{Error, Result};
 
 use super::base::BaseArgs;
@@ -91,5 +91,5 @@ fn unpack(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
     ILLUSTRATIONS
         .iter()
-        .try_for_each(|(name, bytes)| goldfish::formats::write_atomic(&folder.join(name), bytes))
+        .try_for_each(|(name, bytes)| goldfish::files::write_atomic(&folder.join(name), bytes))
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
+use goldfish::data::top;
 use goldfish::data::{Dataset, categories};
-use goldfish::predict::top;
 use goldfish::{Error, Result};
 use serde::Serialize;
 
 use super::adapters::AdapterArgs;
 use super::base::BaseArgs;
-use super::predict::{open_images, with_logits};
+use super::predict::{open_images, tell, with_logits};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -96,6 +96,7 @@ impl Tally {
 
 pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let dataset = Dataset::open(&args.data)?;
+    tell(&dataset.left_out);
     args.adapters.adopt(&mut args.base)?;
     let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;

@@ -13,10 +13,10 @@ use super::progress::Progress;
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Folder with the adapter; its run.toml says which base it belongs to, unless --weights does
+    /// Folder with the adapter, or the file in it; its run.toml says which base it belongs to, unless --weights does
     #[arg(value_name = "RUN")]
     adapter: PathBuf,
-    /// The safetensors file to write, under torchvision's names
+    /// The safetensors file to write, in f32 under torchvision's names
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Take the adapter out of merged weights again. Not bit-exact: each direction rounds once

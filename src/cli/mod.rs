@@ -12,13 +12,14 @@ mod merge;
 mod predict;
 mod progress;
 mod selftest;
+mod terminal;
 mod train;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
-use goldfish::{Error, Gpu, GpuOptions, Precision, Result};
+use goldfish::Error;
+use terminal::{open_device, print, stop_on_ctrl_c};
 
 /// Trains LoRA adapters on a frozen VGG19, on any GPU or on a software Vulkan driver.
 #[derive(Parser)]
@@ -115,44 +116,4 @@ fn exit_code(error: &Error) -> ExitCode {
         Error::NonFinite { .. } => 5,
         Error::Interrupted { .. } => 130,
     })
-}
-
-/// Opens the device for frozen weights in `precision` and says which it is on stderr.
-fn open_device(device: Option<String>, precision: Precision) -> Result<Gpu> {
-    let gpu = Gpu::open(&GpuOptions {
-        device,
-        half: precision == Precision::F16,
-        ..GpuOptions::default()
-    })?;
-    let info = gpu.info();
-    eprintln!("device   {} ({}, {})", info.name, info.kind, info.backend);
-    Ok(gpu)
-}
-
-/// A flag that Ctrl-C (or SIGTERM) raises; the second time ends the program at once.
-fn stop_on_ctrl_c() -> &'static AtomicBool {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    // Where no handler can be set, Ctrl-C ends the program as it does any other.
-    let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this step (once more to stop at once)");
-    });
-    &STOP
-}
-
-/// Writes a result to stdout; a reader that has gone away is no error.
-fn print(text: &str) -> Result<()> {
-    use std::io::Write;
-    let mut stdout = std::io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::io(std::path::Path::new("stdout"), "write")(e))
-        }
-        _ => Ok(()),
-    }
 }

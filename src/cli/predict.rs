@@ -1,12 +1,11 @@
 //! `goldfish predict`: what images show, by the base or with an adapter.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use goldfish::data::{ImageStore, Skipped, is_image};
+use goldfish::data::{ImageStore, LeftOut, Prediction, Skipped, images_below, top};
 use goldfish::nn::{Adapter, Loading};
-use goldfish::predict::{Prediction, top};
 use goldfish::train::{Prefix, predict};
 use goldfish::{Error, Gpu, Result};
 use serde::Serialize;
@@ -17,7 +16,7 @@ use super::progress::Progress;
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Images, or folders whose images are taken in the order of their paths
+    /// Images, or folders, whose images are taken with those of the folders below, folder by folder
     #[arg(required = true, value_name = "IMAGE|DIR")]
     images: Vec<PathBuf>,
     #[command(flatten)]
@@ -46,7 +45,8 @@ struct Report {
 
 #[derive(Serialize)]
 struct Shown {
-    path: PathBuf,
+    /// What of the name is not UTF-8 stands as U+FFFD.
+    path: String,
     predictions: Vec<Prediction>,
 }
 
@@ -66,7 +66,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         &images,
         |image, logits| {
             report.images.push(Shown {
-                path: images.path(image).to_path_buf(),
+                path: images.path(image).to_string_lossy().into_owned(),
                 predictions: top(logits, args.top as usize),
             });
             Ok(())
@@ -106,46 +106,30 @@ pub fn with_logits(
 /// Files as given, folders as the images below them.
 fn gather(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
+    let mut left_out = LeftOut::default();
     for path in given {
         if path.is_dir() {
-            let before = paths.len();
-            walk(path, &mut paths)?;
-            if paths.len() == before {
+            let images = images_below(path, &mut left_out)?;
+            if images.is_empty() {
                 return Err(Error::data(
                     path,
                     "this folder has no images (PNG, JPEG, WebP, BMP, GIF, TIFF)",
                 ));
             }
+            paths.extend(images);
         } else {
             paths.push(path.clone());
         }
     }
+    tell(&left_out);
     Ok(paths)
 }
 
-fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(folder).map_err(Error::io(folder, "list"))?;
-    let mut entries = entries
-        .map(|entry| entry.map_err(Error::io(folder, "list")))
-        .collect::<Result<Vec<_>>>()?;
-    entries.sort_by_key(std::fs::DirEntry::path);
-    for entry in entries {
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        // A link to a folder is not followed: it may lead back here.
-        if entry
-            .file_type()
-            .map_err(Error::io(&path, "read"))?
-            .is_dir()
-        {
-            walk(&path, paths)?;
-        } else if is_image(&path) {
-            paths.push(path);
-        }
+/// Says on stderr what was passed over.
+pub fn tell(left_out: &LeftOut) {
+    if !left_out.is_empty() {
+        eprintln!("left out {left_out}");
     }
-    Ok(())
 }
 
 /// Reads every image once, with progress, and lists those that were left out.
@@ -180,7 +164,7 @@ pub fn open_images(
 fn table(report: &Report) -> String {
     let mut text = String::new();
     for image in &report.images {
-        text += &format!("{}\n", image.path.display());
+        text += &format!("{}\n", image.path);
         for (rank, p) in image.predictions.iter().enumerate() {
             text += &format!(
                 "  {:>4}  {:>6.2} %  {:<32} {:>4}  {:>9.4}\n",
@@ -203,7 +187,7 @@ fn csv(report: &Report) -> Result<String> {
         .map_err(failed)?;
     for image in &report.images {
         for (rank, p) in image.predictions.iter().enumerate() {
-            let path = image.path.to_string_lossy();
+            let path = &image.path;
             writer
                 .serialize((path, rank + 1, p.index, &p.category, p.logit, p.probability))
                 .map_err(failed)?;

@@ -1,5 +1,6 @@
 //! `goldfish train`: from a folder of images to an adapter.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -79,7 +80,7 @@ pub struct TrainArgs {
     /// Seed of the adapter's start, of the order of the images and of dropout
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Start from the adapter in this folder; its modules, ranks and alphas are kept
+    /// Start from the adapter in this folder, or of this file; its modules, ranks and alphas are kept
     #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "rank", "alpha", "rank_pattern", "alpha_pattern", "rslora", "init"])]
     init_adapter: Option<PathBuf>,
     /// Keep what the layers below the lowest adapted one make of each image (auto), or compute it in every epoch (off);
@@ -133,7 +134,7 @@ enum Cache {
 struct Settings<'a> {
     goldfish: &'a str,
     device: &'a str,
-    data: &'a Path,
+    data: Cow<'a, str>,
     images: usize,
     arch: &'a str,
     weights: String,
@@ -144,7 +145,7 @@ struct Settings<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<InitArg>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    init_adapter: Option<&'a Path>,
+    init_adapter: Option<Cow<'a, str>>,
     dropout: f64,
     epochs: usize,
     batch_size: usize,
@@ -221,6 +222,7 @@ pub fn job(
     };
     plan.check()?;
     let dataset = Dataset::open(data)?;
+    super::predict::tell(&dataset.left_out);
     let gpu = super::open_device(device, base_args.precision)?;
     let base = base_args.resolve()?;
     let start = starting_point(&gpu, &base, args)?;
@@ -234,7 +236,7 @@ pub fn job(
     let settings = Settings {
         goldfish: env!("CARGO_PKG_VERSION"),
         device: &gpu.info().name,
-        data,
+        data: data.to_string_lossy(),
         images: images.len(),
         arch: base.arch.name,
         weights: base.weights.to_string(),
@@ -243,7 +245,10 @@ pub fn job(
         precision: base.precision,
         kernels: base.kernels,
         init: args.init,
-        init_adapter: args.init_adapter.as_deref(),
+        init_adapter: args
+            .init_adapter
+            .as_ref()
+            .map(|path| path.to_string_lossy()),
         dropout: args.dropout,
         epochs: args.epochs,
         batch_size: args.batch_size,
@@ -359,7 +364,7 @@ fn read_images(
     categories.sort_unstable();
     categories.dedup();
     eprintln!(
-        "data     {} images in {} {}; unreadable: {}; other files: {}",
+        "data     {} images in {} {}; unreadable: {}; left out: {}",
         images.len(),
         categories.len(),
         if categories.len() == 1 {
@@ -368,7 +373,7 @@ fn read_images(
             "categories"
         },
         skipped.len(),
-        dataset.ignored
+        dataset.left_out.len()
     );
     Ok((images, labels))
 }

@@ -1,11 +1,12 @@
-//! A dataset is a folder with one folder a category: `DATA/<category>/<image>`.
+//! A dataset is a folder with one folder a category, read as torchvision's `ImageFolder` reads it:
+//! `DATA/<category>/<image>`, with any folders between.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::categories;
 use super::image::is_image;
-use crate::{Error, Result};
+use super::walk::{Kind, LeftOut, images_below, kind, list};
+use crate::error::{Error, Result};
 
 /// One labelled image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,13 +17,13 @@ pub struct Item {
     pub label: u32,
 }
 
-/// Labelled files in the order of their paths.
+/// Labelled files in `ImageFolder`'s order: categories by name, see [`images_below`].
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
     /// The images.
     pub items: Vec<Item>,
-    /// Hidden files and files that are not named like images, which were passed over.
-    pub ignored: usize,
+    /// What lies in the folder and was passed over.
+    pub left_out: LeftOut,
 }
 
 impl Dataset {
@@ -36,20 +37,22 @@ impl Dataset {
         let mut loose = 0;
         let mut unknown = Vec::new();
         for entry in list(folder)? {
-            if hidden(&entry) {
-                dataset.ignored += 1;
-            } else if entry.is_dir() {
-                let name = entry.file_name().unwrap_or_default().to_string_lossy();
-                match categories::find(&name) {
-                    Some(category) => dataset.add(&entry, category.index as u32)?,
-                    None => unknown.push(format!(
-                        "{name:?} (nearest: {})",
-                        categories::nearest(&name, 3).join(", ")
-                    )),
+            match kind(&entry) {
+                Kind::Folder => {
+                    let name = entry.file_name().unwrap_or_default().to_string_lossy();
+                    match categories::find(&name) {
+                        Some(category) => dataset.add(&entry, category.index as u32)?,
+                        None => unknown.push(format!(
+                            "{name:?} (nearest: {})",
+                            categories::nearest(&name, 3).join(", ")
+                        )),
+                    }
                 }
-            } else {
-                loose += usize::from(is_image(&entry));
-                dataset.ignored += 1;
+                Kind::File => {
+                    loose += usize::from(is_image(&entry));
+                    dataset.left_out.add(entry, "not in a category folder");
+                }
+                Kind::Other(reason) => dataset.left_out.add(entry, reason),
             }
         }
         if !unknown.is_empty() {
@@ -77,35 +80,15 @@ impl Dataset {
     }
 
     fn add(&mut self, folder: &Path, label: u32) -> Result<()> {
-        let before = self.items.len();
-        for path in list(folder)? {
-            if !hidden(&path) && is_image(&path) && path.is_file() {
-                self.items.push(Item { path, label });
-            } else {
-                self.ignored += 1;
-            }
-        }
-        if self.items.len() == before {
+        let images = images_below(folder, &mut self.left_out)?;
+        if images.is_empty() {
             return Err(Error::data(
                 folder,
                 "this category has no images (PNG, JPEG, WebP, BMP, GIF, TIFF). Add some or remove the folder",
             ));
         }
+        let items = images.into_iter().map(|path| Item { path, label });
+        self.items.extend(items);
         Ok(())
     }
-}
-
-/// The entries of a folder in the order of their names.
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(Error::io(folder, "list"))?;
-    let mut paths = entries
-        .map(|entry| Ok(entry.map_err(Error::io(folder, "list"))?.path()))
-        .collect::<Result<Vec<PathBuf>>>()?;
-    paths.sort();
-    Ok(paths)
-}
-
-fn hidden(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }

@@ -1,17 +1,13 @@
 //! One image file to normalised input: torchvision's `Resize(256)`, `CenterCrop(224)`, `ToTensor`,
 //! `Normalize`, for any size of the crop.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::fs;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
-
+use super::codecs;
 use super::resize::resize;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// Pixels that a file may declare: Pillow's bound against decompression bombs (1 GiB / 4 / 3).
-const MAX_PIXELS: u64 = 89_478_485;
 /// ImageNet's channel means and deviations, which torchvision's models expect.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
@@ -40,64 +36,28 @@ pub struct Decoded {
 }
 
 /// Reads an image as Pillow's `convert("RGB")` does: grey repeated, palettes looked up, alpha dropped; of
-/// an animation the first frame. Samples of 16 bits are scaled to 8, with a warning. `exif` turns it the
-/// way its EXIF orientation says.
+/// an animation the first frame; a TIFF turned as its orientation says. What a file is, its content decides
+/// and not its name. `exif` turns other formats the way their EXIF orientation says.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, truncated, or larger than 89
-/// million pixels (refused before it is decoded).
+/// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, damaged or cut off, of a kind that
+/// is not read, or larger than 89 million pixels (refused before it is decoded).
 pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
-    let bad = |problem: String| {
+    let bytes = fs::read(path).map_err(Error::io(path, "open"))?;
+    let picture = codecs::read(&bytes).map_err(|problem| {
         Error::data(
             path,
             format!("{problem}. Replace or remove it, or go on without it with --skip-bad"),
         )
+    })?;
+    let picture = match picture.exif.filter(|_| exif) {
+        Some(turn) => picture.turned(turn),
+        None => picture,
     };
-    let mut file = File::open(path).map_err(Error::io(path, "open"))?;
-    let mut start = [0u8; 1];
-    if file.read(&mut start).map_err(Error::io(path, "read"))? == 0 {
-        return Err(bad("the file is empty".into()));
-    }
-    drop(file);
-    let file = File::open(path).map_err(Error::io(path, "open"))?;
-    let reader = ImageReader::new(BufReader::new(file))
-        .with_guessed_format()
-        .map_err(Error::io(path, "read"))?;
-    if reader.format().is_none() {
-        return Err(bad("not a PNG, JPEG, WebP, BMP, GIF or TIFF image".into()));
-    }
-    let mut decoder = reader
-        .into_decoder()
-        .map_err(|e| bad(format!("not a readable image ({e})")))?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(bad(format!(
-            "{width} x {height} pixels are more than the {} million that are read",
-            MAX_PIXELS / 1_000_000
-        )));
-    }
-    let turn = if exif {
-        decoder.orientation().ok()
-    } else {
-        None
-    };
-    if decoder.color_type().bytes_per_pixel() / decoder.color_type().channel_count() > 1 {
-        tracing::warn!("{}: more than 8 bits a sample, scaled to 8", path.display());
-    }
-    let mut image = DynamicImage::from_decoder(decoder)
-        .map_err(|e| bad(format!("the image is damaged ({e})")))?;
-    if let Some(turn) = turn {
-        image.apply_orientation(turn);
-    }
-    let rgb = image.into_rgb8();
-    let (width, height) = (rgb.width() as usize, rgb.height() as usize);
-    if width == 0 || height == 0 {
-        return Err(bad("the image has no pixels".into()));
-    }
     Ok(Decoded {
-        rgb: rgb.into_raw(),
-        width,
-        height,
+        rgb: picture.rgb,
+        width: picture.width as usize,
+        height: picture.height as usize,
     })
 }
 

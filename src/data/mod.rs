@@ -1,12 +1,17 @@
 //! From files to tensors: decode, resize and crop as torchvision does, normalise, batch and shuffle.
 
 pub mod categories;
+mod codecs;
 mod dataset;
 mod image;
 mod resize;
 mod store;
+mod top;
+mod walk;
 
 pub use dataset::{Dataset, Item};
 pub use image::{Decoded, Transform, decode, is_image};
 pub use resize::resize;
 pub use store::{Batch, ImageStore, Skipped};
+pub use top::{Prediction, top};
+pub use walk::{LeftOut, images_below};

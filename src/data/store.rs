@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use rayon::prelude::*;
 
 use super::image::{Transform, decode};
-use crate::{Error, Gpu, Result, Tensor};
+use crate::error::{Error, Result};
 
 /// Batches made ready before they are asked for.
 const AHEAD: usize = 2;
@@ -31,20 +31,6 @@ pub struct Batch {
     pub pixels: Vec<f32>,
     /// The same as 8-bit samples, interleaved RGB.
     pub crops: Vec<u8>,
-}
-
-impl Batch {
-    /// The images on a device.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] where there is no room.
-    pub fn to_tensor(&self, gpu: &Gpu, transform: Transform) -> Result<Tensor> {
-        Tensor::from_slice(
-            gpu,
-            [self.indices.len(), 3, transform.size, transform.size],
-            &self.pixels,
-        )
-    }
 }
 
 /// Image files under one transform.

@@ -10,15 +10,19 @@ use serde_json::{Map, Value};
 
 use super::settings::Settings;
 use super::weights::Tensors;
-use super::write_atomic;
+use crate::error::{Error, Result};
+use crate::files::write_atomic;
+use crate::gpu::Gpu;
 use crate::nn::arch::Arch;
 use crate::nn::lora::{Adapter, Lora, PIXELS, Target};
-use crate::{Error, Gpu, Result, Shape, Tensor};
+use crate::tensor::{Shape, Tensor};
 
 /// The file with the factors.
 pub const MODEL: &str = "adapter_model.safetensors";
 /// The file with the settings.
 pub const CONFIG: &str = "adapter_config.json";
+/// The file with the factors as PEFT wrote it before safetensors.
+const PICKLE: &str = "adapter_model.bin";
 
 /// The settings that PEFT 0.21 reads.
 #[derive(Serialize)]
@@ -125,44 +129,61 @@ fn number(value: f64) -> Value {
     }
 }
 
-/// Reads the adapter of a folder for a network of `arch` and images of `side`.
+/// The folder of an adapter that is named by it or by a file in it.
+pub fn folder(path: &Path) -> &Path {
+    let inside = path.parent().filter(|_| path.is_file());
+    match inside {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => path,
+    }
+}
+
+/// The files with the settings and the factors. A pickle stands in for the factors where there are no others: reading it
+/// says how to convert it.
+pub(super) fn files(path: &Path) -> [PathBuf; 2] {
+    let config = folder(path).join(CONFIG);
+    if path.is_file() && !path.ends_with(CONFIG) {
+        return [config, path.to_path_buf()];
+    }
+    let [model, pickle] = [MODEL, PICKLE].map(|name| folder(path).join(name));
+    match pickle.exists() && !model.exists() {
+        true => [config, pickle],
+        false => [config, model],
+    }
+}
+
+/// Reads an adapter, named by its folder or by a file in it, for a network of `arch` and images of `side`.
 ///
 /// # Errors
 /// [`Error::Io`] where a file is missing; [`Error::Data`] where the settings ask for what this program does
 /// not do, or a factor is missing, extra, of another shape, or not finite.
-pub fn load(gpu: &Gpu, folder: &Path, arch: Arch, side: usize) -> Result<Adapter> {
-    let settings = Settings::read(&folder.join(CONFIG))?;
-    let path = folder.join(MODEL);
+pub fn load(gpu: &Gpu, path: &Path, arch: Arch, side: usize) -> Result<Adapter> {
+    let [config, path] = files(path);
+    let settings = Settings::read(&config)?;
     let file = Tensors::open(&path)?;
     let mut modules = vec![(PIXELS.to_string(), vec![arch.classes, 3 * side * side])];
     modules.extend(arch.layers().into_iter().map(|l| (l.name, l.weight)));
     let names = file.names()?;
     let present = |module: &str| ['A', 'B'].iter().any(|&f| names.contains(&key(module, f)));
-    // A list says which modules there are; a pattern, which is not read, leaves it to the factors.
-    let wanted = |module: &str| present(module) || settings.targets(module);
     let mut targets = Vec::new();
-    for (module, weight) in modules.into_iter().filter(|(name, _)| wanted(name)) {
-        settings
-            .check_names(&module)
-            .map_err(|problem| Error::data(&folder.join(CONFIG), problem))?;
-        let (rank, alpha) = (settings.rank_of(&module), settings.alpha_of(&module));
-        if !settings.target_modules.is_empty() && !settings.targets(&module) {
-            return Err(Error::data(
-                &path,
-                format!("{module} has factors and is not among target_modules in {CONFIG}"),
-            ));
+    for (module, weight) in modules {
+        let linear = weight.len() == 2 && module != PIXELS;
+        let target = settings.targets(&module, linear);
+        if !target && present(&module) {
+            let problem = format!(
+                "{module} has factors, and target_modules or exclude_modules in {CONFIG} leaves it out"
+            );
+            return Err(Error::data(&path, problem));
         }
-        let most = weight[1..].iter().product::<usize>().min(weight[0]);
-        if rank > most {
-            let problem = format!("r = {rank} does not fit {module}, whose rank is at most {most}");
-            return Err(Error::data(&folder.join(CONFIG), problem));
+        if target {
+            targets.push(Target {
+                rank: settings.rank_of(&module),
+                alpha: settings.alpha_of(&module),
+                module,
+                weight,
+            });
         }
-        targets.push(Target {
-            module,
-            weight,
-            rank,
-            alpha,
-        });
     }
     let wanted: Vec<(String, Shape)> = targets
         .iter()
@@ -180,14 +201,25 @@ pub fn load(gpu: &Gpu, folder: &Path, arch: Arch, side: usize) -> Result<Adapter
     }
     let loras = targets.into_iter().zip(wanted.chunks(2));
     let loras = loras.map(|(target, pair)| {
-        let tensor =
-            |(name, shape): &(String, Shape)| Tensor::from_bytes(gpu, shape.clone(), found[name]);
+        let tensor = |(name, shape): &(String, Shape)| {
+            let stored = found[name];
+            Tensor::from_fn(gpu, shape.clone(), |first, out| {
+                stored.part(first, out.len()).widen(out)
+            })
+        };
         let lora = Lora {
             a: tensor(&pair[0])?,
             b: tensor(&pair[1])?,
             alpha: target.alpha,
             rslora: settings.rslora,
         };
+        if !lora.scale().is_finite() {
+            let problem = format!(
+                "lora_alpha of {} is {:?}, which is beyond f32",
+                target.module, lora.alpha
+            );
+            return Err(Error::data(&config, problem));
+        }
         Ok((target.module, lora))
     });
     Ok(Adapter(loras.collect::<Result<_>>()?))

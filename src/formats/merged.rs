@@ -1,4 +1,5 @@
-//! A base with an adapter worked into its weights, as a file that torchvision loads: `W' = W + s B A`.
+//! A base with an adapter worked into its weights, as a file that torchvision loads: `W' = W + s B A`, in f32 whatever
+//! the base is kept in, since a half would round much of the sum away.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,12 +8,15 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::atomic::write_atomic_with;
+use crate::autograd::{Tape, Var};
+use crate::error::{Error, Result};
+use crate::files::write_atomic_with;
+use crate::gpu::Gpu;
 use crate::nn::arch::Arch;
 use crate::nn::lora::PIXELS;
 use crate::nn::{Adapter, Lora, Source};
 use crate::ops::{self, Transpose};
-use crate::{Error, Gpu, Result, Shape, Tape, Tensor, Var};
+use crate::tensor::{Shape, Tensor};
 
 /// Elements of a weight that are worked on at a time.
 const CHUNK: usize = 4 << 20;

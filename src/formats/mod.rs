@@ -2,13 +2,15 @@
 //! and what is written appears whole or not at all.
 
 pub mod adapter;
-mod atomic;
+mod header;
 mod merged;
+mod names;
+mod patterns;
 mod settings;
+mod sniff;
 mod summary;
 mod weights;
 
-pub use atomic::{write_atomic, write_atomic_with};
 pub use merged::write_merged;
 pub use summary::{ModuleSummary, Summary, TensorSummary};
 pub use weights::Tensors;

@@ -1,59 +1,82 @@
 //! `adapter_config.json` as PEFT writes it: what is read of it, and what is refused.
 
-use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::{Error, Result};
+use super::patterns::{Modules, Patterns};
+use crate::error::{Error, Result};
 
 /// The most bytes that are read of a settings file.
 const MAX_CONFIG: u64 = 1 << 20;
 /// The highest rank that is read.
 const MAX_RANK: u64 = 1 << 16;
+/// PEFT's rank and alpha of settings that have none.
+const DEFAULT: (usize, f64) = (8, 8.0);
 
 /// What an adapter's settings say.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The rank of modules that no pattern names.
+    /// The rank of modules that no pattern fits.
     pub rank: usize,
-    /// `lora_alpha` of modules that no pattern names.
+    /// `lora_alpha` of modules that no pattern fits.
     pub alpha: f64,
-    /// Ranks by module or the end of its name.
-    pub ranks: BTreeMap<String, usize>,
-    /// Alphas by module or the end of its name.
-    pub alphas: BTreeMap<String, f64>,
     /// Whether alpha is divided by the root of the rank.
     pub rslora: bool,
-    /// Modules or the ends of their names; empty where the settings have a pattern instead.
-    pub target_modules: Vec<String>,
     /// What the adapter was trained on.
     pub base: String,
+    ranks: Patterns<usize>,
+    alphas: Patterns<f64>,
+    targets: Modules,
+    excluded: Option<Modules>,
+    /// Whether a target's whole name must be given: see [`layers_chosen`].
+    whole_names: bool,
 }
 
-/// Settings that change nothing of what a stored adapter computes.
-const HARMLESS: [&str; 20] = [
+/// Settings that [`Settings::from_json`] reads and checks.
+const READ: [&str; 14] = [
     "peft_type",
-    "task_type",
-    "peft_version",
-    "auto_mapping",
     "base_model_name_or_path",
-    "revision",
-    "inference_mode",
     "r",
     "lora_alpha",
-    "lora_dropout",
-    "target_modules",
     "rank_pattern",
     "alpha_pattern",
     "use_rslora",
-    "bias",
+    "target_modules",
+    "exclude_modules",
+    "layers_to_transform",
+    "layers_pattern",
     "init_lora_weights",
+    "bias",
+    "fan_in_fan_out",
+];
+
+/// Settings that change nothing of what a stored adapter computes on VGG19, whatever their value.
+const HARMLESS: [&str; 14] = [
+    "task_type",
+    "peft_version",
+    "auto_mapping",
+    "revision",
+    "inference_mode",
+    "lora_dropout",
+    "runtime_config",
+    // Of weights that the base keeps in two places, of which VGG19 has none.
+    "ensure_weight_tying",
+    // Where to find what `megatron_config` asks for, and the size of what `use_qalora` does: both are refused.
     "megatron_core",
     "qalora_group_size",
-    "runtime_config",
-    "ensure_weight_tying",
+    // How a start is computed that `init_lora_weights` names; PEFT ignores those of another start.
+    "eva_config",
+    "loftq_config",
+    "corda_config",
+    "lora_ga_config",
 ];
+
+/// Starts that leave the base as it is. The others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) take what A and B begin with
+/// out of the base's weights.
+const STARTS: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
 
 impl Settings {
     /// Reads `adapter_config.json`, refusing what would be computed differently.
@@ -61,17 +84,17 @@ impl Settings {
     /// # Errors
     /// [`Error::Data`] naming the setting.
     pub fn read(path: &Path) -> Result<Self> {
-        let size = std::fs::metadata(path)
-            .map_err(Error::io(path, "open"))?
-            .len();
-        if size > MAX_CONFIG {
-            return Err(Error::data(
-                path,
-                format!("{size} bytes are too many for an adapter's settings"),
-            ));
+        let file = File::open(path).map_err(Error::io(path, "open"))?;
+        let mut text = Vec::new();
+        file.take(MAX_CONFIG + 1)
+            .read_to_end(&mut text)
+            .map_err(Error::io(path, "read"))?;
+        if text.len() as u64 > MAX_CONFIG {
+            let problem =
+                format!("more than {MAX_CONFIG} bytes are too many for an adapter's settings");
+            return Err(Error::data(path, problem));
         }
-        let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-        let config: Map<String, Value> = serde_json::from_str(&text)
+        let config: Map<String, Value> = serde_json::from_slice(&text)
             .map_err(|e| Error::data(path, format!("not a JSON object ({e})")))?;
         Self::from_json(&config).map_err(|problem| Error::data(path, problem))
     }
@@ -80,98 +103,92 @@ impl Settings {
         if config.get("peft_type").and_then(Value::as_str) != Some("LORA") {
             return Err("peft_type is not \"LORA\"; only LoRA adapters are read".into());
         }
-        if config.get("bias").is_some_and(|bias| bias != "none") {
-            return Err("bias is not \"none\"; biases are not adapted here".into());
-        }
-        let absent = |value: &Value| match value {
-            Value::Null | Value::Bool(false) => true,
-            Value::Array(items) => items.is_empty(),
-            Value::Object(items) => items.is_empty(),
-            _ => false,
-        };
-        let harmless = |name: &str| HARMLESS.contains(&name);
-        if let Some((name, _)) = config
-            .iter()
-            .find(|(name, v)| !harmless(name) && !absent(v))
-        {
-            return Err(format!("{name} is set, and is not supported"));
-        }
-        // Others change the base's weights as they start (PiSSA, OLoRA, CorDA, EVA, LoftQ).
-        match config.get("init_lora_weights") {
-            None | Some(Value::Bool(_) | Value::Null) => {}
-            Some(Value::String(how)) if how == "gaussian" => {}
-            Some(other) => {
+        for (name, value) in config {
+            let known = READ.contains(&name.as_str()) || HARMLESS.contains(&name.as_str());
+            if !known && is_set(value) {
                 return Err(format!(
-                    "init_lora_weights is {other}, which changes the base's weights: convert the adapter to plain \
-                     LoRA first"
+                    "{name:?} is set, and asks for more than plain LoRA, which is all that is read"
                 ));
             }
         }
-        let target_modules = match config.get("target_modules") {
-            Some(Value::Array(names)) => names
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_string)
-                .collect(),
-            _ => Vec::new(),
-        };
-        let rank = config.get("r").and_then(rank);
-        let alpha = config.get("lora_alpha").and_then(alpha);
-        let (Some(rank_value), Some(alpha_value)) = (rank, alpha) else {
-            return Err("r must be a whole number from 1 and lora_alpha a positive number".into());
-        };
+        if config.get("bias").is_some_and(|bias| bias != "none") {
+            return Err("bias is not \"none\"; biases are not adapted here".into());
+        }
+        // PEFT turns it off for linear layers, and convolutions have no use for it.
+        flag(config, "fan_in_fan_out")?;
+        match config.get("init_lora_weights") {
+            None | Some(Value::Bool(_) | Value::Null) => {}
+            Some(Value::String(start)) if STARTS.contains(&start.as_str()) => {}
+            Some(other) => {
+                return Err(format!(
+                    "init_lora_weights is {other}, which is not known to leave the base's weights alone: convert the \
+                     adapter to plain LoRA first (save_pretrained with path_initial_model_for_weight_conversion)"
+                ));
+            }
+        }
+        let value = |setting: &str| config.get(setting);
+        let targets = Modules::read(config, "target_modules")?
+            .ok_or("target_modules is missing: which modules the adapter is for must be said")?;
         Ok(Settings {
-            rank: rank_value,
-            alpha: alpha_value,
-            ranks: patterns(config, "rank_pattern", self::rank)?,
-            alphas: patterns(config, "alpha_pattern", self::alpha)?,
-            rslora: config.get("use_rslora") == Some(&Value::Bool(true)),
-            target_modules,
-            base: config
-                .get("base_model_name_or_path")
+            rank: value("r")
+                .map_or(Some(DEFAULT.0), rank)
+                .ok_or_else(|| format!("r must be a whole number between 1 and {MAX_RANK}"))?,
+            alpha: value("lora_alpha")
+                .map_or(Some(DEFAULT.1), alpha)
+                .ok_or("lora_alpha must be a number")?,
+            ranks: Patterns::read(config, "rank_pattern", rank)?,
+            alphas: Patterns::read(config, "alpha_pattern", alpha)?,
+            rslora: flag(config, "use_rslora")?,
+            whole_names: layers_chosen(config, &targets)?,
+            excluded: Modules::read(config, "exclude_modules")?,
+            targets,
+            base: value("base_model_name_or_path")
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_string(),
         })
     }
 
-    pub(super) fn targets(&self, module: &str) -> bool {
-        self.target_modules.iter().any(|t| ends(module, t))
-    }
-
-    /// Refuses settings of which two name one module: PEFT takes the first in the file's order.
-    pub(super) fn check_names(&self, module: &str) -> Result<(), String> {
-        let of =
-            |names: &mut dyn Iterator<Item = &String>| names.filter(|n| ends(module, n)).count();
-        for (setting, count) in [
-            ("rank_pattern", of(&mut self.ranks.keys())),
-            ("alpha_pattern", of(&mut self.alphas.keys())),
-        ] {
-            if count > 1 {
-                return Err(format!("{setting} names {module} more than once"));
-            }
-        }
-        Ok(())
+    /// Whether the adapter is for `module`; `linear` says whether that is a linear layer of the base.
+    pub(super) fn targets(&self, module: &str, linear: bool) -> bool {
+        let excluded = self
+            .excluded
+            .as_ref()
+            .is_some_and(|e| e.has(module, linear));
+        let target = match self.whole_names {
+            true => self.targets.names(module),
+            false => self.targets.has(module, linear),
+        };
+        target && !excluded
     }
 
     /// The rank of a module.
     pub fn rank_of(&self, module: &str) -> usize {
-        let named = self.ranks.iter().find(|(name, _)| ends(module, name));
-        named.map_or(self.rank, |(_, &rank)| rank)
+        self.ranks.of(module).unwrap_or(self.rank)
     }
 
     /// `lora_alpha` of a module.
     pub fn alpha_of(&self, module: &str) -> f64 {
-        let named = self.alphas.iter().find(|(name, _)| ends(module, name));
-        named.map_or(self.alpha, |(_, &alpha)| alpha)
+        self.alphas.of(module).unwrap_or(self.alpha)
     }
 }
 
-/// Whether PEFT finds `module` by `name`: by all of it or by its last parts.
-fn ends(module: &str, name: &str) -> bool {
-    module
-        .strip_suffix(name)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+/// Whether a setting has another value than PEFT's for "no".
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(items) => !items.is_empty(),
+        _ => true,
+    }
+}
+
+fn flag(config: &Map<String, Value>, setting: &str) -> Result<bool, String> {
+    match config.get(setting) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(other) => Err(format!("{setting} is {other}, neither true nor false")),
+    }
 }
 
 fn rank(value: &Value) -> Option<usize> {
@@ -180,100 +197,47 @@ fn rank(value: &Value) -> Option<usize> {
 }
 
 fn alpha(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|a| a.is_finite() && *a > 0.0)
+    value.as_f64().filter(|alpha| alpha.is_finite())
 }
 
-/// `rank_pattern` or `alpha_pattern`. PEFT takes their names as regular expressions; those that are more than a name are
-/// refused.
-fn patterns<T>(
-    config: &Map<String, Value>,
-    setting: &str,
-    parse: impl Fn(&Value) -> Option<T>,
-) -> Result<BTreeMap<String, T>, String> {
-    let named = match config.get(setting) {
-        None | Some(Value::Null) => return Ok(BTreeMap::new()),
-        Some(Value::Object(named)) => named,
-        Some(_) => return Err(format!("{setting} is not an object")),
+/// Whether `layers_to_transform` chooses among numbered blocks (`layers.3.q_proj`). No name of VGG19 has a part after its
+/// number, so that by PEFT's rule only modules remain whose whole name is among the targets.
+fn layers_chosen(config: &Map<String, Value>, targets: &Modules) -> Result<bool, String> {
+    let layers = config.get("layers_to_transform").filter(|v| !v.is_null());
+    let pattern = config.get("layers_pattern").filter(|v| !v.is_null());
+    if !matches!(targets, Modules::Named(_)) {
+        return match (layers, pattern) {
+            (None, None) => Ok(false),
+            _ => Err(
+                "layers_to_transform and layers_pattern go with a list of target_modules, not with an expression".into(),
+            ),
+        };
+    }
+    let plain = |name: &Value| {
+        let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        name.as_str().is_some_and(|name| name.chars().all(letters))
     };
-    let entry = |(name, value): (&String, &Value)| {
-        let plain = name
-            .trim_start_matches('^')
-            .trim_end_matches('$')
-            .replace("\\.", ".");
-        let letters = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-        if plain.is_empty() || !plain.chars().all(letters) {
-            return Err(format!(
-                "{setting} has the regular expression {name:?}; only names of modules are read"
-            ));
+    let numbers = |list: &Vec<Value>| list.iter().all(Value::is_u64);
+    match pattern {
+        None => {}
+        Some(Value::Array(names)) if names.iter().all(plain) => {}
+        Some(name) if plain(name) => {}
+        Some(_) => {
+            return Err(
+                "layers_pattern is more than names of modules, and is not supported".into(),
+            );
         }
-        let value = parse(value).ok_or(format!("{setting}: {name} is not a possible value"))?;
-        Ok((plain, value))
-    };
-    named.iter().map(entry).collect()
+    }
+    match layers {
+        None if pattern.is_some_and(|p| is_set(p) && p != "") => {
+            Err("layers_pattern is set without layers_to_transform".into())
+        }
+        None => Ok(false),
+        Some(Value::Number(number)) if number.is_u64() => Ok(true),
+        Some(Value::Array(list)) if numbers(list) => Ok(!list.is_empty()),
+        Some(_) => Err("layers_to_transform is neither a whole number nor a list of them".into()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Map, Value, json};
-
-    use super::Settings;
-
-    fn read(more: Value) -> Result<Settings, String> {
-        let mut config = json!({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["features.0", "6"],
-            "rank_pattern": {"features\\.0": 2}, "alpha_pattern": {"classifier.6": 1.5}, "megatron_core": "megatron.core",
-            "corda_config": null, "loftq_config": {}, "use_dora": false});
-        let Value::Object(more) = more else {
-            panic!("an object")
-        };
-        let config: &mut Map<String, Value> = config.as_object_mut().expect("an object");
-        config.extend(more);
-        Settings::from_json(config)
-    }
-
-    #[test]
-    fn ranks_alphas_and_targets_are_found_as_peft_finds_them() {
-        let settings = read(json!({})).expect("plain settings");
-        assert_eq!(
-            (
-                settings.rank_of("features.0"),
-                settings.alpha_of("features.0")
-            ),
-            (2, 8.0)
-        );
-        assert_eq!(
-            (
-                settings.rank_of("classifier.6"),
-                settings.alpha_of("classifier.6")
-            ),
-            (4, 1.5)
-        );
-        assert!(settings.targets("classifier.6") && settings.targets("features.0"));
-        assert!(!settings.targets("features.16") && !settings.targets("classifier.0"));
-        let twice = json!({"rank_pattern": {"6": 2, "classifier.6": 3}});
-        let twice = read(twice).expect("each is a name");
-        assert!(twice.check_names("features.0").is_ok());
-        let error = twice.check_names("classifier.6").expect_err("which?");
-        assert!(error.contains("rank_pattern names classifier.6"), "{error}");
-    }
-
-    #[test]
-    fn what_would_be_computed_otherwise_is_refused_by_name() {
-        for (setting, value) in [
-            ("use_dora", json!(true)),
-            ("bias", json!("all")),
-            ("modules_to_save", json!(["classifier"])),
-            ("init_lora_weights", json!("pissa")),
-            ("fan_in_fan_out", json!(true)),
-            ("layers_to_transform", json!([1])),
-            ("some_new_thing", json!({"a": 1})),
-            ("rank_pattern", json!({"features.*": 3})),
-            ("rank_pattern", json!({"features.0": 0})),
-            ("r", json!(0)),
-            ("lora_alpha", json!(-1)),
-            ("peft_type", json!("LOHA")),
-        ] {
-            let error = read(json!({ setting: value })).expect_err(setting);
-            assert!(error.contains(setting), "{error}");
-        }
-    }
-}
+mod tests;

@@ -1,15 +1,15 @@
 //! What a safetensors file or an adapter's folder holds, for people: `goldfish inspect` prints it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use safetensors::Dtype;
 use serde::Serialize;
 
-use super::adapter::{CONFIG, MODEL};
+use super::adapter::{CONFIG, MODEL, files};
 use super::settings::Settings;
-use super::weights::Tensors;
-use crate::Result;
+use super::weights::{Tensors, float};
+use crate::error::Result;
+use crate::nn::weights::Stored;
 
 /// One tensor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,7 +20,7 @@ pub struct TensorSummary {
     pub dtype: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// The root of the sum of its squares, of an f32 tensor.
+    /// The root of the sum of its squares, of floating-point numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<f64>,
 }
@@ -71,19 +71,14 @@ impl Summary {
     /// # Errors
     /// [`crate::Error::Io`] where it cannot be opened, [`crate::Error::Data`] where it is damaged.
     pub fn read(path: &Path) -> Result<Self> {
-        let folder = if path.is_dir() {
-            Some(path)
-        } else {
-            path.parent().filter(|_| path.ends_with(MODEL))
+        // Other safetensors files than an adapter's are looked at alone.
+        let adapter = path.is_dir() || path.ends_with(MODEL) || path.ends_with(CONFIG);
+        let [config, file] = match adapter {
+            true => files(path),
+            false => [PathBuf::new(), path.to_path_buf()],
         };
-        let file = match path.is_dir() {
-            true => path.join(MODEL),
-            false => path.to_path_buf(),
-        };
-        let settings = folder
-            .map(|folder| folder.join(CONFIG))
-            .filter(|config| path.is_dir() || config.exists())
-            .map(|config| Settings::read(&config))
+        let settings = (path.is_dir() || config.exists())
+            .then(|| Settings::read(&config))
             .transpose()?;
         let tensors = Tensors::open(&file)?;
         let mut summary = Summary {
@@ -96,7 +91,7 @@ impl Summary {
         };
         let mut factors: BTreeMap<String, [Option<Factor>; 2]> = BTreeMap::new();
         tensors.each(|name, dtype, shape, bytes| {
-            let values = (dtype == Dtype::F32).then(|| f64s(bytes));
+            let values = float(dtype).map(|float| f64s(Stored { float, bytes }));
             summary.parameters += shape.iter().product::<usize>();
             summary.tensors.push(TensorSummary {
                 name: name.into(),
@@ -155,11 +150,21 @@ fn norm(values: &[f64]) -> f64 {
     values.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
-/// |B A| from the factors' small products: its square is the sum of (B^T B) times (A A^T), element by element.
+/// |B A| from the factors' small products: its square is the sum of (B^T B) times (A A^T), element by element. Where the
+/// rank is above the layer's own sizes those are the larger ones, and B A is made.
 fn norm_of_product(a: &Factor, b: &Factor) -> f64 {
     let rank = a.rows;
     let (columns, outputs) = (a.values.len() / rank, b.values.len() / rank);
     let mut square = 0.0;
+    if rank * (columns + outputs) > columns * outputs {
+        for row in b.values.chunks_exact(rank) {
+            for column in 0..columns {
+                let a = a.values.iter().skip(column).step_by(columns);
+                square += row.iter().zip(a).map(|(b, a)| b * a).sum::<f64>().powi(2);
+            }
+        }
+        return square.sqrt();
+    }
     for i in 0..rank {
         for j in 0..rank {
             let row = |r: usize| &a.values[r * columns..(r + 1) * columns];
@@ -172,11 +177,10 @@ fn norm_of_product(a: &Factor, b: &Factor) -> f64 {
     square.max(0.0).sqrt()
 }
 
-fn f64s(bytes: &[u8]) -> Vec<f64> {
-    let words = bytes.chunks_exact(4);
-    words
-        .map(|w| f64::from(f32::from_le_bytes([w[0], w[1], w[2], w[3]])))
-        .collect()
+fn f64s(numbers: Stored) -> Vec<f64> {
+    let mut values = vec![0.0; numbers.count()];
+    numbers.widen(&mut values);
+    values.into_iter().map(f64::from).collect()
 }
 
 #[cfg(test)]
@@ -184,21 +188,26 @@ mod tests {
     use super::{Factor, norm, norm_of_product};
 
     #[test]
-    fn the_norm_of_a_product_needs_no_product() {
-        // A [2, 3], B [2, 2].
-        let a = [1.0, 2.0, 3.0, -1.0, 0.5, 4.0];
-        let b = [2.0, -1.0, 0.5, 3.0];
-        let mut product = Vec::new();
-        for o in 0..2 {
-            for k in 0..3 {
-                product.push(b[o * 2] * a[k] + b[o * 2 + 1] * a[3 + k]);
+    fn the_norm_of_a_product_is_the_same_either_way() {
+        // By the small products, and with rank 7 between 2 and 3 by the large one.
+        for (rank, columns, outputs) in [(2, 9, 8), (7, 2, 3)] {
+            let numbers = |count: usize| -> Vec<f64> {
+                (0..count).map(|i| (i * i % 11) as f64 - 4.5).collect()
+            };
+            let (a, b) = (numbers(rank * columns), numbers(outputs * rank));
+            let mut product = vec![0.0; outputs * columns];
+            for (index, value) in product.iter_mut().enumerate() {
+                let (o, c) = (index / columns, index % columns);
+                *value = (0..rank)
+                    .map(|r| b[o * rank + r] * a[r * columns + c])
+                    .sum();
             }
+            let factor = |values: &[f64]| Factor {
+                rows: rank,
+                values: values.to_vec(),
+            };
+            let found = norm_of_product(&factor(&a), &factor(&b));
+            assert!((found - norm(&product)).abs() < 1e-9, "{found}");
         }
-        let factor = |values: &[f64]| Factor {
-            rows: 2,
-            values: values.to_vec(),
-        };
-        let found = norm_of_product(&factor(&a), &factor(&b));
-        assert!((found - norm(&product)).abs() < 1e-12, "{found}");
     }
 }

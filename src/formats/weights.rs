@@ -1,4 +1,4 @@
-//! VGG19's weights from a safetensors file under torchvision's or timm's names.
+//! A safetensors file: opened and checked as a whole, then read a tensor at a time, whatever its floating-point type.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -8,32 +8,35 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::nn::weights::Mapped;
-use crate::nn::{Arch, Source};
-use crate::{Error, Result, Shape};
+use super::{header, sniff};
+use crate::error::{Error, Result};
+use crate::nn::weights::{Float, Stored};
+use crate::tensor::Shape;
 
 /// A safetensors file in memory as far as it is looked at.
 pub struct Tensors {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     map: Mmap,
 }
 
 impl Tensors {
-    /// Opens and checks the header: its length, every offset and every size.
+    /// Opens and checks the header: its length, every name, every offset and every size.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be opened, [`Error::Data`] where it is no safetensors file or a damaged one.
+    /// [`Error::Io`] where it cannot be opened, [`Error::Data`] where it is no safetensors file or a damaged one: it
+    /// says what it is instead.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path, "open"))?;
-        let bytes = file.metadata().map_err(Error::io(path, "open"))?;
-        if !bytes.is_file() || bytes.len() < 8 {
+        // Before it is opened: a pipe would wait for someone to write.
+        let about = std::fs::metadata(path).map_err(Error::io(path, "open"))?;
+        if !about.is_file() {
             return Err(Error::data(
                 path,
-                format!(
-                    "not a safetensors file ({} bytes). Fetch or convert it again",
-                    bytes.len()
-                ),
+                "is not a file: name the safetensors file itself",
             ));
+        }
+        let file = File::open(path).map_err(Error::io(path, "open"))?;
+        if about.len() == 0 {
+            return Err(Error::data(path, sniff::instead(b"")));
         }
         // SAFETY: the map is read-only. Another process that cuts the file while it is read would end
         // this one with SIGBUS, as it would any reader of a mapped file; no Rust reference is broken.
@@ -43,11 +46,12 @@ impl Tensors {
             path: path.to_path_buf(),
             map,
         };
+        header::check(&tensors.map).map_err(|problem| Error::data(path, problem))?;
         tensors.parse()?;
         Ok(tensors)
     }
 
-    fn parse(&self) -> Result<SafeTensors<'_>> {
+    pub(super) fn parse(&self) -> Result<SafeTensors<'_>> {
         SafeTensors::deserialize(&self.map).map_err(|e| {
             let problem = format!("not a whole safetensors file ({e}). Fetch or convert it again");
             Error::data(&self.path, problem)
@@ -95,59 +99,60 @@ impl Tensors {
         Ok(file.names().into_iter().map(str::to_string).collect())
     }
 
-    /// The bytes of the wanted f32 tensors by name. The file may hold others only where `extra` allows them.
+    /// The wanted tensors by name, of any type of floating-point number; `stored` says what the file calls one. The
+    /// file holds no others.
     ///
     /// # Errors
-    /// [`Error::Data`] that names every tensor which is missing, extra, of another shape or dtype, or not finite.
+    /// [`Error::Data`] that names every tensor which is missing, extra, of another shape or type, or not finite.
     pub fn take(
         &self,
         wanted: &[(String, Shape)],
-        rename: impl Fn(&str) -> String,
-    ) -> Result<BTreeMap<String, &[u8]>> {
+        stored: impl Fn(&str) -> String,
+    ) -> Result<BTreeMap<String, Stored<'_>>> {
         let file = self.parse()?;
         let mut problems = Vec::new();
         let mut found = BTreeMap::new();
         let mut used = BTreeSet::new();
         for (name, shape) in wanted {
-            let stored = rename(name);
-            used.insert(stored.clone());
-            let Ok(view) = file.tensor(&stored) else {
-                problems.push(format!("{stored} is missing"));
-                continue;
-            };
-            // timm keeps the linear layers as convolutions of the same elements.
-            let squeezed: usize = view.shape().iter().product();
-            let same = view.shape() == shape.dims() || (stored != *name && squeezed == shape.len());
-            if !same {
-                problems.push(format!(
-                    "{stored} has shape {:?} and should have {shape}",
+            let stored = stored(name);
+            let tensor = file.tensor(&stored);
+            match tensor.map(|view| (fits(view.shape(), shape), float(view.dtype()), view)) {
+                Err(_) => problems.push(format!("{} is missing", shown(&stored))),
+                Ok((false, _, view)) => problems.push(format!(
+                    "{} has shape {:?} and should have {shape}",
+                    shown(&stored),
                     view.shape()
-                ));
-            } else if view.dtype() != Dtype::F32 {
-                problems.push(format!("{stored} is {:?} and should be F32", view.dtype()));
-            } else {
-                found.insert(name.clone(), offset_of(&self.map, view.data()));
-            }
-        }
-        problems.extend(
-            file.names()
-                .iter()
-                .filter(|name| !used.contains(**name))
-                .map(|name| format!("{name} does not belong here")),
-        );
-        let found: BTreeMap<String, &[u8]> = found
-            .into_iter()
-            .map(|(name, range)| (name, &self.map[range]))
-            .collect();
-        problems.extend(
-            found
-                .iter()
-                .filter(|(_, bytes)| {
-                    let finite = all_finite(bytes);
+                )),
+                Ok((_, None, view)) => problems.push(format!(
+                    "{} is {:?} and should be F32, F16, BF16 or F64",
+                    shown(&stored),
+                    view.dtype()
+                )),
+                Ok((_, Some(float), view)) => {
+                    let bytes = &self.map[offset_of(&self.map, view.data())];
+                    let numbers = Stored { float, bytes };
+                    if !all_finite(numbers) {
+                        problems.push(format!(
+                            "{} holds values that are not finite{}",
+                            shown(&stored),
+                            if float == Float::F64 { " in f32" } else { "" }
+                        ));
+                    }
                     self.release(bytes);
-                    !finite
-                })
-                .map(|(name, _)| format!("{name} holds values that are not finite")),
+                    found.insert(name.clone(), numbers);
+                }
+            }
+            used.insert(stored);
+        }
+        let extra = file
+            .names()
+            .into_iter()
+            .filter(|name| !used.contains(*name));
+        let extra: BTreeSet<&str> = extra.collect();
+        problems.extend(
+            extra
+                .into_iter()
+                .map(|name| format!("{} does not belong here", shown(name))),
         );
         if problems.is_empty() {
             return Ok(found);
@@ -164,7 +169,7 @@ impl Tensors {
     /// Lets the system take the memory behind a part of the file back: it is read again when it is looked at again.
     /// Small parts are not worth the call.
     #[allow(unsafe_code)]
-    fn release(&self, part: &[u8]) {
+    pub(super) fn release(&self, part: &[u8]) {
         #[cfg(unix)]
         if part.len() >= 1 << 20 {
             let range = offset_of(&self.map, part);
@@ -189,62 +194,96 @@ fn offset_of(whole: &[u8], part: &[u8]) -> std::ops::Range<usize> {
     start..start + part.len()
 }
 
-/// Whether no f32 among the bytes is NaN or infinite.
-fn all_finite(bytes: &[u8]) -> bool {
-    bytes.par_chunks(1 << 20).all(|run| {
-        run.chunks_exact(4)
-            .all(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]).is_finite())
+/// Whether every number is finite as an f32.
+fn all_finite(numbers: Stored) -> bool {
+    const RUN: usize = 1 << 14;
+    let runs = numbers.count().div_ceil(RUN);
+    (0..runs).into_par_iter().all(|run| {
+        let mut values = [0.0; RUN];
+        let values = &mut values[..RUN.min(numbers.count() - run * RUN)];
+        numbers.part(run * RUN, values.len()).widen(values);
+        values.iter().all(|value| value.is_finite())
     })
 }
 
-/// timm's name for a parameter of torchvision's vgg19.
-fn timm_name(name: &str) -> String {
-    name.replace("classifier.0", "pre_logits.fc1")
-        .replace("classifier.3", "pre_logits.fc2")
-        .replace("classifier.6", "head.fc")
+/// How numbers of this type are read; none for those that are not floating-point or too narrow for weights.
+pub(super) fn float(dtype: Dtype) -> Option<Float> {
+    match dtype {
+        Dtype::F16 => Some(Float::F16),
+        Dtype::BF16 => Some(Float::Bf16),
+        Dtype::F32 => Some(Float::F32),
+        Dtype::F64 => Some(Float::F64),
+        _ => None,
+    }
 }
 
-impl Tensors {
-    /// The parameters of `arch`, under torchvision's or timm's names.
-    ///
-    /// # Errors
-    /// As [`Tensors::take`].
-    pub fn source(&self, arch: Arch) -> Result<Source<'_>> {
-        let timm = self
-            .parse()?
-            .names()
-            .iter()
-            .any(|name| name.starts_with("pre_logits."));
-        let rename = |name: &str| {
-            if timm {
-                timm_name(name)
-            } else {
-                name.to_string()
-            }
-        };
-        Ok(Source::File(Mapped {
-            parameters: self.take(&arch.parameters(), rename)?,
-            release: Box::new(|part| self.release(part)),
-        }))
+/// Whether a tensor of this shape can be read as one of the `wanted` shape: timm keeps linear layers as convolutions
+/// over the whole plane, whose elements lie in the same order.
+fn fits(stored: &[usize], wanted: &Shape) -> bool {
+    let wanted = wanted.dims();
+    match (stored, wanted) {
+        ([outputs, planes @ ..], [rows, columns]) if planes.len() == 3 => {
+            outputs == rows && planes.iter().product::<usize>() == *columns
+        }
+        _ => stored == wanted,
+    }
+}
+
+/// A name out of a file, fit to be printed.
+pub(super) fn shown(name: &str) -> String {
+    const MOST: usize = 100;
+    match name.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", name[..end].escape_debug()),
+        None => name.escape_debug().to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{all_finite, timm_name};
+    use super::*;
 
     #[test]
-    fn timms_names_are_translated() {
-        assert_eq!(timm_name("features.0.weight"), "features.0.weight");
-        assert_eq!(timm_name("classifier.0.weight"), "pre_logits.fc1.weight");
-        assert_eq!(timm_name("classifier.6.bias"), "head.fc.bias");
+    fn a_linear_layer_may_be_kept_as_a_convolution_and_nothing_else_as_another_shape() {
+        assert!(fits(&[64, 1176], &[64, 1176].into()));
+        assert!(fits(&[64, 24, 7, 7], &[64, 1176].into()));
+        for other in [
+            &[1176, 64][..],
+            &[24, 64, 7, 7],
+            &[64, 1176, 1],
+            &[64, 25, 7, 7],
+        ] {
+            assert!(!fits(other, &[64, 1176].into()), "{other:?}");
+        }
+        assert!(!fits(&[3, 4, 3, 3], &[4, 3, 3, 3].into()));
     }
 
     #[test]
-    fn one_nan_among_many_is_found() {
+    fn names_are_printed_without_control_characters_and_not_for_pages() {
+        assert_eq!(shown("a\0\u{1b}[2J"), "a\\0\\u{1b}[2J");
+        assert_eq!(shown(&"ä".repeat(1000)).chars().count(), 103);
+    }
+
+    #[test]
+    fn one_nan_among_many_is_found_and_a_double_that_is_no_f32() {
         let mut values = vec![1.0f32; 600_000];
-        assert!(all_finite(bytemuck::cast_slice(&values)));
+        let finite = |values: &[f32]| {
+            all_finite(Stored {
+                float: Float::F32,
+                bytes: bytemuck::cast_slice(values),
+            })
+        };
+        assert!(finite(&values));
         values[599_999] = f32::NAN;
-        assert!(!all_finite(bytemuck::cast_slice(&values)));
+        assert!(!finite(&values));
+        for (double, fits) in [(3e38, true), (1e39, false), (f64::NEG_INFINITY, false)] {
+            let bytes = f64::to_le_bytes(double);
+            assert_eq!(
+                all_finite(Stored {
+                    float: Float::F64,
+                    bytes: &bytes
+                }),
+                fits
+            );
+        }
     }
 }

@@ -4,7 +4,6 @@
 //! and folded into two dimensions, so no kernel meets the limit of 65,535 along one of them: a shader takes
 //! `workgroup_id.x + workgroup_id.y * num_workgroups.x` and returns where that is too large.
 
-use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -12,12 +11,13 @@ use std::time::Instant;
 use bytemuck::Pod;
 use wgpu::{BindGroupEntry, BindGroupLayoutEntry, BindingResource, BindingType, ShaderStages};
 
-use super::Gpu;
 use super::batch::UNIFORM_STRIDE;
+use super::device::Gpu;
 use super::kernel::{Access, Kernel};
+use super::pipeline::Pipeline;
 use super::pool::{Buffer, Pool};
 use super::texture::Texture;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// What is bound: in the order of [`Kernel::bindings`]. A texture is read as an image and written as a buffer.
 #[derive(Clone, Copy)]
@@ -62,32 +62,6 @@ impl<'a> From<&'a Texture> for Binding<'a> {
     fn from(texture: &'a Texture) -> Self {
         Binding::Texture(texture)
     }
-}
-
-pub(super) struct Pipeline {
-    pub(super) pipeline: wgpu::ComputePipeline,
-    layout: wgpu::BindGroupLayout,
-    /// What was bound before, by the pool's buffers and their bytes: a training step binds the same again.
-    groups: Mutex<HashMap<Vec<[u64; 2]>, wgpu::BindGroup>>,
-}
-
-impl Pipeline {
-    /// Lets go of the buffers that were bound.
-    pub(super) fn forget(&self) {
-        self.groups
-            .lock()
-            .expect("no panic holds the groups")
-            .clear();
-    }
-}
-
-/// Kernels that a device compiled, or found in its driver's cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
-pub struct Compiled {
-    /// How many.
-    pub kernels: usize,
-    /// Seconds that took, summed over the threads that waited for it.
-    pub seconds: f64,
 }
 
 /// Bind groups that a pipeline keeps.

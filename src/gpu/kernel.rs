@@ -9,7 +9,7 @@ use std::sync::{LazyLock, Mutex};
 use bytemuck::Pod;
 
 use super::unroll;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// How a kernel uses a storage binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +81,6 @@ impl Kernel {
             kernel: self.name.to_string(),
             message,
         })
-    }
-
-    /// The same with other storage bindings, for a header that declares them.
-    pub const fn bound(mut self, bindings: &'static [Access]) -> Self {
-        self.bindings = bindings;
-        self
     }
 
     /// The same with values for its `override` declarations.

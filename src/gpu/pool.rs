@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use super::shared;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Texels of a row of the image that a buffer's memory also is, where it is one (see [`shared`]).
 pub(crate) const IMAGE_WIDTH: usize = 1024;

@@ -2,7 +2,7 @@
 
 use wgpu::{Adapter, Backends, DeviceType};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// What `goldfish devices` shows of an adapter.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -49,8 +49,7 @@ impl DeviceInfo {
 /// Features worth requesting where the adapter has them.
 pub(super) const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::SHADER_F16)
-    .union(wgpu::Features::SHADER_INT64)
-    .union(wgpu::Features::TIMESTAMP_QUERY);
+    .union(wgpu::Features::SHADER_INT64);
 
 /// Side of the cooperative matrices f16 x f16 -> f32 that an adapter has, for shaders that can use them: subgroups of one
 /// size, whose lanes they can count.

@@ -7,7 +7,7 @@
 
 use wgpu::AdapterInfo;
 
-use crate::Result;
+use crate::error::Result;
 
 /// Whether kernels of this adapter may read as an image what others wrote as a buffer.
 pub(super) fn suits(info: &AdapterInfo) -> bool {
@@ -41,7 +41,7 @@ unsafe impl Sync for Host {}
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn create(_: &wgpu::Device, label: &str, _: [usize; 2], _: bool) -> Result<Shared> {
-    Err(crate::Error::Device(format!(
+    Err(crate::error::Error::Device(format!(
         "{label}: shared memory is for lavapipe on Linux"
     )))
 }
@@ -83,7 +83,7 @@ pub(super) fn create(
     use ash::vk;
     use wgpu::hal::{self, api::Vulkan};
 
-    use crate::Error;
+    use crate::error::Error;
 
     /// Freed when neither the image nor the buffer is left.
     struct Memory {

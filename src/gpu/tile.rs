@@ -1,7 +1,7 @@
 //! The tiles of the matrix products: how much of them a workgroup takes, and what of it a thread. The header and core of
-//! every kernel that `shaders/tile.wgsl` is put in front of.
+//! every kernel that `shaders/snippets/tile.wgsl` is put in front of.
 
-use super::Kernel;
+use super::kernel::Kernel;
 
 /// A workgroup's tile: threads, 4 x 4 blocks of each thread, and depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,21 @@ pub(crate) struct Tile {
     quads: [usize; 2],
     /// Elements of a row and a column that are in workgroup memory at a time.
     pub(crate) depth: usize,
-    /// On cooperative matrices of this side, with subgroups of so many lanes.
-    matrix: Option<[usize; 2]>,
+    /// On cooperative matrices.
+    matrix: Option<Matrices>,
+}
+
+/// How subgroups share a tile on cooperative matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Matrices {
+    /// Of a matrix.
+    side: usize,
+    /// Of a subgroup.
+    lanes: usize,
+    /// Rows and columns of subgroups.
+    grid: [usize; 2],
+    /// Rows and columns of a subgroup's matrices.
+    blocks: [usize; 2],
 }
 
 const fn tile(threads: [usize; 2], quads: [usize; 2], depth: usize) -> Tile {
@@ -25,12 +38,13 @@ const fn tile(threads: [usize; 2], quads: [usize; 2], depth: usize) -> Tile {
     }
 }
 
-/// Subgroups that share a tile on cooperative matrices, and its side in matrices.
-const SUBGROUPS: usize = 4;
-
 impl Tile {
     /// 64 x 64: what is used where nothing was measured.
     pub(crate) const MIDDLE: Tile = tile([8, 8], [2, 2], 16);
+    /// The same with four times the threads, which have a quarter of the sums: the fastest of an H200's in most shapes.
+    pub(super) const BUSY: Tile = tile([16, 16], [1, 1], 16);
+    /// The 64 x 64 of every device, which form a sum alike.
+    pub(crate) const MIDDLES: [Tile; 2] = [Tile::MIDDLE, Tile::BUSY];
     /// 16 x 128: for few rows, as low-rank factors have.
     pub(crate) const FLAT: Tile = tile([4, 16], [1, 2], 16);
     /// What is worth measuring on a device.
@@ -40,21 +54,39 @@ impl Tile {
         tile([16, 16], [2, 2], 16),
         tile([16, 8], [2, 2], 16),
         tile([8, 16], [2, 2], 16),
-        tile([16, 16], [1, 1], 16),
+        Tile::BUSY,
         tile([8, 8], [1, 1], 16),
     ];
 
-    /// The tile on cooperative matrices of `side`, for subgroups of `lanes`, where four of them share it evenly.
-    pub(crate) fn matrix(side: usize, lanes: usize) -> Option<Tile> {
-        // As many quads of columns as a side has numbers, and of rows.
-        let rows = (SUBGROUPS * lanes) / side;
-        let even = rows * side == SUBGROUPS * lanes && rows > 0 && side.is_multiple_of(rows);
-        even.then(|| Tile {
-            threads: [rows, side],
-            quads: [side / rows, 1],
-            depth: 2 * side,
-            matrix: Some([side, lanes]),
-        })
+    /// The tiles worth measuring on cooperative matrices of `side`, for subgroups of `lanes`: those that divide evenly.
+    pub(crate) fn matrices(side: usize, lanes: usize) -> Vec<Tile> {
+        let shapes = [
+            ([2, 2], [2, 2]),
+            ([2, 2], [2, 4]),
+            ([4, 2], [2, 4]),
+            ([2, 2], [4, 4]),
+        ];
+        let tile = |(grid, blocks): ([usize; 2], [usize; 2])| {
+            let [rows, columns] = [0, 1].map(|i| grid[i] * blocks[i] * side);
+            let (threads, quads) = (grid[0] * grid[1] * lanes, columns / 4);
+            let thread_rows = threads / quads;
+            // A thread has one quad of columns, and what leaves at a time is whole matrices.
+            let even = threads.is_multiple_of(quads)
+                && rows.is_multiple_of((thread_rows * 4).max(1))
+                && (thread_rows * 4).is_multiple_of(side);
+            even.then(|| Tile {
+                threads: [thread_rows, quads],
+                quads: [rows / (thread_rows * 4), 1],
+                depth: 2 * side,
+                matrix: Some(Matrices {
+                    side,
+                    lanes,
+                    grid,
+                    blocks,
+                }),
+            })
+        };
+        shapes.into_iter().filter_map(tile).collect()
     }
 
     /// The same, less deep: for products whose depth has no larger divisor.
@@ -86,7 +118,7 @@ impl Tile {
         let [r, c] = self.size();
         let bytes = match self.matrix {
             None => self.depth * (r + c + 8) * 4,
-            Some(_) => self.depth * (r + 8) * 4 + r * (c + 4) * 4,
+            Some(_) => self.depth * (r + c + 16) * 2 + self.threads[0] * 4 * (c + 4) * 4,
         };
         threads <= limits.max_compute_invocations_per_workgroup
             && threads <= limits.max_compute_workgroup_size_x
@@ -98,20 +130,27 @@ impl Tile {
         kernel.sized(format!("{}.{self}", kernel.name), || self.core() + prelude)
     }
 
-    /// What `shaders/tile.wgsl` follows, itself, and the core of the product.
+    /// What `shaders/snippets/tile.wgsl` follows, itself, and the core of the product.
     fn core(self) -> String {
         let (header, core) = match self.matrix {
             None => (
                 String::new(),
-                include_str!("../../shaders/tile_registers.wgsl"),
+                include_str!("../../shaders/snippets/tile_registers.wgsl"),
             ),
-            Some([side, lanes]) => (
+            Some(Matrices {
+                side,
+                lanes,
+                grid: [grid_rows, grid_columns],
+                blocks: [block_rows, block_columns],
+            }) => (
                 format!(
                     "enable f16;\nenable wgpu_cooperative_matrix;\nconst SIDE: u32 = {side}u;\nconst LANES: u32 = {lanes}u;\n\
+                     const GRID_ROWS: u32 = {grid_rows}u;\nconst GRID_COLUMNS: u32 = {grid_columns}u;\n\
+                     const BLOCK_ROWS: u32 = {block_rows}u;\nconst BLOCK_COLUMNS: u32 = {block_columns}u;\n\
                      alias LeftMatrix = coop_mat{side}x{side}<f16, A>;\nalias RightMatrix = coop_mat{side}x{side}<f16, B>;\n\
                      alias SumMatrix = coop_mat{side}x{side}<f32, C>;\n"
                 ),
-                include_str!("../../shaders/tile_matrix.wgsl"),
+                include_str!("../../shaders/snippets/tile_matrix.wgsl"),
             ),
         };
         let [rows, columns] = self.threads;
@@ -120,7 +159,7 @@ impl Tile {
             "{header}const THREAD_ROWS: u32 = {rows}u;\nconst THREAD_COLUMNS: u32 = {columns}u;\nconst ROW_QUADS: u32 = {row_quads}u;\n\
              const COLUMN_QUADS: u32 = {column_quads}u;\nconst DEPTH: u32 = {}u;\n{}{core}",
             self.depth,
-            include_str!("../../shaders/tile.wgsl"),
+            include_str!("../../shaders/snippets/tile.wgsl"),
         )
     }
 }
@@ -131,7 +170,9 @@ impl std::fmt::Display for Tile {
         let ([rows, columns], [y, x]) = (self.size(), self.threads);
         match self.matrix {
             None => write!(f, "{rows}x{columns}x{}.{y}x{x}", self.depth),
-            Some([side, _]) => write!(f, "matrix{side}.{rows}x{columns}x{}", self.depth),
+            Some(Matrices { side, .. }) => {
+                write!(f, "matrix{side}.{rows}x{columns}x{}.{y}x{x}", self.depth)
+            }
         }
     }
 }
@@ -140,11 +181,12 @@ impl std::fmt::Display for Tile {
 mod tests {
     use super::Tile;
 
-    const MATRICES: [(usize, usize); 4] = [(16, 32), (16, 64), (8, 8), (16, 8)];
+    const MATRICES: [(usize, usize); 3] = [(16, 32), (16, 64), (8, 8)];
 
     #[test]
     fn a_thread_stays_with_its_quad_of_columns() {
-        let matrices = MATRICES.map(|(s, l)| Tile::matrix(s, l).expect("even"));
+        let matrices = MATRICES.map(|(s, l)| Tile::matrices(s, l));
+        let matrices = matrices.into_iter().flatten();
         for tile in Tile::ALL.into_iter().chain([Tile::FLAT]).chain(matrices) {
             let threads = tile.threads[0] * tile.threads[1];
             assert!(threads.is_multiple_of(tile.size()[1] / 4), "{tile}");
@@ -152,17 +194,26 @@ mod tests {
     }
 
     #[test]
-    fn a_matrix_tile_is_four_matrices_wide_whatever_the_subgroup() {
+    fn matrix_tiles_are_shared_evenly_and_leave_in_whole_matrices() {
         for (side, lanes) in MATRICES {
-            let tile = Tile::matrix(side, lanes).expect("even");
-            assert_eq!(tile.size(), [4 * side; 2], "{side} {lanes}");
-            assert_eq!(
-                tile.threads[0] * tile.threads[1],
-                4 * lanes,
-                "{side} {lanes}"
-            );
+            let tiles = Tile::matrices(side, lanes);
+            assert!(!tiles.is_empty(), "{side} {lanes}");
+            for tile in tiles {
+                let Some(matrices) = tile.matrix else {
+                    panic!("{tile} is on registers");
+                };
+                let size = [0, 1].map(|i| matrices.grid[i] * matrices.blocks[i] * side);
+                assert_eq!(tile.size(), size, "{tile}");
+                let subgroups = matrices.grid[0] * matrices.grid[1];
+                assert_eq!(
+                    tile.threads[0] * tile.threads[1],
+                    subgroups * lanes,
+                    "{tile}"
+                );
+                assert!((tile.threads[0] * 4).is_multiple_of(side), "{tile}");
+            }
         }
-        // More threads than quads.
-        assert_eq!(Tile::matrix(8, 32), None);
+        // Too few threads for the numbers of a matrix.
+        assert_eq!(Tile::matrices(16, 8), []);
     }
 }

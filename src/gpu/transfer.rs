@@ -2,9 +2,9 @@
 
 use std::sync::mpsc;
 
-use super::Gpu;
-use super::pool::{Buffer, Fresh, GUARD, GUARD_BYTES};
-use crate::{Error, Result};
+use super::device::Gpu;
+use super::pool::{Buffer, GUARD, GUARD_BYTES};
+use crate::error::{Error, Result};
 
 /// Bytes staged by one upload before the queue is told to take them.
 pub(crate) const CHUNK: usize = 32 << 20;
@@ -20,24 +20,6 @@ pub struct Readback {
 }
 
 impl Gpu {
-    pub(crate) fn alloc(&self, bytes: u64) -> Result<Buffer> {
-        self.alloc_fresh(bytes).map(Buffer::from)
-    }
-
-    /// The same, before any kernel can be given it.
-    pub(crate) fn alloc_fresh(&self, bytes: u64) -> Result<Fresh> {
-        let fresh = self.0.pool.take(&self.0.device, bytes)?;
-        if self.0.pool.guard {
-            let words = [GUARD; GUARD_BYTES as usize / 4];
-            self.submit()?;
-            self.0
-                .queue
-                .write_buffer(fresh.raw(), bytes, bytemuck::cast_slice(&words));
-        }
-        self.failure()?;
-        Ok(fresh)
-    }
-
     /// Writes `data` at byte `offset`, after everything recorded so far.
     pub(crate) fn write(&self, buffer: &Buffer, offset: u64, data: &[u8]) -> Result<()> {
         if self.record_upload(&buffer.raw, offset, data) {

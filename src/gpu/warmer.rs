@@ -6,7 +6,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use super::{Gpu, Kernel};
+use super::device::Gpu;
+use super::kernel::Kernel;
 
 /// A thread that has the driver compile kernels while the weights load.
 pub(crate) struct Warmer {

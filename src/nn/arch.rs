@@ -1,6 +1,7 @@
 //! VGG19 (Simonyan & Zisserman 2014, configuration E) as a table of layers under torchvision's names.
 
-use crate::{Error, Result, Shape};
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
 
 /// One layer with weights: its name, its weight's shape, and whether a 2x2 max-pool follows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use super::lora::Tracked;
 use super::vgg::Vgg;
-use crate::{Backward, Gradient, Result, Tape, Tensor, Var};
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::error::Result;
+use crate::tensor::Tensor;
 
 /// Layers `range` of `base` as one op that keeps its input alone: in its backward pass it runs them again, on a tape of
 /// their own.

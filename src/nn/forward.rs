@@ -7,9 +7,12 @@ use std::sync::Arc;
 use super::arch::{Layer, POOLED};
 use super::checkpoint::recomputed;
 use super::lora::{Tracked, TrackedLora};
-use super::vgg::{Loaded, Vgg, Weight};
+use super::vgg::{Held, Loaded, Vgg, Weight};
+use crate::autograd::{Tape, Var};
+use crate::conv::{planes, rows};
+use crate::error::{Error, Result};
 use crate::ops::{self, Conv2d};
-use crate::{Error, Result, Tape, Tensor, Var, portable, software};
+use crate::tensor::Tensor;
 
 /// How every convolution's window moves.
 const SAME: Conv2d = Conv2d {
@@ -107,14 +110,14 @@ impl Vgg {
 
     /// The product of `x` and the frozen weight of layer `index`, which is not in planes.
     fn multiply(&self, tape: &mut Tape, index: usize, x: &Var) -> Result<Var> {
-        let Loaded { layer, weight, .. } = &self.layers[index];
+        let Loaded { layer, held, .. } = &self.layers[index];
+        let Held::Rows { weight, .. } = held else {
+            return Err(released(layer));
+        };
         match weight {
-            Weight::Rows(weight) => product(tape, layer, x, &Var::frozen(weight)),
+            Weight::Plain(weight) => product(tape, layer, x, &Var::frozen(weight)),
             Weight::Halves(weight) => ops::linear_half(tape, x, weight),
-            Weight::Tiles(conv) => portable::convolve(tape, conv, x, false),
-            Weight::Planes(_) | Weight::Released => {
-                Err(Error::Usage(format!("vgg: {} was released", layer.name)))
-            }
+            Weight::Tiles(conv) => rows::convolve(tape, conv, x, false),
         }
     }
 
@@ -154,29 +157,24 @@ impl Vgg {
         let mut x = self.enter(tape, x, range.start)?;
         for index in range.clone() {
             let product = product.filter(|_| index == range.start);
-            let Loaded {
-                layer,
-                weight,
-                bias,
-                ..
-            } = &self.layers[index];
+            let Loaded { layer, held, .. } = &self.layers[index];
             let lora = adapter.get(&layer.name);
-            x = match (weight, bias, product) {
-                (Weight::Planes(conv), ..) => self.convolve(tape, conv, &x, lora)?,
-                (Weight::Tiles(conv), ..) if lora.is_none() => {
-                    let y = portable::convolve(tape, conv, &x, true)?;
-                    pool(tape, layer, y)?
+            x = match (held, product) {
+                (Held::Planes(conv), _) => self.convolve(tape, conv, &x, lora)?,
+                (Held::Rows { weight, bias }, None) => match weight {
+                    Weight::Tiles(conv) if lora.is_none() => {
+                        let y = rows::convolve(tape, conv, &x, true)?;
+                        pool(tape, layer, y)?
+                    }
+                    _ => {
+                        let product = self.multiply(tape, index, &x)?;
+                        self.finish(tape, index, &x, &product, &Var::frozen(bias), lora)?
+                    }
+                },
+                (Held::Rows { bias, .. } | Held::Bias(bias), Some(product)) => {
+                    self.finish(tape, index, &x, product, &Var::frozen(bias), lora)?
                 }
-                (_, Some(bias), product) => {
-                    let product = match product {
-                        Some(product) => product.clone(),
-                        None => self.multiply(tape, index, &x)?,
-                    };
-                    self.finish(tape, index, &x, &product, &Var::frozen(bias), lora)?
-                }
-                (_, None, _) => {
-                    return Err(Error::Usage(format!("vgg: {} was released", layer.name)));
-                }
+                (Held::Bias(_), None) | (Held::Released, _) => return Err(released(layer)),
             };
             let flattens = layer.is_conv() && !self.layers[index + 1].layer.is_conv();
             if flattens {
@@ -189,9 +187,7 @@ impl Vgg {
     /// `x` as layer `layer` of this family takes it.
     fn enter(&self, tape: &mut Tape, x: &Var, layer: usize) -> Result<Var> {
         let Some(Loaded {
-            layer: first,
-            weight,
-            ..
+            layer: first, held, ..
         }) = self.layers.get(layer)
         else {
             return Ok(x.clone());
@@ -200,7 +196,7 @@ impl Vgg {
             return Ok(x.clone());
         }
         let (shape, channels) = (x.tensor.shape().clone(), first.weight[1]);
-        let planes = matches!(weight, Weight::Planes(_));
+        let planes = matches!(held, Held::Planes(_));
         let side = (shape.row_len() / channels).isqrt();
         let fits = match shape.rank() {
             4 => shape[1] == channels && (!planes || shape[2] == shape[3]),
@@ -215,7 +211,7 @@ impl Vgg {
             return Err(Error::shape("vgg", expected, shape.to_string()));
         }
         if planes && x.tensor.texture().is_none() {
-            return software::to_planes(tape, x, channels);
+            return ops::to_planes(tape, x, channels);
         }
         match shape.rank() {
             4 => Ok(x.clone()),
@@ -226,21 +222,21 @@ impl Vgg {
     fn convolve(
         &self,
         tape: &mut Tape,
-        conv: &Arc<software::Layer>,
+        conv: &Arc<planes::Layer>,
         x: &Var,
         lora: Option<&TrackedLora>,
     ) -> Result<Var> {
         let (Some(lora), Some(context)) = (lora, &self.software) else {
-            return software::convolve(tape, conv, x, None);
+            return planes::convolve(tape, conv, x, None);
         };
         let dropped = lora.dropped(tape, x)?;
-        let hidden = software::down(tape, context, &dropped, &lora.a)?;
-        let inner = software::Inner {
+        let hidden = planes::down(tape, context, &dropped, &lora.a)?;
+        let inner = planes::Inner {
             hidden: &hidden,
             b: &lora.b,
             scale: lora.scale,
         };
-        software::convolve(tape, conv, x, Some(inner))
+        planes::convolve(tape, conv, x, Some(inner))
     }
 
     /// Layer `index` in rows from the product of `x` and the frozen weight, with ReLU and pool, before what flattens.
@@ -330,6 +326,10 @@ impl Vgg {
     }
 }
 
+fn released(layer: &Layer) -> Error {
+    Error::Usage(format!("vgg: {} was released", layer.name))
+}
+
 /// The product of `x` and a weight in rows.
 fn product(tape: &mut Tape, layer: &Layer, x: &Var, weight: &Var) -> Result<Var> {
     match layer.is_conv() {
@@ -349,7 +349,7 @@ fn pool(tape: &mut Tape, layer: &Layer, y: Var) -> Result<Var> {
 /// A tensor in planes as rows [N, C S S]; one in rows as it is.
 fn in_rows(tape: &mut Tape, x: &Var) -> Result<Var> {
     match x.tensor.texture() {
-        Some(_) => software::to_rows(tape, x, x.tensor.shape()[2]),
+        Some(_) => ops::to_rows(tape, x, x.tensor.shape()[2]),
         None => Ok(x.clone()),
     }
 }
@@ -357,7 +357,7 @@ fn in_rows(tape: &mut Tape, x: &Var) -> Result<Var> {
 /// The last planes as the classifier's rows.
 fn flatten(tape: &mut Tape, x: &Var) -> Result<Var> {
     if x.tensor.texture().is_some() {
-        return software::to_rows(tape, x, POOLED);
+        return ops::to_rows(tape, x, POOLED);
     }
     let pooled = ops::adaptive_avg_pool2d(tape, x, POOLED)?;
     let shape = pooled.tensor.shape().clone();

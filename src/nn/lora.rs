@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::autograd::{Tape, Var};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
 use crate::nn::arch::Arch;
 use crate::ops::{self, Dropout};
 use crate::random::Stream;
-use crate::{Error, Gpu, Result, Tape, Tensor, Var};
+use crate::tensor::Tensor;
 
 /// The module name of the branch in adapter files: a LoRA on a zero `Linear(3 H W, classes, bias=False)`.
 pub const PIXELS: &str = "pixels";

@@ -3,13 +3,15 @@
 pub mod arch;
 mod checkpoint;
 mod forward;
+mod load;
 pub mod lora;
 mod targets;
 mod vgg;
 pub(crate) mod weights;
 
 pub use arch::Arch;
+pub use load::Loading;
 pub use lora::{Adapter, Lora, Target};
 pub use targets::Choice;
-pub use vgg::{Loading, Vgg};
-pub use weights::Source;
+pub use vgg::Vgg;
+pub use weights::{Float, Source, Stored};

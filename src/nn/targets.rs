@@ -1,8 +1,8 @@
 //! Which modules an adapter is for: `--targets`, ranks and alphas by name.
 
+use crate::error::{Error, Result};
 use crate::nn::arch::Arch;
 use crate::nn::lora::{PIXELS, Target};
-use crate::{Error, Result};
 
 /// Names to choose modules by, and what each gets.
 #[derive(Clone, Debug)]

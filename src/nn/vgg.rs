@@ -1,56 +1,45 @@
-//! The frozen network on a device: its layers loaded for the kernels that the device is best at. `forward.rs` runs it.
+//! The frozen network on a device: what is held of each layer. `load.rs` makes it, `forward.rs` runs it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::gpu::Warmer;
+use crate::conv::{planes, rows};
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Warmer};
 use crate::nn::arch::{Arch, Layer};
-use crate::nn::weights::Source;
-use crate::precision::Halves;
-use crate::{Error, Gpu, Precision, Result, Tensor, portable, software};
+use crate::tensor::{Halves, Tensor};
 
-/// The side of the images that choices are made for.
-const SIDE: usize = 224;
-
-/// How a network is loaded.
-#[derive(Clone, Debug, Default)]
-pub struct Loading {
-    /// The portable kernels whatever the device, else those that its kind is best at.
-    pub portable: bool,
-    /// The rank of the LoRA that each named layer may have.
-    pub ranks: BTreeMap<String, usize>,
-    /// Gradients are wanted down to the lowest of those layers.
-    pub trained: bool,
-    /// How the portable family stores the frozen weights.
-    pub precision: Precision,
-    /// Measure which of the portable family's kernels are fastest on this device, once: the choices are kept in this
-    /// file. Else they are the same on every device.
-    pub tuning: Option<PathBuf>,
-}
-
-/// A layer's weight where its kernels want it.
+/// A weight whose product its kernels form in rows.
 #[derive(Clone)]
 pub(super) enum Weight {
-    Rows(Tensor),
+    Plain(Tensor),
     /// A linear layer's in half precision.
     Halves(Halves),
-    /// A convolution's, for the portable family.
-    Tiles(Arc<portable::Layer>),
-    /// A convolution's, for the software family.
-    Planes(Arc<software::Layer>),
-    /// Given back: see [`Vgg::release`].
+    /// A convolution's, prepared.
+    Tiles(Arc<rows::Layer>),
+}
+
+/// What the device holds of a layer.
+#[derive(Clone)]
+pub(super) enum Held {
+    /// A convolution in planes, with its bias.
+    Planes(Arc<planes::Layer>),
+    Rows {
+        weight: Weight,
+        bias: Tensor,
+    },
+    /// Of a layer in rows whose frozen product is known: see [`Vgg::product`].
+    Bias(Tensor),
+    /// Nothing: see [`Vgg::release`].
     Released,
 }
 
 #[derive(Clone)]
 pub(super) struct Loaded {
     pub(super) layer: Layer,
-    pub(super) weight: Weight,
-    /// Of a layer in rows.
-    pub(super) bias: Option<Tensor>,
+    pub(super) held: Held,
     /// Of the LoRA that it may have.
-    rank: usize,
+    pub(super) rank: usize,
 }
 
 /// A frozen network on a device, in the kernel family that the device is best at.
@@ -59,10 +48,10 @@ pub struct Vgg {
     pub(super) gpu: Gpu,
     pub(super) arch: Arch,
     pub(super) layers: Vec<Loaded>,
-    pub(super) software: Option<Arc<software::Context>>,
-    measured: usize,
+    pub(super) software: Option<Arc<planes::Context>>,
+    pub(super) measured: usize,
     /// Compiles as long as there is something to compile for.
-    _warmer: Option<Arc<Warmer>>,
+    pub(super) _warmer: Option<Arc<Warmer>>,
 }
 
 impl Vgg {
@@ -89,8 +78,10 @@ impl Vgg {
             }
         }
         let layers = arch.layers().into_iter().map(|layer| Loaded {
-            weight: Weight::Rows(parameters[&format!("{}.weight", layer.name)].clone()),
-            bias: Some(parameters[&format!("{}.bias", layer.name)].clone()),
+            held: Held::Rows {
+                weight: Weight::Plain(parameters[&format!("{}.weight", layer.name)].clone()),
+                bias: parameters[&format!("{}.bias", layer.name)].clone(),
+            },
             layer,
             rank: 0,
         });
@@ -108,99 +99,6 @@ impl Vgg {
             software: None,
             measured: 0,
             _warmer: None,
-        })
-    }
-
-    /// A network with the numbers of `source`. `progress` hears of each layer with its bytes.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] where the device has no room.
-    pub fn load(
-        gpu: &Gpu,
-        arch: Arch,
-        source: &Source,
-        how: &Loading,
-        mut progress: impl FnMut(u64),
-    ) -> Result<Self> {
-        let warmer = Arc::new(Warmer::new(gpu));
-        let software = match !how.portable && software::suits(gpu) {
-            true if how.precision == Precision::F16 => {
-                return Err(Error::Usage(
-                    "half precision is for GPUs, and the kernels for software devices store f32: leave out --precision \
-                     f16, or add --kernels portable"
-                        .into(),
-                ));
-            }
-            true => Some(software::Context::new(gpu, &warmer)?),
-            false => None,
-        };
-        let mut tuner = portable::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
-        let mut layers = Vec::new();
-        let (mut pools, mut below) = (0, true);
-        for layer in arch.layers() {
-            let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
-            let weight_name = format!("{}.weight", layer.name);
-            let bias_name = format!("{}.bias", layer.name);
-            let (shape, outputs) = (&layer.weight, layer.weight[0]);
-            let backward = how.trained && !below;
-            below &= rank == 0;
-            let (weight, bias) = match &software {
-                Some(context) if layer.is_conv() => {
-                    let values = source.read(&weight_name, shape);
-                    let bias = source.read(&bias_name, &[outputs]);
-                    let sizes = [outputs, shape[1]];
-                    let pool = [usize::from(layer.pool), pools];
-                    let needs = software::Needs { backward, rank };
-                    let conv = software::Layer::new(context, sizes, &values, &bias, pool, needs)?;
-                    (Weight::Planes(Arc::new(conv)), None)
-                }
-                _ => {
-                    let fill = |name: &str, shape: &[usize]| {
-                        Tensor::from_fn(gpu, shape, |first, out| {
-                            source.fill(name, shape, first, out)
-                        })
-                    };
-                    let bias = fill(&bias_name, &[outputs])?;
-                    let weight = if layer.is_conv() {
-                        let site = portable::Site {
-                            cin: shape[1],
-                            cout: outputs,
-                            side: SIDE >> pools,
-                            precision: how.precision,
-                            gradient: false,
-                        };
-                        let values = source.read(&weight_name, shape);
-                        let conv =
-                            portable::Layer::new(&mut tuner, site, &values, &bias, backward)?;
-                        warmer.send(&conv.kernels());
-                        Weight::Tiles(Arc::new(conv))
-                    } else if how.precision == Precision::F16 && Halves::suit(shape[1]) {
-                        let fill = |first: usize, out: &mut [f32]| {
-                            source.fill(&weight_name, shape, first, out);
-                        };
-                        Weight::Halves(Halves::from_fn(gpu, [outputs, shape[1]], fill)?)
-                    } else {
-                        Weight::Rows(fill(&weight_name, shape)?)
-                    };
-                    (weight, Some(bias))
-                }
-            };
-            pools += usize::from(layer.pool);
-            progress((shape.iter().product::<usize>() + outputs) as u64 * 4);
-            layers.push(Loaded {
-                layer,
-                weight,
-                bias,
-                rank,
-            });
-        }
-        Ok(Vgg {
-            gpu: gpu.clone(),
-            arch,
-            layers,
-            software,
-            measured: tuner.finish(),
-            _warmer: Some(warmer),
         })
     }
 
@@ -222,7 +120,7 @@ impl Vgg {
         }
     }
 
-    /// How many kernels were measured when this network was loaded: those that [`Loading::tuning`]'s file lacked.
+    /// How many kernels were measured when this network was loaded: those that [`tuning`](crate::nn::Loading::tuning)'s file lacked.
     pub fn measured(&self) -> usize {
         self.measured
     }
@@ -230,14 +128,12 @@ impl Vgg {
     /// The parameters by name that are there row by row: all of [`Vgg::new`], else at most those of linear layers.
     pub fn parameters(&self) -> BTreeMap<String, Tensor> {
         let mut parameters = BTreeMap::new();
-        for Loaded {
-            layer,
-            weight,
-            bias,
-            ..
-        } in &self.layers
-        {
-            if let (Weight::Rows(weight), Some(bias)) = (weight, bias) {
+        for Loaded { layer, held, .. } in &self.layers {
+            if let Held::Rows {
+                weight: Weight::Plain(weight),
+                bias,
+            } = held
+            {
                 parameters.insert(format!("{}.weight", layer.name), weight.clone());
                 parameters.insert(format!("{}.bias", layer.name), bias.clone());
             }
@@ -249,11 +145,12 @@ impl Vgg {
     /// `layer` too, which then runs from its product alone.
     pub fn release(&mut self, layer: usize, product: bool) {
         for loaded in &mut self.layers[..layer] {
-            loaded.weight = Weight::Released;
-            loaded.bias = None;
+            loaded.held = Held::Released;
         }
-        if let Some(loaded) = self.layers.get_mut(layer).filter(|_| product) {
-            loaded.weight = Weight::Released;
+        if let Some(loaded) = self.layers.get_mut(layer).filter(|_| product)
+            && let Held::Rows { bias, .. } = &loaded.held
+        {
+            loaded.held = Held::Bias(bias.clone());
         }
         self.gpu.trim();
     }
@@ -298,23 +195,19 @@ impl Vgg {
     }
 
     /// Images of `side` that a step takes together: those whose largest activation from `layer` on, and whose largest parts
-    /// of a sum that is split, fit one binding of the device, and in the software family a texture's width. That family takes large planes one by one.
+    /// of a sum that is split, fit one binding of the device, and in the software family a texture's width. That family
+    /// takes large planes one by one.
     pub fn max_batch(&self, layer: usize, side: usize) -> usize {
         let first = match &self.software {
             Some(_) => layer.max(self.small_planes()),
             None => layer,
         };
         let bound = |index: usize| {
-            let Loaded {
-                layer,
-                weight,
-                rank,
-                ..
-            } = &self.layers[index];
+            let Loaded { layer, held, rank } = &self.layers[index];
             let [cout, cin] = [layer.weight[0], layer.weight[1]];
             let size = self.side_at(index, side);
             let most = self.gpu.max_binding() as usize;
-            match (&self.software, weight) {
+            match (&self.software, held) {
                 (Some(_), _) => {
                     let (padded, quads) = (size + 2, cout.max(cin).div_ceil(4));
                     let wide = self.gpu.limits().max_texture_dimension_2d as usize - 1;
@@ -323,7 +216,13 @@ impl Vgg {
                     let image = (padded * padded * quads * 16).max(factors);
                     (wide / padded).min(most / image)
                 }
-                (None, Weight::Tiles(conv)) => most / (conv.widest() * size * size * 4),
+                (
+                    None,
+                    Held::Rows {
+                        weight: Weight::Tiles(conv),
+                        ..
+                    },
+                ) => most / (conv.widest() * size * size * 4),
                 (None, _) => most / (cout.max(cin) * size * size * 4),
             }
         };

@@ -3,11 +3,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::ops::check_trips;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::gpu::check_trips;
+use crate::tensor::{Shape, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -19,7 +21,7 @@ struct Params {
     ow: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/adaptive_avg_pool2d.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/adaptive_avg_pool2d.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>(
     "adaptive_avg_pool2d.forward",
     SOURCE,

@@ -1,31 +1,20 @@
-//! `add` and `axpy`: alpha * x + y.
+//! `add` and `axpy`: alpha * x + y (the kernel is `tensor/arithmetic.rs`'s, which the tape adds gradients with).
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::gpu::Access::{Read, Write};
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::Result;
 use crate::gpu::Kernel;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var, ops::scale, software};
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    n: u32,
-    alpha: f32,
-}
-
-const SOURCE: &str = include_str!("../../shaders/add.wgsl");
-static FORWARD: Kernel =
-    Kernel::new::<Params>("add.forward", SOURCE, "forward", &[Read, Read, Write]);
+use crate::ops::scale;
+use crate::tensor::Tensor;
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    vec![&FORWARD]
+    vec![]
 }
 
 /// `x + y` for tensors of one shape.
 ///
 /// # Errors
-/// [`Error::Shape`] where the shapes differ.
+/// [`crate::Error::Shape`] where the shapes differ.
 pub fn add(tape: &mut Tape, x: &Var, y: &Var) -> Result<Var> {
     axpy(tape, 1.0, x, y)
 }
@@ -33,40 +22,10 @@ pub fn add(tape: &mut Tape, x: &Var, y: &Var) -> Result<Var> {
 /// `alpha * x + y` for tensors of one shape.
 ///
 /// # Errors
-/// [`Error::Shape`] where the shapes differ.
+/// [`crate::Error::Shape`] where the shapes differ.
 pub fn axpy(tape: &mut Tape, alpha: f32, x: &Var, y: &Var) -> Result<Var> {
     let z = x.tensor.times_plus(alpha, &y.tensor)?;
     tape.record(z, &[x, y], || Rule { alpha })
-}
-
-impl Tensor {
-    /// `self + other` off the tape.
-    pub(crate) fn plus(&self, other: &Tensor) -> Result<Tensor> {
-        self.times_plus(1.0, other)
-    }
-
-    /// `alpha * self + other` off the tape.
-    pub(crate) fn times_plus(&self, alpha: f32, other: &Tensor) -> Result<Tensor> {
-        if self.shape() != other.shape() {
-            return Err(Error::shapes(
-                "add",
-                "one shape twice",
-                self.shape(),
-                other.shape(),
-            ));
-        }
-        if self.texture().is_some() || other.texture().is_some() {
-            return software::times_plus(self, alpha, other);
-        }
-        let z = Tensor::empty(self.gpu(), self.shape().clone())?;
-        for (((rows, x), (_, y)), (_, z)) in self.parts().zip(other.parts()).zip(z.parts()) {
-            let n = rows.len() * self.shape().row_len();
-            let params = Params { n: n as u32, alpha };
-            self.gpu()
-                .run(&FORWARD, &params, &[x, y, z], n.div_ceil(256))?;
-        }
-        Ok(z)
-    }
 }
 
 struct Rule {

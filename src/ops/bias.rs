@@ -2,11 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::ops::check_trips;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::gpu::check_trips;
+use crate::tensor::{Shape, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -16,7 +18,7 @@ struct Params {
     inner: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/bias.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/bias.wgsl");
 static FORWARD: Kernel =
     Kernel::new::<Params>("bias.forward", SOURCE, "forward", &[Read, Write, Read]);
 static BACKWARD: Kernel =

@@ -1,8 +1,10 @@
 //! `concat`: tensors one below the other along the first dimension; their gradients are the rows of its own.
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Kernel;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var};
+use crate::tensor::Tensor;
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![]

@@ -2,11 +2,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, Write};
+use crate::gpu::check_trips;
 use crate::gpu::{Access, Kernel, Tile};
-use crate::ops::{check_trips, sum};
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::ops::sum;
+use crate::tensor::{Shape, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -25,7 +28,7 @@ struct Params {
     span: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/conv2d.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/conv2d.wgsl");
 const FIXED: &[(&str, f64)] = &[("FIXED_3X3", 1.0)];
 /// Any kernel, then 3x3 with stride 1 and padding 1.
 const FORWARD: [Kernel; 2] = both("conv2d.forward", "conv2d.forward.3x3", "forward");

@@ -3,12 +3,15 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
+use crate::gpu::check_trips;
 use crate::ops::max_pool2d::larger;
-use crate::ops::{check_trips, sum};
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::ops::sum;
+use crate::tensor::{Shape, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -18,7 +21,7 @@ struct Params {
     indices: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/cross_entropy.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/cross_entropy.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>(
     "cross_entropy.forward",
     SOURCE,

@@ -3,37 +3,52 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::Access::{Read, Write};
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
+use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::Kernel;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var, software};
+use crate::ops::planes::{to_planes, to_rows};
+use crate::tensor::Tensor;
+use crate::tensor::planes::{for_lanes, lanes, planes};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Params {
-    pub(crate) n: u32,
-    pub(crate) first: u32,
-    pub(crate) key0: u32,
-    pub(crate) key1: u32,
-    pub(crate) threshold: u32,
-    pub(crate) scale: f32,
-    pub(crate) size: u32,
-    pub(crate) channels: u32,
-    pub(crate) pitch: u32,
+struct Params {
+    n: u32,
+    first: u32,
+    key0: u32,
+    key1: u32,
+    threshold: u32,
+    scale: f32,
+    size: u32,
+    channels: u32,
+    pitch: u32,
 }
 
 static FORWARD: Kernel = Kernel::new::<Params>(
     "dropout.forward",
     concat!(
-        include_str!("../../shaders/dropout_core.wgsl"),
-        include_str!("../../shaders/dropout.wgsl")
+        include_str!("../../shaders/snippets/dropout_core.wgsl"),
+        include_str!("../../shaders/ops/dropout.wgsl")
     ),
     "forward",
     &[Read, Write],
 );
 
+const IN_PLANES: Kernel = Kernel::new::<Params>(
+    "dropout_planes",
+    concat!(
+        include_str!("../../shaders/snippets/packed.wgsl"),
+        include_str!("../../shaders/snippets/dropout_core.wgsl"),
+        include_str!("../../shaders/ops/dropout_planes.wgsl")
+    ),
+    "forward",
+    &[ReadTexture, Write],
+);
+
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    vec![&FORWARD]
+    vec![&FORWARD, for_lanes(&IN_PLANES, 8)]
 }
 
 /// Which elements are dropped.
@@ -75,7 +90,7 @@ fn apply(x: &Tensor, how: Dropout) -> Result<Tensor> {
         pitch: 0,
     };
     if x.texture().is_some() {
-        return software::dropout(x, params);
+        return in_planes(x, params);
     }
     let y = Tensor::empty(x.gpu(), x.shape().clone())?;
     let params = Params {
@@ -85,6 +100,25 @@ fn apply(x: &Tensor, how: Dropout) -> Result<Tensor> {
     let bindings = [x.buffer("dropout")?, y.buffer("dropout")?];
     let groups = x.shape().len().div_ceil(256);
     x.gpu().run(&FORWARD, &params, &bindings, groups)?;
+    Ok(y)
+}
+
+/// The same for a tensor in planes.
+fn in_planes(x: &Tensor, params: Params) -> Result<Tensor> {
+    let (x_texture, [n, channels, size]) = planes("dropout", x)?;
+    let y = Tensor::planes(x.gpu(), [n, channels, size])?;
+    let (y_texture, _) = planes("dropout", &y)?;
+    let params = Params {
+        n: (n * size * size) as u32,
+        size: size as u32,
+        channels: channels as u32,
+        pitch: y_texture.pitch() as u32,
+        ..params
+    };
+    let grid = [(n * size * size).div_ceil(lanes(x)), channels.div_ceil(4)];
+    let bindings = [x_texture.into(), y_texture.into()];
+    x.gpu()
+        .run_wide(for_lanes(&IN_PLANES, lanes(x)), &params, &bindings, grid)?;
     Ok(y)
 }
 
@@ -136,9 +170,9 @@ pub(crate) fn cases() -> Vec<Case> {
             "[2, 6, 9, 9] p 0.3, in planes",
             [Input::normal([2, 6, 9, 9])],
             move |tape, v| {
-                let x = software::to_planes(tape, &v[0], 6)?;
+                let x = to_planes(tape, &v[0], 6)?;
                 let y = dropout(tape, &x, how)?;
-                let y = software::to_rows(tape, &y, 9)?;
+                let y = to_rows(tape, &y, 9)?;
                 crate::ops::reshape(tape, &y, [2, 6, 9, 9])
             },
             move |v| reference(&v[0], 6 * 81),

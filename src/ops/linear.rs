@@ -6,17 +6,18 @@
 mod kernels;
 mod narrow;
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::IMAGE_LEAST;
-use crate::ops::{check_trips, sum};
-use crate::precision::Halves;
-use crate::selftest::{Case, Input};
+use crate::gpu::check_trips;
+use crate::ops::sum;
+use crate::tensor::{Halves, Precision, Shape, Tensor};
 pub(crate) use kernels::kernels;
 use kernels::{
-    BACKWARD_W, BACKWARD_W_QUADS, BACKWARD_X, BACKWARD_X_QUADS, FORWARD, FORWARD_QUADS,
-    IMAGE_GROUPS, Params, image_backward_kernel, image_kernel, sized, stored,
+    BACKWARD_X, BACKWARD_X_QUADS, FORWARD, FORWARD_QUADS, IMAGE_GROUPS, Params,
+    image_backward_kernel, image_kernel, stored,
 };
-
-use crate::{Backward, Error, Gradient, Precision, Result, Shape, Tape, Tensor, Var};
 
 /// Columns that one workgroup of `forward` sums.
 const SPAN: usize = 2048;
@@ -233,32 +234,6 @@ fn backward_x_image(dy: &Tensor, w: &Tensor, alpha: f32, lanes: usize) -> Result
         1 => Ok(dx.reshaped([n, k])),
         _ => sum::forward(&dx, 1.0),
     }
-}
-
-/// `alpha dy^T x`: the gradient of w.
-pub(crate) fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, alpha: f32) -> Result<Tensor> {
-    let (n, k) = (x.shape()[0], x.shape()[1]);
-    check_trips(x.gpu(), "linear", n * 9)?;
-    let dw = Tensor::empty(x.gpu(), shape.clone())?;
-    if narrow::suits(&dw) {
-        return narrow::backward_w(dy, x, &dw, alpha);
-    }
-    let (kernel, columns) = match k.is_multiple_of(4) {
-        true => (&BACKWARD_W_QUADS, k / 4),
-        false => (&BACKWARD_W, k),
-    };
-    for (range, part) in dw.parts() {
-        let params = Params {
-            out: range.len() as u32,
-            out_start: range.start as u32,
-            ..params(n, shape, alpha)
-        };
-        let groups = range.len().div_ceil(8) * columns.div_ceil(64);
-        let bindings = [dy.buffer("linear")?, x.buffer("linear")?, part];
-        x.gpu()
-            .run(sized(kernel, 8, 4), &params, &bindings, groups)?;
-    }
-    Ok(dw)
 }
 
 struct Rule {

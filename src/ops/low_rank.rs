@@ -1,10 +1,12 @@
 //! `low_rank`: y + s (x A^T) B^T, the product of LoRA (Hu et al. 2021), without ever forming B A. Its kernels
 //! are [`crate::ops::linear`]'s: A is long, so that its product is split over the columns of x.
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Kernel;
 use crate::ops::linear;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::tensor::{Shape, Tensor};
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![]

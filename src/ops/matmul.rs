@@ -3,11 +3,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, Write};
+use crate::gpu::check_trips;
 use crate::gpu::{Kernel, Tile};
-use crate::ops::{check_trips, sum};
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::ops::sum;
+use crate::tensor::{Shape, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -22,15 +25,13 @@ struct Params {
     span: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/matmul.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/matmul.wgsl");
 const FORWARD: Kernel =
     Kernel::new::<Params>("matmul.forward", SOURCE, "forward", &[Read, Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    vec![TILE.kernel(&FORWARD, "")]
+    Tile::MIDDLES.map(|tile| tile.kernel(&FORWARD, "")).to_vec()
 }
-
-const TILE: Tile = Tile::MIDDLE;
 
 /// Depth that one workgroup sums; longer products are split and the splits added in order.
 const SPAN: usize = 8192;
@@ -94,16 +95,17 @@ fn product(a: &Tensor, b: &Tensor, transpose: Transpose) -> Result<Tensor> {
     let params = plan(a.shape(), b.shape(), transpose)?;
     let (m, n) = (params.m as usize, params.n as usize);
     let splits = (params.k as usize).div_ceil(SPAN);
-    check_trips(a.gpu(), "matmul", TILE.trips(SPAN))?;
+    let tile = a.gpu().middle_tile();
+    check_trips(a.gpu(), "matmul", tile.trips(SPAN))?;
     let c = Tensor::empty(a.gpu(), [splits, m, n])?;
-    let groups = TILE.groups(m, n) * splits;
+    let groups = tile.groups(m, n) * splits;
     let bindings = [
         a.buffer("matmul")?,
         b.buffer("matmul")?,
         c.buffer("matmul")?,
     ];
     a.gpu()
-        .run(TILE.kernel(&FORWARD, ""), &params, &bindings, groups)?;
+        .run(tile.kernel(&FORWARD, ""), &params, &bindings, groups)?;
     if splits == 1 {
         return Ok(c.reshaped([m, n]));
     }

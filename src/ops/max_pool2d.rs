@@ -3,10 +3,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::tensor::{Shape, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -20,7 +22,7 @@ struct Params {
     stride: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/max_pool2d.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/max_pool2d.wgsl");
 static FORWARD: Kernel =
     Kernel::new::<Params>("max_pool2d.forward", SOURCE, "forward", &[Read, Write]);
 static BACKWARD: Kernel = Kernel::new::<Params>(

@@ -1,11 +1,11 @@
 //! The operations: shape checks, dispatch and backward rule of one op a file, beside the shader of the
-//! same stem in `shaders/` and the reference that [`crate::selftest`] holds it against.
+//! same stem in `shaders/ops/` and the reference that [`crate::check`] holds it against.
 //!
-//! Adding an op: write `shaders/<op>.wgsl` (entry points `forward`, `backward`), `ops/<op>.rs` (`Params`,
+//! Adding an op: write `shaders/ops/<op>.wgsl` (entry points `forward`, `backward`), `ops/<op>.rs` (`Params`,
 //! `kernels()`, the public function, its rule, `cases()`), and add its name to the list below.
 
+use crate::check::Case;
 use crate::gpu::Kernel;
-use crate::selftest::Case;
 
 macro_rules! ops {
     ($($op:ident)*) => {
@@ -25,7 +25,7 @@ macro_rules! ops {
 
 ops! {
     add scale sum reshape relu bias max_pool2d adaptive_avg_pool2d matmul linear low_rank conv2d
-    cross_entropy mse_loss dropout concat normalize
+    cross_entropy mse_loss dropout concat planes
 }
 
 pub use adaptive_avg_pool2d::adaptive_avg_pool2d;
@@ -41,23 +41,8 @@ pub use low_rank::low_rank;
 pub use matmul::{Transpose, matmul};
 pub use max_pool2d::max_pool2d;
 pub use mse_loss::mse_loss;
-pub(crate) use normalize::{crop_bytes, normalize};
+pub(crate) use planes::{to_planes, to_rows};
 pub use relu::relu;
 pub use reshape::reshape;
 pub use scale::scale;
 pub use sum::sum;
-
-/// The largest loop count, nested loops multiplied, that lavapipe runs: it ends loops silently after
-/// 65,535 iterations of one invocation.
-const MAX_TRIPS: usize = 65_535;
-
-/// Refuses a loop that a software driver would cut short.
-pub(crate) fn check_trips(gpu: &crate::Gpu, op: &'static str, trips: usize) -> crate::Result<()> {
-    if gpu.is_software() && trips > MAX_TRIPS {
-        return Err(crate::Error::Memory(format!(
-            "{op}: {trips} loop iterations are more than the software driver runs ({MAX_TRIPS}): use smaller \
-             tensors or a GPU"
-        )));
-    }
-    Ok(())
-}

@@ -2,11 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
 use crate::ops::sum;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Tape, Tensor, Var};
+use crate::tensor::Tensor;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -15,7 +17,7 @@ struct Params {
     scale: f32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/mse_loss.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/mse_loss.wgsl");
 static FORWARD: Kernel =
     Kernel::new::<Params>("mse_loss.forward", SOURCE, "forward", &[Read, Read, Write]);
 static BACKWARD: Kernel = Kernel::new::<Params>(

@@ -2,10 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Gradient, Result, Tape, Tensor, Var};
+use crate::tensor::Tensor;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -25,7 +27,7 @@ impl Floor {
     pub(crate) const NONE: Floor = Floor(i32::MIN);
 }
 
-const SOURCE: &str = include_str!("../../shaders/relu.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/relu.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("relu.forward", SOURCE, "forward", &[Read, Write]);
 static BACKWARD: Kernel =
     Kernel::new::<Params>("relu.backward", SOURCE, "backward", &[Read, Write, Read]);

@@ -1,8 +1,10 @@
 //! `reshape`: the same elements under another shape; nothing is computed or copied.
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Kernel;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Error, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::tensor::{Shape, Tensor};
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![]

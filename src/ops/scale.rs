@@ -2,10 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Gradient, Result, Tape, Tensor, Var, software};
+use crate::ops::planes::{to_planes, to_rows};
+use crate::tensor::{Tensor, planes};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -14,7 +17,7 @@ struct Params {
     alpha: f32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/scale.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/scale.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("scale.forward", SOURCE, "forward", &[Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
@@ -32,7 +35,7 @@ pub fn scale(tape: &mut Tape, alpha: f32, x: &Var) -> Result<Var> {
 
 pub(crate) fn forward(x: &Tensor, alpha: f32) -> Result<Tensor> {
     if x.texture().is_some() {
-        return software::times(x, alpha);
+        return planes::times(x, alpha);
     }
     let y = Tensor::empty(x.gpu(), x.shape().clone())?;
     for ((rows, x_part), (_, y_part)) in x.parts().zip(y.parts()) {
@@ -68,9 +71,9 @@ pub(crate) fn cases() -> Vec<Case> {
             "[2, 6, 9, 9] by -2.5, in planes",
             [Input::normal([2, 6, 9, 9])],
             |tape, v| {
-                let x = software::to_planes(tape, &v[0], 6)?;
+                let x = to_planes(tape, &v[0], 6)?;
                 let y = scale(tape, -2.5, &x)?;
-                let y = software::to_rows(tape, &y, 9)?;
+                let y = to_rows(tape, &y, 9)?;
                 crate::ops::reshape(tape, &y, [2, 6, 9, 9])
             },
             |v| v[0].iter().map(|x| -2.5 * x).collect(),

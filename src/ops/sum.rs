@@ -2,11 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Backward, Gradient, Tape, Var};
+use crate::check::{Case, Input};
+use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::ops::check_trips;
-use crate::selftest::{Case, Input};
-use crate::{Backward, Gradient, Result, Shape, Tape, Tensor, Var};
+use crate::gpu::check_trips;
+use crate::tensor::{Shape, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -16,7 +18,7 @@ struct Params {
     alpha: f32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/sum.wgsl");
+const SOURCE: &str = include_str!("../../shaders/ops/sum.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("sum.forward", SOURCE, "forward", &[Read, Write]);
 static BACKWARD: Kernel = Kernel::new::<Params>("sum.backward", SOURCE, "backward", &[Read, Write]);
 

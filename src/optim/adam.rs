@@ -3,10 +3,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::autograd::{Gradient, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Access, IMAGE_WIDTH, Kernel, Readback};
-use crate::selftest::{Case, Input};
-use crate::{Error, Gradient, Result, Tensor, Var};
+use crate::tensor::Tensor;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -25,8 +27,8 @@ struct Params {
 }
 
 const SOURCE: &str = concat!(
-    include_str!("../../shaders/adam_core.wgsl"),
-    include_str!("../../shaders/adam.wgsl")
+    include_str!("../../shaders/optim/adam_core.wgsl"),
+    include_str!("../../shaders/optim/adam.wgsl")
 );
 const BINDINGS: &[Access] = &[Read, Read, Write, Write, Write, Write];
 static FORWARD: Kernel = Kernel::new::<Params>("adam.forward", SOURCE, "forward", BINDINGS);
@@ -35,8 +37,8 @@ static FORWARD_QUADS: Kernel =
 const OUTER_NARROW: Kernel = Kernel::new::<Params>(
     "adam.outer_narrow",
     concat!(
-        include_str!("../../shaders/adam_core.wgsl"),
-        include_str!("../../shaders/adam_outer_narrow.wgsl")
+        include_str!("../../shaders/optim/adam_core.wgsl"),
+        include_str!("../../shaders/optim/adam_outer_narrow.wgsl")
     ),
     "forward",
     &[Read, Read, Read, Write, Write, Write, Write],
@@ -44,9 +46,9 @@ const OUTER_NARROW: Kernel = Kernel::new::<Params>(
 const OUTER: Kernel = Kernel::new::<Params>(
     "adam.outer",
     concat!(
-        include_str!("../../shaders/adam_core.wgsl"),
-        include_str!("../../shaders/adam_outer_buffers.wgsl"),
-        include_str!("../../shaders/adam_outer.wgsl")
+        include_str!("../../shaders/optim/adam_core.wgsl"),
+        include_str!("../../shaders/optim/adam_outer_buffers.wgsl"),
+        include_str!("../../shaders/optim/adam_outer.wgsl")
     ),
     "forward",
     &[Read, Read, Read, Write, Write, Write, Write],
@@ -54,10 +56,10 @@ const OUTER: Kernel = Kernel::new::<Params>(
 const OUTER_IMAGES: Kernel = Kernel::new::<Params>(
     "adam.outer_images",
     concat!(
-        include_str!("../../shaders/packed.wgsl"),
-        include_str!("../../shaders/adam_core.wgsl"),
-        include_str!("../../shaders/adam_outer_images.wgsl"),
-        include_str!("../../shaders/adam_outer.wgsl")
+        include_str!("../../shaders/snippets/packed.wgsl"),
+        include_str!("../../shaders/optim/adam_core.wgsl"),
+        include_str!("../../shaders/optim/adam_outer_images.wgsl"),
+        include_str!("../../shaders/optim/adam_outer.wgsl")
     ),
     "forward",
     &[

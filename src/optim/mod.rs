@@ -7,8 +7,8 @@ mod sgd;
 pub use adam::Adam;
 pub use sgd::Sgd;
 
+use crate::check::Case;
 use crate::gpu::Kernel;
-use crate::selftest::Case;
 
 /// Every kernel of the optimisers.
 pub(crate) fn kernels() -> Vec<&'static Kernel> {

@@ -1,7 +1,9 @@
 //! Plain gradient descent: p - lr * dp.
 
-use crate::selftest::{Case, Input};
-use crate::{Error, Gradient, Result, Tensor, Var};
+use crate::autograd::{Gradient, Var};
+use crate::check::{Case, Input};
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
 
 /// `torch.optim.SGD` without momentum.
 #[derive(Clone, Debug)]

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
+use super::normalize::{crop_bytes, normalize};
 use super::rows::{Room, Rows};
 use crate::data::{Batch, ImageStore, Transform};
+use crate::error::Result;
 use crate::nn::lora::PIXELS;
 use crate::nn::{Adapter, Vgg};
-use crate::{Result, Tensor, ops};
+use crate::tensor::Tensor;
 
 /// The input of layer `from` by image, its product with the layer's frozen weight where that is linear, and where they are wanted and there is room the normalised images.
 pub struct Prefix {
@@ -46,7 +48,7 @@ impl Cache {
             return Ok(images.clone());
         }
         let crops = self.crops.as_mut().expect("crops are kept");
-        let images = ops::normalize(&crops.tensor(indices)?, transform)?;
+        let images = normalize(&crops.tensor(indices)?, transform)?;
         self.last = Some((indices.to_vec(), images.clone()));
         Ok(images)
     }
@@ -83,7 +85,7 @@ impl Prefix {
                 crops: (pixels || from == 0).then(|| {
                     let taken = if from > 0 { count * features * 4 } else { 0 };
                     let rest = room.without(taken as u64);
-                    Rows::new(base.gpu(), count, ops::crop_bytes(transform), rest)
+                    Rows::new(base.gpu(), count, crop_bytes(transform), rest)
                 }),
                 last: None,
             }
@@ -126,7 +128,7 @@ impl Prefix {
     /// Bytes kept of an image: its features and their product, and its crop where steps take it.
     pub fn bytes_per_image(&self) -> usize {
         let crop = match self.pixels || self.from == 0 {
-            true => ops::crop_bytes(self.transform),
+            true => crop_bytes(self.transform),
             false => 0,
         };
         let features = match self.from {
@@ -258,7 +260,7 @@ impl Prefix {
             for (&image, crop) in batch.indices.iter().zip(batch.crops.chunks(length)) {
                 if !crops.has(image) {
                     let mut row = crop.to_vec();
-                    row.resize(ops::crop_bytes(self.transform), 0);
+                    row.resize(crop_bytes(self.transform), 0);
                     crops.put(image, &row)?;
                 }
             }

@@ -1,6 +1,7 @@
 //! Training: a frozen base, a tracked adapter, one loop.
 
 mod frozen;
+pub(crate) mod normalize;
 mod rows;
 mod run;
 mod step;
@@ -14,12 +15,13 @@ pub use frozen::Prefix;
 pub use rows::Room;
 pub use run::{Run, StepRecord};
 
+use crate::autograd::{Tape, Var};
 use crate::data::ImageStore;
+use crate::error::{Error, Result};
 use crate::gpu::Readback;
 use crate::nn::Adapter;
 use crate::optim::Adam;
 use crate::random::Stream;
-use crate::{Error, Result, Tape, Var};
 use step::{Given, Network, Step};
 
 /// Steps whose loss may still be on its way to the host. A software device works while it is handed its work: there is

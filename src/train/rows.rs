@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu};
-use crate::{Error, Result, Tensor};
+use crate::tensor::Tensor;
 
 /// Bytes of device memory that rows are given at a time.
 const BLOCK: usize = 32 << 20;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::formats::{adapter, write_atomic};
+use crate::error::{Error, Result};
+use crate::files::write_atomic;
+use crate::formats::adapter;
 use crate::nn::Adapter;
-use crate::{Error, Result};
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, Serialize)]

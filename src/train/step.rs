@@ -1,11 +1,12 @@
 //! One step: from what the frozen layers made of its images to the loss and the gradients of the factors.
 
 use super::frozen::{Input, Prefix};
-use crate::gpu::Readback;
+use crate::autograd::{Gradient, Tape, Var};
+use crate::error::Result;
+use crate::gpu::{Gpu, Readback};
 use crate::nn::lora::Tracked;
 use crate::nn::{Adapter, Vgg};
 use crate::ops::{self, Targets};
-use crate::{Gpu, Gradient, Result, Tape, Var};
 
 /// What a step comes to.
 pub(super) struct Step {

@@ -2,9 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::Precision;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{IMAGE_WIDTH, Kernel};
+use crate::tensor::Precision;
 
 /// Quads of columns of a thread of `backward_x`, for a weight that is an image.
 pub(super) const IMAGE_GROUPS: usize = 4;
@@ -22,7 +22,7 @@ pub(super) struct Params {
     pub(super) alpha: f32,
 }
 
-const SOURCE: &str = include_str!("../../../shaders/linear.wgsl");
+const SOURCE: &str = include_str!("../../../shaders/ops/linear.wgsl");
 pub(super) const FORWARD: Kernel =
     Kernel::new::<Params>("linear.forward", SOURCE, "forward", &[Read, Read, Write]);
 pub(super) const FORWARD_QUADS: Kernel = Kernel::new::<Params>(
@@ -33,15 +33,15 @@ pub(super) const FORWARD_QUADS: Kernel = Kernel::new::<Params>(
 );
 pub(super) const FORWARD_IMAGE: Kernel = Kernel::new::<Params>(
     "linear.forward_image",
-    include_str!("../../../shaders/linear_image.wgsl"),
+    include_str!("../../../shaders/ops/linear_image.wgsl"),
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
 pub(super) const BACKWARD_X_IMAGE: Kernel = Kernel::new::<Params>(
     "linear.backward_x_image",
     concat!(
-        include_str!("../../../shaders/packed.wgsl"),
-        include_str!("../../../shaders/linear_image_backward.wgsl")
+        include_str!("../../../shaders/snippets/packed.wgsl"),
+        include_str!("../../../shaders/ops/linear_image_backward.wgsl")
     ),
     "backward_x",
     &[Read, ReadTexture, Write],
@@ -58,19 +58,6 @@ pub(super) const BACKWARD_X_QUADS: Kernel = Kernel::new::<Params>(
     "backward_x_quads",
     &[Read, Read, Write],
 );
-pub(super) const BACKWARD_W: Kernel = Kernel::new::<Params>(
-    "linear.backward_w",
-    SOURCE,
-    "backward_w",
-    &[Read, Read, Write],
-);
-pub(super) const BACKWARD_W_QUADS: Kernel = Kernel::new::<Params>(
-    "linear.backward_w_quads",
-    SOURCE,
-    "backward_w_quads",
-    &[Read, Read, Write],
-);
-
 /// `kernel` for `rows` of x and `outs` of w at a time, and w in f32.
 pub(super) fn sized(kernel: &Kernel, rows: usize, outs: usize) -> &'static Kernel {
     stored(kernel, Precision::F32, rows, outs)
@@ -127,8 +114,6 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
         sized(&BACKWARD_X, 8, 4),
         sized(&BACKWARD_X_QUADS, 8, 4),
         stored(&BACKWARD_X_QUADS, Precision::F16, 8, 4),
-        sized(&BACKWARD_W, 8, 4),
-        sized(&BACKWARD_W_QUADS, 8, 4),
     ];
     [wide, super::narrow::kernels()].concat()
 }

@@ -1,11 +1,12 @@
-//! `linear` for a weight of few columns (`shaders/linear_narrow.wgsl`): a low-rank factor on the way up.
+//! `linear` for a weight of few columns (`shaders/ops/linear_narrow.wgsl`): a low-rank factor on the way up.
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::ops::check_trips;
-use crate::{Result, Tensor};
+use crate::gpu::check_trips;
+use crate::tensor::Tensor;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -15,7 +16,7 @@ struct Params {
     alpha: f32,
 }
 
-const SOURCE: &str = include_str!("../../../shaders/linear_narrow.wgsl");
+const SOURCE: &str = include_str!("../../../shaders/ops/linear_narrow.wgsl");
 const FORWARD: Kernel = Kernel::new::<Params>(
     "linear_narrow.forward",
     SOURCE,
@@ -34,15 +35,8 @@ const BACKWARD_X: Kernel = Kernel::new::<Params>(
     "backward_x",
     &[Read, Read, Write],
 );
-const BACKWARD_W: Kernel = Kernel::new::<Params>(
-    "linear_narrow.backward_w",
-    SOURCE,
-    "backward_w",
-    &[Read, Read, Write],
-);
-
 pub(super) fn kernels() -> Vec<&'static Kernel> {
-    let all = [FORWARD, FORWARD_ONTO, BACKWARD_X, BACKWARD_W];
+    let all = [FORWARD, FORWARD_ONTO, BACKWARD_X];
     all.iter().map(|kernel| sized(kernel, 5, 10)).collect()
 }
 
@@ -104,22 +98,6 @@ pub(super) fn backward_x(dy: &Tensor, w: &Tensor, alpha: f32) -> Result<Tensor> 
     dy.gpu()
         .run(kernel, &params(n, out, alpha), &bindings, n.div_ceil(rows))?;
     Ok(dx)
-}
-
-/// `alpha dy^T x`.
-pub(super) fn backward_w(dy: &Tensor, x: &Tensor, dw: &Tensor, alpha: f32) -> Result<Tensor> {
-    let (n, k, out) = (x.shape()[0], dw.shape()[1], dw.shape()[0]);
-    check_trips(x.gpu(), "linear", n)?;
-    let bindings = [
-        dy.buffer("linear")?,
-        x.buffer("linear")?,
-        dw.buffer("linear")?,
-    ];
-    let kernel = sized(&BACKWARD_W, 1, k);
-    let groups = (out * k).div_ceil(64);
-    x.gpu()
-        .run(kernel, &params(n, out, alpha), &bindings, groups)?;
-    Ok(dw.clone())
 }
 
 fn params(n: usize, out: usize, alpha: f32) -> Params {

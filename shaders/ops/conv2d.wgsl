@@ -1,0 +1,252 @@
+// 2-D convolution as an implicit matrix product: nothing is unrolled in memory. Follows tile.wgsl with its header.
+struct Params {
+    n: u32, // batch
+    cin: u32,
+    h: u32,
+    w: u32,
+    cout: u32,
+    oh: u32,
+    ow: u32,
+    kernel_h: u32,
+    kernel_w: u32,
+    stride: u32,
+    padding: u32,
+    span: u32, // backward_w: pixels that one split sums
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> left: array<f32>; // forward, backward_x: weight [cout, cin, kernel_h, kernel_w]; backward_w: dy
+@group(0) @binding(2) var<storage, read> right: array<f32>; // forward, backward_w: x [n, cin, h, w]; backward_x: dy [n, cout, oh, ow]
+@group(0) @binding(3) var<storage, read_write> out: array<f32>; // y [n, cout, oh, ow]; dx [n, cin, h, w]; dw [splits, cout, cin, kernel_h, kernel_w]
+
+// The common 3x3, stride 1, padding 1 with its divisions known to the compiler.
+override FIXED_3X3: bool = false;
+
+fn kernel_w() -> u32 {
+    return select(params.kernel_w, 3u, FIXED_3X3);
+}
+fn kernel_size() -> u32 {
+    return select(params.kernel_h * params.kernel_w, 9u, FIXED_3X3);
+}
+fn stride() -> i32 {
+    return select(i32(params.stride), 1, FIXED_3X3);
+}
+fn padding() -> i32 {
+    return select(i32(params.padding), 1, FIXED_3X3);
+}
+
+fn load_left(index: u32, inside: bool) -> f32 {
+    return select(0.0, left[select(0u, index, inside)], inside);
+}
+fn load_right(index: vec4i, inside: vec4<bool>) -> vec4f {
+    let i = vec4u(select(vec4i(0), index, inside));
+    return select(vec4f(0.0), vec4f(right[i.x], right[i.y], right[i.z], right[i.w]), inside);
+}
+
+// The four pixels of a quad of columns, RIGHT apart so that neighbouring lanes meet neighbouring pixels: image, row,
+// column.
+struct Pixels {
+    image: vec4u,
+    y: vec4i,
+    x: vec4i,
+    inside: vec4<bool>,
+}
+fn pixels(first: u32, h: u32, w: u32) -> Pixels {
+    let p = first + vec4u(0u, RIGHT, 2u * RIGHT, 3u * RIGHT);
+    let image = p / (h * w);
+    let rest = p - image * (h * w);
+    let y = rest / w;
+    return Pixels(image, vec4i(y), vec4i(rest - y * w), image < vec4u(params.n));
+}
+
+fn store_pixels(lane: u32, m0: u32, p0: u32, channels: u32, plane: u32, sums: ptr<function, Sums>) {
+    // unroll
+    for (var i = 0u; i < SUMS; i++) {
+        let m = m0 + sum_row(lane, i);
+        // unroll
+        for (var j = 0u; j < 4u; j++) {
+            let p = p0 + sum_quad(lane, i) + j * RIGHT;
+            let image = p / plane;
+            if m < channels && image < params.n {
+                out[(image * channels + m) * plane + p - image * plane] = (*sums)[i][j];
+            }
+        }
+    }
+}
+
+// One workgroup computes y for ROWS output channels x COLUMNS pixels.
+@compute @workgroup_size(THREADS)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let plane = params.oh * params.ow;
+    let tiles_m = (params.cout + ROWS - 1u) / ROWS;
+    let id = group.x + group.y * groups.x;
+    let m0 = (id % tiles_m) * ROWS;
+    let p0 = (id / tiles_m) * COLUMNS;
+    if p0 >= params.n * plane {
+        return;
+    }
+    let depth = params.cin * kernel_size();
+    let at = pixels(p0 + lane % RIGHT, params.oh, params.ow);
+    let base = vec4i(at.image * params.cin * params.h * params.w);
+    let y0 = at.y * stride() - padding();
+    let x0 = at.x * stride() - padding();
+    var accumulators: Accumulators;
+    for (var k0 = 0u; k0 < depth; k0 += DEPTH) {
+        for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
+            let quad = i / DEPTH;
+            let ka = k0 + i % DEPTH;
+            let m = m0 + quad * 4u;
+            let w = m * depth + ka;
+            let ok = vec4<bool>(m < params.cout, m + 1u < params.cout, m + 2u < params.cout, m + 3u < params.cout) & vec4<bool>(ka < depth);
+            put_left(i % DEPTH, quad, vec4f(
+                load_left(w, ok.x),
+                load_left(w + depth, ok.y),
+                load_left(w + 2u * depth, ok.z),
+                load_left(w + 3u * depth, ok.w),
+            ));
+        }
+        for (var i = lane; i < DEPTH * RIGHT; i += THREADS) {
+            // THREADS is a multiple of RIGHT: a thread stays with its quad of columns.
+            let row = i / RIGHT;
+            let kb = k0 + row;
+            let c = kb / kernel_size();
+            let tap = kb - c * kernel_size();
+            let iy = y0 + i32(tap / kernel_w());
+            let ix = x0 + i32(tap % kernel_w());
+            let inside = at.inside & (iy >= vec4i(0)) & (iy < vec4i(i32(params.h))) & (ix >= vec4i(0)) & (ix < vec4i(i32(params.w))) & vec4<bool>(kb < depth);
+            put_right(row, lane % RIGHT, load_right(base + (i32(c * params.h) + iy) * i32(params.w) + ix, inside));
+        }
+        workgroupBarrier();
+        multiply_tiles(lane, &accumulators);
+        workgroupBarrier();
+    }
+    var sums: Sums;
+    finish_tiles(lane, &accumulators, &sums);
+    store_pixels(lane, m0, p0, params.cout, plane, &sums);
+}
+
+// One workgroup computes dx for ROWS input channels x COLUMNS pixels.
+@compute @workgroup_size(THREADS)
+fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let plane = params.h * params.w;
+    let tiles_m = (params.cin + ROWS - 1u) / ROWS;
+    let id = group.x + group.y * groups.x;
+    let m0 = (id % tiles_m) * ROWS;
+    let p0 = (id / tiles_m) * COLUMNS;
+    if p0 >= params.n * plane {
+        return;
+    }
+    let taps = kernel_size();
+    let depth = params.cout * taps;
+    let at = pixels(p0 + lane % RIGHT, params.h, params.w);
+    let base = vec4i(at.image * params.cout * params.oh * params.ow);
+    let y0 = at.y + padding();
+    let x0 = at.x + padding();
+    var accumulators: Accumulators;
+    for (var k0 = 0u; k0 < depth; k0 += DEPTH) {
+        for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
+            let quad = i / DEPTH;
+            let ka = k0 + i % DEPTH;
+            let co = ka / taps;
+            let m = m0 + quad * 4u;
+            let w = (co * params.cin + m) * taps + ka - co * taps;
+            let ok = vec4<bool>(m < params.cin, m + 1u < params.cin, m + 2u < params.cin, m + 3u < params.cin) & vec4<bool>(ka < depth);
+            put_left(i % DEPTH, quad, vec4f(
+                load_left(w, ok.x),
+                load_left(w + taps, ok.y),
+                load_left(w + 2u * taps, ok.z),
+                load_left(w + 3u * taps, ok.w),
+            ));
+        }
+        for (var i = lane; i < DEPTH * RIGHT; i += THREADS) {
+            // THREADS is a multiple of RIGHT: a thread stays with its quad of columns.
+            let row = i / RIGHT;
+            let kb = k0 + row;
+            let c = kb / taps;
+            let tap = kb - c * taps;
+            // The output pixel that saw this input pixel through this tap, where the stride meets it.
+            let sy = y0 - i32(tap / kernel_w());
+            let sx = x0 - i32(tap % kernel_w());
+            let oy = sy / stride();
+            let ox = sx / stride();
+            let inside = at.inside & (sy >= vec4i(0)) & (sx >= vec4i(0)) & (oy * stride() == sy) & (ox * stride() == sx)
+                & (oy < vec4i(i32(params.oh))) & (ox < vec4i(i32(params.ow))) & vec4<bool>(kb < depth);
+            put_right(row, lane % RIGHT, load_right(base + (i32(c * params.oh) + oy) * i32(params.ow) + ox, inside));
+        }
+        workgroupBarrier();
+        multiply_tiles(lane, &accumulators);
+        workgroupBarrier();
+    }
+    var sums: Sums;
+    finish_tiles(lane, &accumulators, &sums);
+    store_pixels(lane, m0, p0, params.cin, plane, &sums);
+}
+
+// One workgroup sums `span` output pixels into one split of dw, ROWS output channels x COLUMNS (channel, tap)s.
+@compute @workgroup_size(THREADS)
+fn backward_w(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let columns = params.cin * kernel_size();
+    let tiles_m = (params.cout + ROWS - 1u) / ROWS;
+    let tiles_n = (columns + COLUMNS - 1u) / COLUMNS;
+    let plane = params.oh * params.ow;
+    let depth = params.n * plane;
+    let id = group.x + group.y * groups.x;
+    let m0 = (id % tiles_m) * ROWS;
+    let n0 = ((id / tiles_m) % tiles_n) * COLUMNS;
+    let split = id / (tiles_m * tiles_n);
+    let start = split * params.span;
+    let end = min(start + params.span, depth);
+    if start >= depth {
+        return;
+    }
+    // Four (channel, tap) columns: where their pixel lies relative to the window's corner.
+    let column = n0 + lane % RIGHT + vec4u(0u, RIGHT, 2u * RIGHT, 3u * RIGHT);
+    let c = column / kernel_size();
+    let tap = column - c * kernel_size();
+    let r = vec4i(tap / kernel_w()) - padding();
+    let s = vec4i(tap % kernel_w()) - padding();
+    let valid = column < vec4u(columns);
+    var accumulators: Accumulators;
+    for (var k0 = start; k0 < end; k0 += DEPTH) {
+        for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
+            let quad = i / DEPTH;
+            let pa = k0 + i % DEPTH;
+            let image = pa / plane;
+            let m = m0 + quad * 4u;
+            let g = (image * params.cout + m) * plane + pa - image * plane;
+            let ok = vec4<bool>(m < params.cout, m + 1u < params.cout, m + 2u < params.cout, m + 3u < params.cout) & vec4<bool>(pa < end);
+            put_left(i % DEPTH, quad, vec4f(
+                load_left(g, ok.x),
+                load_left(g + plane, ok.y),
+                load_left(g + 2u * plane, ok.z),
+                load_left(g + 3u * plane, ok.w),
+            ));
+        }
+        for (var i = lane; i < DEPTH * RIGHT; i += THREADS) {
+            // THREADS is a multiple of RIGHT: a thread stays with its quad of columns.
+            let row = i / RIGHT;
+            let pb = k0 + row;
+            let source = pb / plane;
+            let rest = pb - source * plane;
+            let iy = i32(rest / params.ow) * stride() + r;
+            let ix = i32(rest % params.ow) * stride() + s;
+            let inside = valid & (iy >= vec4i(0)) & (iy < vec4i(i32(params.h))) & (ix >= vec4i(0)) & (ix < vec4i(i32(params.w))) & vec4<bool>(pb < end);
+            put_right(row, lane % RIGHT, load_right((vec4i(vec4u(source * params.cin) + c) * i32(params.h) + iy) * i32(params.w) + ix, inside));
+        }
+        workgroupBarrier();
+        multiply_tiles(lane, &accumulators);
+        workgroupBarrier();
+    }
+    var sums: Sums;
+    finish_tiles(lane, &accumulators, &sums);
+    // unroll
+    for (var i = 0u; i < SUMS; i++) {
+        let m = m0 + sum_row(lane, i);
+        // unroll
+        for (var j = 0u; j < 4u; j++) {
+            let n = n0 + sum_quad(lane, i) + j * RIGHT;
+            if m < params.cout && n < columns {
+                out[(split * params.cout + m) * columns + n] = sums[i][j];
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+// y = alpha * x w^T for few rows x and a long, streamed w, and its gradients. Follows a header with ROWS (of x) and OUTS
+// (of w), which one workgroup takes, and stored_f32.wgsl or stored_f16.wgsl. One part of w's rows at a time: `out` of
+// them, from row `out_start` of `out_total`.
+struct Params {
+    n: u32, // rows of x
+    k: u32, // columns of x and w
+    out: u32,
+    out_start: u32,
+    out_total: u32,
+    span: u32, // forward: columns that one split sums
+    first: u32, // backward_x: the row of this part that `out_start` stands for
+    accumulate: u32, // backward_x: add to what dx holds
+    alpha: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> left: array<f32>; // forward: x [n, k]; backward: dy [n, out_total]
+@group(0) @binding(2) var<storage, read> right: array<f32>; // w [out, k]
+@group(0) @binding(1) var<storage, read> left4: array<vec4f>; // forward_quads
+@group(0) @binding(2) var<storage, read> weight: array<Stored>; // forward_quads, backward_x_quads: w [out, k]
+@group(0) @binding(3) var<storage, read_write> result4: array<vec4f>; // backward_x_quads
+@group(0) @binding(3) var<storage, read_write> result: array<f32>; // y [splits, n, out_total]; dx [n, k]
+
+const LANES: u32 = 64u;
+const SUMS: u32 = ROWS * OUTS;
+const LINE: u32 = LANES + 1u;
+const PARTIALS: u32 = SUMS * LINE;
+
+var<workgroup> partial: array<f32, PARTIALS>; // [ROWS * OUTS][LINE]
+
+// The order of a sum is the same whatever ROWS and OUTS are: over a lane's columns, then over the lanes.
+fn finish(lane: u32, split: u32, n0: u32, o0: u32) {
+    for (var i = lane; i < SUMS; i += LANES) {
+        let n = n0 + i / OUTS;
+        let o = o0 + i % OUTS;
+        if n < params.n && o < params.out {
+            var total = 0.0;
+            for (var j = 0u; j < LANES; j++) {
+                total += partial[i * LINE + j];
+            }
+            result[(split * params.n + n) * params.out_total + params.out_start + o] = params.alpha * total;
+        }
+    }
+}
+
+// One workgroup sums one split of ROWS x OUTS elements of y.
+@compute @workgroup_size(64)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let row_groups = (params.n + ROWS - 1u) / ROWS;
+    let out_groups = (params.out + OUTS - 1u) / OUTS;
+    let id = group.x + group.y * groups.x;
+    let n0 = (id % row_groups) * ROWS;
+    let o0 = ((id / row_groups) % out_groups) * OUTS;
+    let split = id / (row_groups * out_groups);
+    let columns = params.k;
+    let start = split * (params.span);
+    if start >= columns {
+        return;
+    }
+    let end = min(start + params.span, columns);
+    var sums: array<f32, SUMS>; // [ROWS][OUTS]
+    for (var k = start + lane; k < end; k += LANES) {
+        var four: array<f32, ROWS>;
+        // unroll
+        for (var n = 0u; n < ROWS; n++) {
+            // Rows past the end repeat the last one; their sums are not stored.
+            four[n] = left[min(n0 + n, params.n - 1u) * columns + k];
+        }
+        // unroll
+        for (var o = 0u; o < OUTS; o++) {
+            let w = right[min(o0 + o, params.out - 1u) * columns + k];
+            // unroll
+            for (var n = 0u; n < ROWS; n++) {
+                sums[n * OUTS + o] += four[n] * w;
+            }
+        }
+    }
+    // unroll
+    for (var i = 0u; i < SUMS; i++) {
+        partial[i * LINE + lane] = sums[i];
+    }
+    workgroupBarrier();
+    finish(lane, split, n0, o0);
+}
+
+// The same four columns at a time, where k is a multiple of 4.
+@compute @workgroup_size(64)
+fn forward_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let row_groups = (params.n + ROWS - 1u) / ROWS;
+    let out_groups = (params.out + OUTS - 1u) / OUTS;
+    let id = group.x + group.y * groups.x;
+    let n0 = (id % row_groups) * ROWS;
+    let o0 = ((id / row_groups) % out_groups) * OUTS;
+    let split = id / (row_groups * out_groups);
+    let columns = params.k / 4u;
+    let start = split * (params.span / 4u);
+    if start >= columns {
+        return;
+    }
+    let end = min(start + params.span / 4u, columns);
+    var sums: array<f32, SUMS>; // [ROWS][OUTS]
+    for (var k = start + lane; k < end; k += LANES) {
+        var four: array<vec4f, ROWS>;
+        // unroll
+        for (var n = 0u; n < ROWS; n++) {
+            // Rows past the end repeat the last one; their sums are not stored.
+            four[n] = left4[min(n0 + n, params.n - 1u) * columns + k];
+        }
+        // unroll
+        for (var o = 0u; o < OUTS; o++) {
+            let w = stored(weight[min(o0 + o, params.out - 1u) * columns + k]);
+            // unroll
+            for (var n = 0u; n < ROWS; n++) {
+                sums[n * OUTS + o] += dot(four[n], w);
+            }
+        }
+    }
+    // unroll
+    for (var i = 0u; i < SUMS; i++) {
+        partial[i * LINE + lane] = sums[i];
+    }
+    workgroupBarrier();
+    finish(lane, split, n0, o0);
+}
+
+// One workgroup adds ROWS x 64 elements of dx over `out` rows of w.
+@compute @workgroup_size(64)
+fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let row_groups = (params.n + ROWS - 1u) / ROWS;
+    let id = group.x + group.y * groups.x;
+    let n0 = (id % row_groups) * ROWS;
+    let k = (id / row_groups) * LANES + lane;
+    if k >= params.k {
+        return;
+    }
+    var sums: array<f32, ROWS>;
+    for (var o = 0u; o < params.out; o++) {
+        let w = right[(params.first + o) * params.k + k];
+        for (var n = 0u; n < ROWS; n++) {
+            sums[n] += left[min(n0 + n, params.n - 1u) * params.out_total + params.out_start + o] * w;
+        }
+    }
+    for (var n = 0u; n < ROWS; n++) {
+        if n0 + n < params.n {
+            let i = (n0 + n) * params.k + k;
+            result[i] = params.alpha * sums[n] + select(0.0, result[i], params.accumulate != 0u);
+        }
+    }
+}
+
+// The same four columns a thread, where k is a multiple of 4: ROWS x 256 elements of dx.
+@compute @workgroup_size(64)
+fn backward_x_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let row_groups = (params.n + ROWS - 1u) / ROWS;
+    let id = group.x + group.y * groups.x;
+    let n0 = (id % row_groups) * ROWS;
+    let columns = params.k / 4u;
+    let k = (id / row_groups) * LANES + lane;
+    if k >= columns {
+        return;
+    }
+    var sums: array<vec4f, ROWS>;
+    for (var o = 0u; o < params.out; o++) {
+        let w = stored(weight[(params.first + o) * columns + k]);
+        // unroll
+        for (var n = 0u; n < ROWS; n++) {
+            sums[n] += left[min(n0 + n, params.n - 1u) * params.out_total + params.out_start + o] * w;
+        }
+    }
+    // unroll
+    for (var n = 0u; n < ROWS; n++) {
+        if n0 + n < params.n {
+            let i = (n0 + n) * columns + k;
+            result4[i] = params.alpha * sums[n] + select(vec4f(0.0), result4[i], params.accumulate != 0u);
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! The harness that every op is held against: forward and backward on a device, against a naive f64 reference. An op
+//! lists its cases beside itself, and `selftest` runs them all.
+//!
+//! A [`Case`] says how to run an op and what it should give. Its gradient is checked against finite
+//! differences of the reference, with a random upstream gradient; guard words behind every buffer show
+//! writes out of bounds; everything is run twice and must give the same bits; and NaN and infinities must come through.
+
+mod nonfinite;
+
+use crate::autograd::{Tape, Var};
+use crate::error::Result;
+use crate::gpu::Gpu;
+use crate::random::Stream;
+use crate::tensor::{Shape, Tensor};
+
+type Forward = dyn Fn(&mut Tape, &[Var]) -> Result<Var> + Send + Sync;
+type Suits = dyn Fn(&Gpu) -> bool + Send + Sync;
+type Reference = dyn Fn(&[Vec<f64>]) -> Vec<f64> + Send + Sync;
+
+/// Largest error relative to the largest value that counts as right: 1e-5 is some 80 roundings of
+/// f32 (2^-24 each), the square root of a sum of 7,000 terms; the longest sum of a case has 8,199.
+const TOLERANCE: f64 = 1e-5;
+/// Elements of an input whose gradient is checked; more are sampled.
+const GRADIENT_SAMPLES: usize = 192;
+/// The step of the central differences, in f64: its own error is about 1e-10.
+const STEP: f64 = 1e-5;
+
+/// Random data for one input of a case.
+#[derive(Clone, Debug)]
+pub struct Input {
+    shape: Shape,
+    scale: f64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Normal,
+    AwayFromZero,
+    Distinct,
+}
+
+impl Input {
+    /// Standard normal numbers.
+    pub fn normal(shape: impl Into<Shape>) -> Self {
+        Input {
+            shape: shape.into(),
+            scale: 1.0,
+            kind: Kind::Normal,
+        }
+    }
+
+    /// Distinct numbers, 0.01 apart, in random order.
+    pub fn distinct(shape: impl Into<Shape>) -> Self {
+        Input {
+            kind: Kind::Distinct,
+            ..Self::normal(shape)
+        }
+    }
+
+    /// The same with every element at least 0.1 from zero.
+    pub fn away_from_zero(self) -> Self {
+        Input {
+            kind: Kind::AwayFromZero,
+            ..self
+        }
+    }
+
+    /// The same, larger.
+    pub fn times(self, scale: f64) -> Self {
+        Input { scale, ..self }
+    }
+
+    fn data(&self, stream: Stream) -> Vec<f32> {
+        let mut data = vec![0.0; self.shape.len()];
+        match self.kind {
+            Kind::Normal => stream.fill_normal(0, self.scale, &mut data),
+            Kind::AwayFromZero => {
+                stream.fill_normal(0, self.scale, &mut data);
+                data.iter_mut().for_each(|x| *x += 0.1f32.copysign(*x));
+            }
+            Kind::Distinct => {
+                let middle = data.len() as f32 / 2.0;
+                let order = stream.permutation(data.len());
+                data.iter_mut()
+                    .zip(order)
+                    .for_each(|(x, i)| *x = (i as f32 - middle) * 0.01);
+            }
+        }
+        data
+    }
+}
+
+/// One op at one size.
+pub struct Case {
+    /// The op's name in `ops`.
+    pub op: &'static str,
+    /// Sizes and settings.
+    pub name: String,
+    inputs: Vec<Input>,
+    forward: Box<Forward>,
+    reference: Box<Reference>,
+    differentiable: bool,
+    suits: Box<Suits>,
+    tolerance: f64,
+    /// Deviation of the gradient from above.
+    upstream: f64,
+    spread: nonfinite::Spread,
+}
+
+/// A case's op on its tape.
+struct Recorded {
+    tape: Tape,
+    /// The inputs, tracked where the op has gradients.
+    leaves: Vec<Var>,
+    y: Var,
+}
+
+impl Recorded {
+    /// The gradients of the inputs, given that of the result.
+    fn gradients(self, upstream: &[f32]) -> Result<Vec<Vec<f32>>> {
+        let Recorded { tape, leaves, y } = self;
+        let upstream = Tensor::from_slice(y.tensor.gpu(), y.tensor.shape().clone(), upstream)?;
+        let gradients = tape.backward_from(&y, upstream)?;
+        let gradients = leaves
+            .iter()
+            .map(|leaf| gradients.of(leaf)?.dense()?.to_vec());
+        gradients.collect()
+    }
+}
+
+/// How a case went.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Outcome {
+    /// The op's name.
+    pub op: &'static str,
+    /// Sizes and settings.
+    pub case: String,
+    /// Largest error of the result, relative to its largest value.
+    pub forward_error: f64,
+    /// Largest error of any input's gradient, relative to its largest value; absent for an optimiser.
+    pub gradient_error: Option<f64>,
+    /// The error that was allowed.
+    pub tolerance: f64,
+    /// What else was wrong: a write out of bounds, bits that differ between runs, an error.
+    pub problem: Option<String>,
+}
+
+impl Outcome {
+    /// Whether the device computed what it should.
+    pub fn is_ok(&self) -> bool {
+        self.problem.is_none()
+            && self.forward_error <= self.tolerance
+            && self
+                .gradient_error
+                .is_none_or(|error| error <= self.tolerance)
+    }
+}
+
+impl Case {
+    /// A case of `op`: `forward` on the device, `reference` in f64, both on `inputs`.
+    pub fn new(
+        op: &'static str,
+        name: impl Into<String>,
+        inputs: impl Into<Vec<Input>>,
+        forward: impl Fn(&mut Tape, &[Var]) -> Result<Var> + Send + Sync + 'static,
+        reference: impl Fn(&[Vec<f64>]) -> Vec<f64> + Send + Sync + 'static,
+    ) -> Self {
+        Case {
+            op,
+            name: name.into(),
+            inputs: inputs.into(),
+            forward: Box::new(forward),
+            reference: Box::new(reference),
+            differentiable: true,
+            suits: Box::new(|_| true),
+            tolerance: TOLERANCE,
+            upstream: 1.0,
+            spread: nonfinite::Spread::Exact,
+        }
+    }
+
+    /// The same for what has no gradient (an optimiser's step).
+    pub fn forward_only(mut self) -> Self {
+        self.differentiable = false;
+        self
+    }
+
+    /// The same for kernels on planes, which other devices do not run.
+    pub(crate) fn on_software(self) -> Self {
+        self.where_it(crate::tensor::planes::suits)
+    }
+
+    /// The same for devices that it `suits`.
+    pub(crate) fn where_it(mut self, suits: impl Fn(&Gpu) -> bool + Send + Sync + 'static) -> Self {
+        self.suits = Box::new(suits);
+        self
+    }
+
+    /// The same with another allowed error.
+    pub(crate) fn within(mut self, tolerance: f64) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    /// The same with a gradient from above of another size.
+    pub(crate) fn upstream(self, deviation: f64) -> Self {
+        Case {
+            upstream: deviation,
+            ..self
+        }
+    }
+
+    /// Whether `gpu` runs what the case is about.
+    pub fn suits(&self, gpu: &Gpu) -> bool {
+        (self.suits)(gpu)
+    }
+
+    /// Runs the case on a device opened with [`crate::GpuOptions::guard`].
+    pub fn run(&self, gpu: &Gpu) -> Outcome {
+        let mut outcome = Outcome {
+            op: self.op,
+            case: self.name.clone(),
+            forward_error: f64::INFINITY,
+            gradient_error: None,
+            tolerance: self.tolerance,
+            problem: None,
+        };
+        if let Err(error) = self.measure(gpu, &mut outcome) {
+            outcome.problem = Some(error.to_string());
+        }
+        outcome
+    }
+
+    fn measure(&self, gpu: &Gpu, outcome: &mut Outcome) -> Result<()> {
+        let data: Vec<Vec<f32>> = (0..self.inputs.len())
+            .map(|i| self.inputs[i].data(self.stream(&format!("input {i}"))))
+            .collect();
+        let (y, gradients) = self.compute(gpu, &data)?;
+        let (y_again, gradients_again) = self.compute(gpu, &data)?;
+        gpu.check_guards(&format!("{} {}", self.op, self.name))?;
+        let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+        let same = bits(&y) == bits(&y_again)
+            && gradients
+                .iter()
+                .zip(&gradients_again)
+                .all(|(a, b)| bits(a) == bits(b));
+        if !same {
+            outcome.problem = Some("two runs gave different bits".into());
+        }
+        let mut exact: Vec<Vec<f64>> = data
+            .iter()
+            .map(|v| v.iter().map(|&x| f64::from(x)).collect())
+            .collect();
+        outcome.forward_error = relative_error(&y, &(self.reference)(&exact));
+        if self.differentiable {
+            let mut worst = 0f64;
+            for (index, gradient) in gradients.iter().enumerate() {
+                let (found, expected) = self.differences(&mut exact, index, gradient);
+                worst = worst.max(relative_error(&found, &expected));
+            }
+            outcome.gradient_error = Some(worst);
+        }
+        if outcome.problem.is_none() {
+            outcome.problem = self.nonfinite(gpu, &data)?;
+            gpu.check_guards(&format!("{} {}", self.op, self.name))?;
+        }
+        Ok(())
+    }
+
+    fn stream(&self, what: &str) -> Stream {
+        Stream::new(0, &format!("{} {} {what}", self.op, self.name))
+    }
+
+    /// The random upstream gradient for an output of `n` elements.
+    fn upstream_of(&self, n: usize) -> Vec<f32> {
+        self.stream("upstream").normals(n, self.upstream)
+    }
+
+    /// The op's result and, where it has them, the gradients of its inputs.
+    fn compute(&self, gpu: &Gpu, data: &[Vec<f32>]) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
+        let recorded = self.record(gpu, data)?;
+        let result = recorded.y.tensor.to_vec()?;
+        let gradients = match self.differentiable {
+            true => recorded.gradients(&self.upstream_of(result.len()))?,
+            false => Vec::new(),
+        };
+        Ok((result, gradients))
+    }
+
+    fn record(&self, gpu: &Gpu, data: &[Vec<f32>]) -> Result<Recorded> {
+        let mut tape = Tape::new();
+        let mut leaves = Vec::new();
+        for (input, data) in self.inputs.iter().zip(data) {
+            let tensor = Tensor::from_slice(gpu, input.shape.clone(), data)?;
+            leaves.push(match self.differentiable {
+                true => tape.leaf(&tensor),
+                false => Var::frozen(&tensor),
+            });
+        }
+        let y = (self.forward)(&mut tape, &leaves)?;
+        Ok(Recorded { tape, leaves, y })
+    }
+
+    /// Sampled elements of the gradient of input `index`, and central differences for the same.
+    fn differences(
+        &self,
+        exact: &mut [Vec<f64>],
+        index: usize,
+        gradient: &[f32],
+    ) -> (Vec<f32>, Vec<f64>) {
+        let n = exact[index].len();
+        let mut chosen = self.stream("samples").permutation(n);
+        chosen.truncate(GRADIENT_SAMPLES);
+        let weighted = |exact: &[Vec<f64>]| -> f64 {
+            let y = (self.reference)(exact);
+            let upstream = self.upstream_of(y.len());
+            y.iter()
+                .zip(&upstream)
+                .map(|(y, &u)| y * f64::from(u))
+                .sum()
+        };
+        let expected = chosen
+            .iter()
+            .map(|&i| {
+                let x = exact[index][i];
+                exact[index][i] = x + STEP;
+                let above = weighted(exact);
+                exact[index][i] = x - STEP;
+                let below = weighted(exact);
+                exact[index][i] = x;
+                (above - below) / (2.0 * STEP)
+            })
+            .collect();
+        (chosen.iter().map(|&i| gradient[i]).collect(), expected)
+    }
+}
+
+/// The largest difference relative to the largest expected magnitude; infinite for other lengths or NaN.
+pub fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
+    if found.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let largest = expected
+        .iter()
+        .fold(f64::MIN_POSITIVE, |m, x| m.max(x.abs()));
+    let worst = found
+        .iter()
+        .zip(expected)
+        .fold(0f64, |worst, (&found, expected)| {
+            let error = (f64::from(found) - expected).abs();
+            if error.is_nan() {
+                f64::INFINITY
+            } else {
+                worst.max(error)
+            }
+        });
+    worst / largest
+}

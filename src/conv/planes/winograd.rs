@@ -1,0 +1,284 @@
+//! 3x3 convolutions by Winograd's minimal filtering (Lavin & Gray 2015): F(6x6, 3x3) on large planes,
+//! F(4x4, 3x3) on small ones. Weights are transformed once, in f64.
+//!
+//! A layer goes in chunks of tiles, small enough that a chunk's transforms stay in the second-level cache:
+//! input transform, one product for each position of a tile, output transform with bias, ReLU and pool.
+
+mod kernels;
+
+pub(super) use kernels::kernels;
+use kernels::{FEW, Params, UpParams, input_kernel, output_kernel, product_kernel, up_kernel};
+
+use super::context::Context;
+use super::site::Site;
+use super::weights::transform_weights;
+use crate::conv::weights::{G4, G6};
+use crate::error::{Error, Result};
+use crate::gpu::{Binding, Buffer, Texture};
+use crate::ops::relu::Floor;
+use crate::tensor::Tensor;
+use crate::tensor::planes::planes;
+
+/// How one layer is cut up: chosen by measurement on two Zen 4 cores with 8 lanes (see benches/RESULTS.md).
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// Outputs along a tile's side.
+    m: usize,
+    /// Output channels of a workgroup.
+    outs: usize,
+    /// Tiles of a workgroup, in lanes.
+    groups: usize,
+    /// Tiles of a chunk.
+    chunk: usize,
+}
+
+/// By the number of pools before the layer.
+const SHAPES: [Shape; 5] = [
+    Shape {
+        m: 6,
+        outs: 32,
+        groups: 7,
+        chunk: 112,
+    },
+    Shape {
+        m: 6,
+        outs: 32,
+        groups: 6,
+        chunk: 96,
+    },
+    Shape {
+        m: 4,
+        outs: 32,
+        groups: 7,
+        chunk: 224,
+    },
+    Shape {
+        m: 4,
+        outs: 32,
+        groups: 7,
+        chunk: 56,
+    },
+    Shape {
+        m: 4,
+        outs: 32,
+        groups: 6,
+        chunk: 48,
+    },
+];
+
+/// A 3x3 convolution, stride 1, padding 1, with bias, ReLU and maybe a 2x2 max-pool.
+pub(super) struct Winograd {
+    shape: Shape,
+    lanes: usize,
+    weights: Texture,
+    bias: Buffer,
+    channels: usize,
+    in_quads: usize,
+    /// Quads of the weights after `in_quads` for what a LoRA adds.
+    up_quads: usize,
+    blocks: usize,
+    pool: bool,
+}
+
+/// What a LoRA adds before the bias: `scale` times the 1x1 convolution of `hidden` with `b` [M, R, 1, 1].
+pub(super) struct Up<'a> {
+    pub(super) hidden: &'a Tensor,
+    pub(super) b: &'a Tensor,
+    pub(super) scale: f32,
+}
+
+/// What a convolution is run for.
+#[derive(Clone, Copy)]
+pub(super) enum Role<'a> {
+    /// A layer's result, with its bias.
+    Forward {
+        bias: &'a [f32],
+        /// Of the LoRA that may add to it, 0 for none.
+        rank: usize,
+        /// Whether what a gradient needs is kept.
+        kept: bool,
+    },
+    /// The gradient of a layer's input.
+    Backward,
+}
+
+impl Winograd {
+    /// From [cout, cin, 3, 3], as `role` runs it.
+    pub(super) fn new(context: &Context, site: Site, weight: &[f32], role: Role) -> Result<Self> {
+        let Site { cin, cout, .. } = site;
+        let (bias, rank, kept) = match role {
+            Role::Forward { bias, rank, kept } => (bias.to_vec(), rank, kept),
+            Role::Backward => (vec![0.0; cout], 0, false),
+        };
+        let mut shape = SHAPES[site.depth];
+        shape.outs = context.outs(shape.outs, cout);
+        let lanes = context.lanes;
+        let (blocks, in_quads) = (cout.div_ceil(shape.outs), cin.div_ceil(4));
+        let up_quads = rank.div_ceil(4);
+        context.warm(&[
+            input_kernel(lanes, shape.m),
+            product_kernel(lanes, shape.outs, shape.groups),
+            output_kernel(lanes, shape.m, site.pooled, kept),
+        ]);
+        let a = shape.m + 2;
+        let weights = context.gpu.texture_from(
+            "winograd weights",
+            [(in_quads + up_quads) * shape.outs, a * a * blocks],
+            |texels, pitch| match shape.m {
+                4 => transform_weights(&G4, weight, [cout, cin], shape.outs, texels, pitch),
+                _ => transform_weights(&G6, weight, [cout, cin], shape.outs, texels, pitch),
+            },
+        )?;
+        Ok(Winograd {
+            lanes,
+            shape,
+            weights,
+            bias: context.bias(&bias)?,
+            channels: cout,
+            in_quads,
+            up_quads,
+            blocks,
+            pool: site.pooled,
+        })
+    }
+
+    /// Pixels of one word of a mask.
+    pub(super) fn m(&self) -> usize {
+        self.shape.m
+    }
+
+    /// Bytes of the mask of `n` images of `size`.
+    pub(super) fn mask_bytes(&self, n: usize, size: usize) -> u64 {
+        (n * self.channels.div_ceil(4) * size * size.div_ceil(self.shape.m) * 4) as u64
+    }
+
+    /// Writes the weights of what a LoRA adds behind the frozen ones; returns its quads.
+    fn write_up(&self, context: &Context, up: &Up) -> Result<usize> {
+        let rank = up.b.shape()[1];
+        let quads = rank.div_ceil(4);
+        if quads > self.up_quads || up.b.shape()[0] != self.channels {
+            return Err(Error::shape(
+                "winograd",
+                format!("B [{}, at most {}, 1, 1]", self.channels, self.up_quads * 4),
+                up.b.shape().to_string(),
+            ));
+        }
+        let params = UpParams {
+            outs: self.shape.outs as u32,
+            cout: self.channels as u32,
+            cin: rank as u32,
+            first: self.in_quads as u32,
+            blocks: self.blocks as u32,
+            pitch: self.weights.pitch() as u32,
+            scale: up.scale,
+        };
+        let outs = self.blocks * self.shape.outs;
+        let grid = [outs.div_ceil(self.lanes), quads, 1];
+        let bindings = [up.b.buffer("winograd")?.into(), (&self.weights).into()];
+        let kernel = up_kernel(self.lanes, self.shape.m);
+        context.gpu.run_grid(kernel, &params, &bindings, grid)?;
+        Ok(quads)
+    }
+
+    /// Planes `x` to planes `y`, which is as large as the pool leaves it. `mask` takes what the gradient needs.
+    pub(super) fn forward(
+        &self,
+        context: &Context,
+        x: &Tensor,
+        up: Option<Up>,
+        y: &Tensor,
+        mask: Option<&Buffer>,
+        floor: Floor,
+    ) -> Result<()> {
+        let Context {
+            gpu, scratch, busy, ..
+        } = context;
+        let _mine = busy.lock().expect("no panic holds the scratch textures");
+        let (x_texture, [n, cin, size]) = planes("winograd", x)?;
+        let (y_texture, y_shape) = planes("winograd", y)?;
+        let size_out = if self.pool { size / 2 } else { size };
+        if cin.div_ceil(4) != self.in_quads || y_shape != [n, self.channels, size_out] {
+            return Err(Error::shapes(
+                "winograd",
+                format!("[{n}, {}, {size_out}, {size_out}]", self.channels),
+                x.shape(),
+                y.shape(),
+            ));
+        }
+        let up_quads = match &up {
+            Some(up) => self.write_up(context, up)?,
+            None => 0,
+        };
+        let Shape {
+            m,
+            groups,
+            chunk,
+            outs,
+        } = self.shape;
+        let tiles_w = size.div_ceil(m);
+        let tiles = n * tiles_w * tiles_w;
+        // One image of small planes fills no more.
+        let groups = if tiles <= FEW * self.lanes {
+            FEW
+        } else {
+            groups
+        };
+        let width = groups * self.lanes;
+        let chunk = chunk
+            .next_multiple_of(width)
+            .min(tiles.next_multiple_of(width));
+        let positions = (m + 2) * (m + 2);
+        let out_quads = self.blocks * outs / 4;
+        let quads = self.in_quads + up_quads;
+        let v = scratch.take(
+            gpu,
+            "winograd inputs",
+            [quads * width, positions * chunk / width],
+        )?;
+        let products = scratch.take(gpu, "winograd products", [chunk, positions * out_quads])?;
+        for first in (0..tiles).step_by(chunk) {
+            let count = (tiles - first).min(chunk);
+            let params = Params {
+                first: first as u32,
+                tiles: tiles as u32,
+                tiles_w: tiles_w as u32,
+                tiles_image: (tiles_w * tiles_w) as u32,
+                in_quads: quads as u32,
+                out_quads: out_quads as u32,
+                blocks: (chunk / width) as u32,
+                size: size as u32,
+                size_out: size_out as u32,
+                zero: 0,
+                floor,
+                channel_quads: self.channels.div_ceil(4) as u32,
+                width: width as u32,
+                pitch: v.pitch() as u32,
+                quad: 0,
+            };
+            let lane_groups = count.div_ceil(self.lanes);
+            let input = input_kernel(self.lanes, m);
+            let bindings = [x_texture.into(), (&*v).into()];
+            let grid = [lane_groups, self.in_quads, 1];
+            gpu.run_grid(input, &params, &bindings, grid)?;
+            if let Some(up) = &up {
+                let (hidden, _) = planes("winograd", up.hidden)?;
+                let bindings = [hidden.into(), (&*v).into()];
+                let quad = self.in_quads as u32;
+                let grid = [lane_groups, up_quads, 1];
+                gpu.run_grid(input, &Params { quad, ..params }, &bindings, grid)?;
+            }
+            let bindings = [(&*v).into(), (&self.weights).into(), (&*products).into()];
+            let grid = [count.div_ceil(width), self.blocks, positions];
+            let pitch = products.pitch() as u32;
+            let product = product_kernel(self.lanes, outs, groups);
+            gpu.run_grid(product, &Params { pitch, ..params }, &bindings, grid)?;
+            let mut bindings = vec![(&*products).into(), y_texture.into(), (&self.bias).into()];
+            bindings.extend(mask.map(Binding::from));
+            let grid = [lane_groups, self.channels.div_ceil(4), 1];
+            let pitch = y_texture.pitch() as u32;
+            let output = output_kernel(self.lanes, m, self.pool, mask.is_some());
+            gpu.run_grid(output, &Params { pitch, ..params }, &bindings, grid)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! Writing a file so that no reader ever sees half of it.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes `bytes` beside `path`, then renames onto it.
+///
+/// # Errors
+/// [`Error::Io`] where the folder is read-only, full or gone; `path` is then as it was.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic_with(path, |file| {
+        file.write_all(bytes).map_err(Error::io(path, "write"))
+    })
+}
+
+/// The same with what `fill` writes, for files that are not all in memory.
+///
+/// # Errors
+/// As [`write_atomic`], and what `fill` returned.
+pub fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".goldfish-")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .map_err(Error::io(path, "write"))?;
+    fill(file.as_file_mut())?;
+    file.as_file()
+        .sync_all()
+        .map_err(Error::io(path, "write"))?;
+    share_as_umask_allows(file.as_file()).map_err(Error::io(path, "write"))?;
+    file.persist(path)
+        .map_err(|e| Error::io(path, "write")(e.error))?;
+    Ok(())
+}
+
+/// Temporary files are private to their owner; a result is readable as any other new file is.
+#[cfg(unix)]
+fn share_as_umask_allows(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn share_as_umask_allows(_: &std::fs::File) -> std::io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! A device that was opened: its limits, its memory, its kernels, and what went wrong on it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::pipeline::{Compiled, Pipeline};
+use super::pool::PoolStats;
+use super::select::DeviceInfo;
+use super::tile::Tile;
+use super::{batch, pool, select, shared, texture};
+use crate::error::{Error, Result};
+
+/// The most bytes that one binding may have on any device.
+const MAX_BINDING: u64 = 1 << 31;
+
+/// How to open a device.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// An index or part of a name; `None` takes the preferred one.
+    pub device: Option<String>,
+    /// A smaller limit on one binding's bytes than the adapter's own, to test sharding.
+    pub max_binding: Option<u64>,
+    /// A smaller limit on a grid's workgroups along a dimension than the adapter's own, to test folding.
+    pub max_groups: Option<u32>,
+    /// Puts guard words behind every buffer; see [`Gpu::check_guards`].
+    pub guard: bool,
+    /// Has shaders check every index, which production kernels leave to the tests.
+    pub checked: bool,
+    /// Asks for half precision and cooperative matrices, where the adapter has them.
+    pub half: bool,
+}
+
+/// A handle to an open device; clones share it.
+#[derive(Clone)]
+pub struct Gpu(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) info: DeviceInfo,
+    pub(super) limits: wgpu::Limits,
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) checked: bool,
+    /// Side of the cooperative matrices, where they are asked for and there.
+    pub(super) matrix: Option<usize>,
+    /// Whether memory can be an image and a buffer at once.
+    pub(super) shares_memory: bool,
+    pub(super) pool: pool::Pool,
+    pub(super) planes: Arc<texture::Free>,
+    pub(super) uniforms: wgpu::Buffer,
+    pub(super) staging: wgpu::Buffer,
+    pub(super) pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    pub(super) compiled: Mutex<Compiled>,
+    pub(super) batch: Mutex<batch::Batch>,
+    pub(super) failure: Arc<Mutex<Option<Error>>>,
+}
+
+impl Gpu {
+    /// Opens the preferred device, or the one that `GOLDFISH_DEVICE` names.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where there is none, it is unknown, or it refuses to open.
+    pub fn new() -> Result<Self> {
+        Self::open(&GpuOptions {
+            device: std::env::var("GOLDFISH_DEVICE").ok(),
+            ..GpuOptions::default()
+        })
+    }
+
+    /// Opens a device with the adapter's own limits and the features that the engine uses.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`].
+    pub fn open(options: &GpuOptions) -> Result<Self> {
+        let (index, adapter) = select::select(options.device.as_deref())?;
+        let info = select::describe(index, &adapter);
+        let mut limits = adapter.limits();
+        // Shaders index in i32.
+        limits.max_storage_buffer_binding_size =
+            limits.max_storage_buffer_binding_size.min(MAX_BINDING);
+        if let Some(bytes) = options.max_binding {
+            let most = limits.max_storage_buffer_binding_size;
+            let least = 2 * pool::GUARD_BYTES;
+            if !(least..=most).contains(&bytes) {
+                return Err(Error::Usage(format!(
+                    "{}: a binding can have from {least} to {most} bytes, and {bytes} were asked for",
+                    info.name
+                )));
+            }
+            limits.max_storage_buffer_binding_size = bytes;
+        }
+        if let Some(groups) = options.max_groups {
+            let most = limits.max_compute_workgroups_per_dimension;
+            if !(1..=most).contains(&groups) {
+                return Err(Error::Usage(format!(
+                    "{}: a grid can have from 1 to {most} workgroups along a dimension, and {groups} were asked for",
+                    info.name
+                )));
+            }
+            limits.max_compute_workgroups_per_dimension = groups;
+        }
+        let request = |experimental: bool| {
+            let mut features = adapter.features() & select::WANTED;
+            let mut accepted = wgpu::ExperimentalFeatures::disabled();
+            if experimental {
+                features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+                // SAFETY: asks to accept that wgpu's support may have bugs. It is used for half precision alone, in one
+                // kernel, whose results are held against f32 before it is.
+                #[allow(unsafe_code)]
+                unsafe {
+                    accepted = wgpu::ExperimentalFeatures::enabled();
+                }
+            }
+            pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+                label: Some("goldfish"),
+                required_features: features,
+                required_limits: limits.clone(),
+                experimental_features: accepted,
+                ..Default::default()
+            }))
+        };
+        let mut matrix = select::matrix(&adapter).filter(|_| options.half);
+        let mut opened = request(matrix.is_some());
+        if let (Some(_), Err(error)) = (matrix, &opened) {
+            tracing::warn!("cooperative matrices are not used: {error}");
+            matrix = None;
+            opened = request(false);
+        }
+        let (device, queue) = opened.map_err(|e| {
+            Error::Device(format!(
+                "{}: cannot open the device: {e}. Try another with --device",
+                info.name
+            ))
+        })?;
+        let failure = Arc::new(Mutex::new(None));
+        watch(&device, &info.name, &failure);
+        let shares_memory = shared::suits(&adapter.get_info());
+        let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            size: (batch::BATCH * batch::UNIFORM_STRIDE) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let staging = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("staging"),
+            size: batch::STAGED as u64,
+            usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Ok(Gpu(Arc::new(Inner {
+            info,
+            limits,
+            device,
+            queue,
+            checked: options.checked,
+            matrix,
+            shares_memory,
+            pool: pool::Pool::new(options.guard, shares_memory),
+            planes: Arc::default(),
+            uniforms,
+            staging,
+            pipelines: Mutex::default(),
+            compiled: Mutex::default(),
+            batch: Mutex::default(),
+            failure,
+        })))
+    }
+
+    /// The adapter behind this device.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.0.info
+    }
+
+    /// Whether shaders run on the CPU (lavapipe, SwiftShader, WARP).
+    pub fn is_software(&self) -> bool {
+        self.0.info.kind == "software"
+    }
+
+    /// Bytes that one tensor part may have.
+    pub fn max_binding(&self) -> u64 {
+        let guard = if self.0.pool.guard {
+            pool::GUARD_BYTES
+        } else {
+            0
+        };
+        self.0.limits.max_storage_buffer_binding_size - guard
+    }
+
+    /// The tiles on this device's cooperative matrices, where [`GpuOptions::half`] asked for them and there are some.
+    pub(crate) fn matrix_tiles(&self) -> Vec<Tile> {
+        let side = self.0.matrix.into_iter();
+        side.flat_map(|side| Tile::matrices(side, self.0.info.subgroup[0] as usize))
+            .filter(|tile| tile.fits(&self.0.limits))
+            .collect()
+    }
+
+    /// The tile of 64 x 64 where nothing was measured: a sum is formed alike on every device.
+    pub(crate) fn middle_tile(&self) -> Tile {
+        match self.is_software() {
+            true => Tile::MIDDLE,
+            false => Tile::BUSY,
+        }
+    }
+
+    /// Counts of the buffers of this device.
+    pub fn pool_stats(&self) -> PoolStats {
+        PoolStats {
+            idle_bytes: self.0.planes.bytes(),
+            ..self.0.pool.stats()
+        }
+    }
+
+    /// The kernels that were compiled so far.
+    pub fn compiled(&self) -> Compiled {
+        *self.0.compiled.lock().expect("no panic holds the count")
+    }
+
+    /// Gives buffers that are kept for reuse back to the driver.
+    pub fn trim(&self) {
+        self.0.pool.trim();
+        self.0.planes.trim();
+        let pipelines = self
+            .0
+            .pipelines
+            .lock()
+            .expect("no panic holds the pipelines");
+        pipelines.values().for_each(|pipeline| pipeline.forget());
+    }
+
+    pub(crate) fn limits(&self) -> &wgpu::Limits {
+        &self.0.limits
+    }
+
+    /// Waits until the device has finished everything.
+    ///
+    /// # Errors
+    /// What the device reported since the last call.
+    pub fn wait(&self) -> Result<()> {
+        self.submit()?;
+        self.poll(wgpu::PollType::wait_indefinitely())
+    }
+
+    pub(super) fn poll(&self, how: wgpu::PollType) -> Result<()> {
+        let polled = self.0.device.poll(how);
+        self.failure()?;
+        polled.map(drop).map_err(|e| {
+            Error::Device(format!(
+                "{}: the device stopped answering: {e}",
+                self.0.info.name
+            ))
+        })
+    }
+
+    /// Makes `error` the error of the next call, unless one waits there already: for threads that nobody listens to.
+    pub(crate) fn report(&self, error: Error) {
+        let mut failure = self.0.failure.lock().expect("no panic holds the failure");
+        failure.get_or_insert(error);
+    }
+
+    /// The first thing that went wrong on the device, once.
+    pub(super) fn failure(&self) -> Result<()> {
+        match self
+            .0
+            .failure
+            .lock()
+            .expect("no panic holds the failure")
+            .take()
+        {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+/// Turns what the device reports outside any call into an error of the next call.
+fn watch(device: &wgpu::Device, name: &str, failure: &Arc<Mutex<Option<Error>>>) {
+    let (slot, label) = (failure.clone(), name.to_string());
+    device.on_uncaptured_error(Arc::new(move |error| {
+        let error = match error {
+            wgpu::Error::OutOfMemory { .. } => Error::Memory(format!(
+                "{label}: out of device memory. Lower --batch-size, close other programs that use the device, \
+                 or choose another one with --device"
+            )),
+            other => Error::Device(format!("{label}: {other}")),
+        };
+        slot.lock().expect("no panic holds the failure").get_or_insert(error);
+    }));
+    let (slot, label) = (failure.clone(), name.to_string());
+    device.set_device_lost_callback(move |reason, message| {
+        if reason != wgpu::DeviceLostReason::Destroyed {
+            slot.lock()
+                .expect("no panic holds the failure")
+                .get_or_insert(Error::Device(format!(
+                    "{label}: the device was lost ({message}). Start again; if it happens again, lower \
+                     --batch-size or choose another device with --device"
+                )));
+        }
+    });
+}
