@@ -98,6 +98,7 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
             cout,
             side,
             precision: how.precision,
+            gradient: false,
         };
         let bias = noise(gpu, "bias", &[cout])?;
         let layer = Arc::new(rows::Layer::new(&mut tuner, site, &w, &bias, false)?);

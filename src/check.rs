@@ -3,7 +3,9 @@
 //!
 //! A [`Case`] says how to run an op and what it should give. Its gradient is checked against finite
 //! differences of the reference, with a random upstream gradient; guard words behind every buffer show
-//! writes out of bounds; and everything is run twice and must give the same bits.
+//! writes out of bounds; everything is run twice and must give the same bits; and NaN and infinities must come through.
+
+mod nonfinite;
 
 use crate::autograd::{Tape, Var};
 use crate::error::Result;
@@ -101,6 +103,30 @@ pub struct Case {
     differentiable: bool,
     suits: Box<Suits>,
     tolerance: f64,
+    /// Deviation of the gradient from above.
+    upstream: f64,
+    spread: nonfinite::Spread,
+}
+
+/// A case's op on its tape.
+struct Recorded {
+    tape: Tape,
+    /// The inputs, tracked where the op has gradients.
+    leaves: Vec<Var>,
+    y: Var,
+}
+
+impl Recorded {
+    /// The gradients of the inputs, given that of the result.
+    fn gradients(self, upstream: &[f32]) -> Result<Vec<Vec<f32>>> {
+        let Recorded { tape, leaves, y } = self;
+        let upstream = Tensor::from_slice(y.tensor.gpu(), y.tensor.shape().clone(), upstream)?;
+        let gradients = tape.backward_from(&y, upstream)?;
+        let gradients = leaves
+            .iter()
+            .map(|leaf| gradients.of(leaf)?.dense()?.to_vec());
+        gradients.collect()
+    }
 }
 
 /// How a case went.
@@ -149,6 +175,8 @@ impl Case {
             differentiable: true,
             suits: Box::new(|_| true),
             tolerance: TOLERANCE,
+            upstream: 1.0,
+            spread: nonfinite::Spread::Exact,
         }
     }
 
@@ -173,6 +201,14 @@ impl Case {
     pub(crate) fn within(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
+    }
+
+    /// The same with a gradient from above of another size.
+    pub(crate) fn upstream(self, deviation: f64) -> Self {
+        Case {
+            upstream: deviation,
+            ..self
+        }
     }
 
     /// Whether `gpu` runs what the case is about.
@@ -225,6 +261,10 @@ impl Case {
             }
             outcome.gradient_error = Some(worst);
         }
+        if outcome.problem.is_none() {
+            outcome.problem = self.nonfinite(gpu, &data)?;
+            gpu.check_guards(&format!("{} {}", self.op, self.name))?;
+        }
         Ok(())
     }
 
@@ -233,35 +273,33 @@ impl Case {
     }
 
     /// The random upstream gradient for an output of `n` elements.
-    fn upstream(&self, n: usize) -> Vec<f32> {
-        self.stream("upstream").normals(n, 1.0)
+    fn upstream_of(&self, n: usize) -> Vec<f32> {
+        self.stream("upstream").normals(n, self.upstream)
     }
 
     /// The op's result and, where it has them, the gradients of its inputs.
     fn compute(&self, gpu: &Gpu, data: &[Vec<f32>]) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
+        let recorded = self.record(gpu, data)?;
+        let result = recorded.y.tensor.to_vec()?;
+        let gradients = match self.differentiable {
+            true => recorded.gradients(&self.upstream_of(result.len()))?,
+            false => Vec::new(),
+        };
+        Ok((result, gradients))
+    }
+
+    fn record(&self, gpu: &Gpu, data: &[Vec<f32>]) -> Result<Recorded> {
         let mut tape = Tape::new();
         let mut leaves = Vec::new();
         for (input, data) in self.inputs.iter().zip(data) {
             let tensor = Tensor::from_slice(gpu, input.shape.clone(), data)?;
-            leaves.push(if self.differentiable {
-                tape.leaf(&tensor)
-            } else {
-                Var::frozen(&tensor)
+            leaves.push(match self.differentiable {
+                true => tape.leaf(&tensor),
+                false => Var::frozen(&tensor),
             });
         }
         let y = (self.forward)(&mut tape, &leaves)?;
-        let result = y.tensor.to_vec()?;
-        if !self.differentiable {
-            return Ok((result, Vec::new()));
-        }
-        let upstream =
-            Tensor::from_slice(gpu, y.tensor.shape().clone(), &self.upstream(result.len()))?;
-        let gradients = tape.backward_from(&y, upstream)?;
-        let gradients = leaves
-            .iter()
-            .map(|leaf| gradients.of(leaf)?.dense()?.to_vec())
-            .collect::<Result<_>>()?;
-        Ok((result, gradients))
+        Ok(Recorded { tape, leaves, y })
     }
 
     /// Sampled elements of the gradient of input `index`, and central differences for the same.
@@ -276,7 +314,7 @@ impl Case {
         chosen.truncate(GRADIENT_SAMPLES);
         let weighted = |exact: &[Vec<f64>]| -> f64 {
             let y = (self.reference)(exact);
-            let upstream = self.upstream(y.len());
+            let upstream = self.upstream_of(y.len());
             y.iter()
                 .zip(&upstream)
                 .map(|(y, &u)| y * f64::from(u))

@@ -55,15 +55,15 @@ pub enum Error {
         /// The driver's or validator's message.
         message: String,
     },
-    /// Training produced a loss that is not a number or infinite.
+    /// Training produced a loss, or numbers of the adapter, that are not finite.
     #[error(
-        "the loss became {loss} at step {step}: stopped; the adapter from the last finite loss was kept. \
-         Lower --lr (it was {lr}) and try again"
+        "{}: stopped; the last adapter whose loss and numbers were finite was kept. Lower --lr (it was {lr}) and try again",
+        diverged(*step, *loss)
     )]
     NonFinite {
         /// The step, counted from 1.
         step: u64,
-        /// The loss.
+        /// The loss; finite where it was the update after it that was not.
         loss: f32,
         /// The learning rate.
         lr: f64,
@@ -74,6 +74,15 @@ pub enum Error {
         /// Steps finished before the stop.
         step: u64,
     },
+}
+
+fn diverged(step: u64, loss: f32) -> String {
+    match loss.is_finite() {
+        true => format!(
+            "the adapter's numbers overflowed in the update after step {step}, whose loss was {loss}"
+        ),
+        false => format!("the loss became {loss} at step {step}"),
+    }
 }
 
 impl Error {

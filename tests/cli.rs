@@ -361,14 +361,26 @@ fn skip_bad() {
 
 fn diverging() {
     let folder = dataset();
-    train(folder.path(), &["-o", "run", "--lr", "1e38"])
+    let layers = ["--targets", "all", "--rank", "3", "--lr", "1e20"];
+    for more in [
+        vec!["--lr", "1e38"],
+        layers.to_vec(),
+        [&layers[..], &["--kernels", "portable"]].concat(),
+    ] {
+        train(
+            folder.path(),
+            &[&["-o", "run", "--overwrite"], &*more].concat(),
+        )
         .code(5)
         .stderr(contains("--lr"));
-    let mut predict = goldfish(folder.path());
-    predict
-        .args(["predict", "data", "--adapter", "run"])
-        .assert()
-        .success();
+        let mut predict = goldfish(folder.path());
+        let assert = predict
+            .args(["predict", "data", "--adapter", "run", "--format", "json"])
+            .assert()
+            .success();
+        let found = stdout(&assert);
+        assert!(!found.contains("null"), "{more:?}: {found}");
+    }
 }
 
 fn unwritable() {

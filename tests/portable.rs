@@ -1,14 +1,15 @@
 //! How the GPUs' kernels are chosen and stored: half precision, and what was measured of a device.
 
-use goldfish::Precision;
 use goldfish::nn::arch::VGG19_TINY;
+use goldfish::nn::lora::Tracked;
 use goldfish::nn::{Loading, Source, Vgg};
+use goldfish::{GpuOptions, Precision, Tape, Var};
 use libtest_mimic::Trial;
 use predicates::str::contains;
 
 use crate::cli::{TINY, dataset, goldfish, stdout};
 use crate::parity::{NARROW, WIDE, noise};
-use crate::support::{error, gpu, gpu_trial, network, portable};
+use crate::support::{error, gpu, gpu_trial, gpu_with, network, normal, portable};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -19,6 +20,10 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial(
             "portable::what_was_measured_of_a_device_is_kept_and_changes_nothing_else",
             tuning,
+        ),
+        gpu_trial(
+            "portable::a_sum_in_splits_counts_where_a_batch_must_fit",
+            splits_count,
         ),
         gpu_trial(
             "portable::half_precision_answers_alike_and_is_refused_where_it_does_not_exist",
@@ -136,4 +141,60 @@ fn half() {
     } else {
         refused.success();
     }
+}
+
+/// A layer whose sums were chosen to go in four splits, each as large as its result, takes fewer images at once.
+fn splits_count() {
+    const SIDE: usize = 224;
+    let gpu = gpu_with(GpuOptions {
+        // Room for two images' planes of 28 x 28 in 24 channels, four times.
+        max_binding: Some(1 << 20),
+        ..GpuOptions::default()
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("choices.json");
+    let layer = 9;
+    let most = |split: &str| {
+        let info = gpu.info();
+        let mut choices = serde_json::Map::new();
+        let (mut cin, mut side) = (3, SIDE);
+        for (block, cout) in VGG19_TINY.widths.into_iter().enumerate() {
+            for cin in [cin, cout] {
+                let depth = cin.next_multiple_of(4).min(16);
+                let split = if (cin, side) == (24, 28) { split } else { "" };
+                let way = format!("direct 32x32x{depth}.8x8{split}");
+                choices.insert(format!("conv {cin} to {cout} at {side}, f32"), way.into());
+            }
+            (cin, side) = (cout, side / if block < 4 { 2 } else { 1 });
+        }
+        let kept =
+            serde_json::json!({ "device": info.name, "driver": info.driver, "choices": choices });
+        std::fs::write(&path, kept.to_string()).expect("a file");
+        let tuned = Loading {
+            tuning: Some(path.clone()),
+            ..portable()
+        };
+        let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(6), &tuned, |_| {});
+        let base = base.expect("a network");
+        let most = base.max_batch(layer, SIDE);
+        let x = Var::frozen(&normal(
+            &gpu,
+            1,
+            "x",
+            &[most, base.row_len(layer, SIDE)],
+            1.0,
+        ));
+        let logits = base.forward_from(
+            &mut Tape::new(),
+            &x,
+            layer,
+            None,
+            &Tracked::default(),
+            false,
+        );
+        let shape = logits.expect("as many as fit").tensor.shape().clone();
+        assert_eq!(shape.dims(), [most, 1000]);
+        most
+    };
+    assert_eq!([most(""), most(" in 4 splits")], [13, 3]);
 }

@@ -53,6 +53,15 @@ pub fn trials() -> Vec<Trial> {
             "training::a_loss_that_is_not_finite_stops_with_the_last_good_adapter",
             diverges,
         ),
+        gpu_trial(
+            "training::layers_that_diverge_stop_with_the_last_good_adapter_in_either_family",
+            layers_diverge,
+        ),
+        gpu_trial(
+            "training::an_adapter_that_is_not_finite_is_refused",
+            refuses_nan,
+        ),
+        gpu_trial("training::folded_grids_give_the_same_bits", grids_fold),
         gpu_trial("training::a_stop_keeps_the_adapter_so_far", stops),
     ]
 }
@@ -251,14 +260,89 @@ fn diverges() {
     let gpu = gpu();
     // The first update moves every B by the learning rate; products of 1e38 overflow.
     let trained = run(&gpu, Plan { lr: 1e38, ..PLAN }, true, 1);
-    let Err(Error::NonFinite { step, lr, .. }) = trained.end else {
-        panic!("{:?}", trained.end)
+    ended_in_divergence(&trained, 1e38);
+}
+
+/// The run stopped at the step that diverged, and all that it kept is finite.
+fn ended_in_divergence(trained: &Trained, rate: f64) {
+    let Err(Error::NonFinite { step, loss, lr }) = trained.end else {
+        panic!("lr {rate}: {:?}, {:?}", trained.end, trained.losses)
     };
-    assert_eq!((step, lr), (trained.losses.len() as u64 + 1, 1e38));
+    // A loss that is not finite is of the step after the last finished one; an update that overflows of that one itself.
+    let finished = trained.losses.len() as u64;
+    assert_eq!((step, lr), (finished + u64::from(!loss.is_finite()), rate));
     assert!(trained.losses.iter().all(|l| l.is_finite()));
+    assert!(finished > 0, "the loss of the start is finite");
     let factors = trained.adapter.factors();
     let values: Vec<Vec<f32>> = factors.iter().map(|t| t.to_vec().expect("data")).collect();
     assert!(values.iter().flatten().all(|v| v.is_finite()));
+}
+
+fn layers_diverge() {
+    let gpu = gpu();
+    for how in [Loading::default(), portable()] {
+        for (targets, lr) in [
+            ("all", 100.0),
+            ("all", 1e20),
+            ("features.0", 1e38),
+            ("classifier.6", 1e38),
+            ("features.34", 1e39),
+        ] {
+            let plan = Plan { lr, ..PLAN };
+            let trained = run_layers(&gpu, targets, plan, true, how.clone());
+            ended_in_divergence(&trained, lr);
+        }
+    }
+}
+
+fn refuses_nan() {
+    let gpu = gpu();
+    let (_folder, images, labels) = images();
+    let mut start = lora(&gpu, 1);
+    let mut b = start.0[0].1.b.to_vec().expect("data");
+    b[17] = f32::NAN;
+    start.0[0].1.b = Tensor::from_slice(&gpu, start.0[0].1.b.shape().clone(), &b).expect("B");
+    let mut prefix = Prefix::new(base(&gpu), &start, &images, keep(true));
+    let stop = AtomicBool::new(false);
+    let end = train(
+        &mut prefix,
+        &images,
+        &labels,
+        start,
+        PLAN,
+        &stop,
+        |_| Ok(()),
+    );
+    let text = end.map(drop).expect_err("NaN in B").to_string();
+    assert!(text.contains("not finite"), "{text}");
+}
+
+/// On a device whose grids are as small as its kernels can do with: 64 positions of a Winograd tile.
+fn grids_fold() {
+    let small = gpu_with(GpuOptions {
+        max_groups: Some(64),
+        ..GpuOptions::default()
+    });
+    let plan = Plan {
+        epochs: 1,
+        dropout: 0.25,
+        lr: 1e-2,
+        ..PLAN
+    };
+    for how in [Loading::default(), portable()] {
+        let [whole, folded] =
+            [&gpu(), &small].map(|gpu| run_layers(gpu, "all", plan, true, how.clone()));
+        assert_eq!(whole.losses, folded.losses);
+        assert!(adapter_bits(&whole) == adapter_bits(&folded));
+        let pixels = crate::parity::noise(1, 96);
+        let [whole, folded] = [&gpu(), &small].map(|gpu| {
+            let base = Vgg::load(gpu, VGG19_TINY, &Source::Random(2), &how, |_| {});
+            base.expect("a network")
+                .logits(&pixels, 96)
+                .expect("logits")
+        });
+        assert_eq!(whole, folded);
+    }
 }
 
 fn stops() {

@@ -1,4 +1,5 @@
-// loss = mean over rows of sum_c t[c] * (log sum exp z - z[c]); t is a class index or probabilities.
+// loss = mean over rows of sum_c t[c] * (log sum exp z - z[c]); t is a class index or probabilities. A row whose largest
+// logit is not finite has no softmax: all of it is NaN, as in PyTorch.
 struct Params {
     n: u32,
     c: u32,
@@ -34,17 +35,29 @@ fn total(lane: u32, value: f32) -> f32 {
     return sum;
 }
 
+const INFINITE: u32 = 0x7f800000u;
+
+// The larger one, NaN where one is.
+fn larger(a: f32, b: f32) -> f32 {
+    return select(a, b, (b > a) | ((bitcast<u32>(b) & 0x7fffffffu) > INFINITE));
+}
+
+// NaN where a row is lost, else the value. By bits: what exp and log make of NaN is not the same on every device.
+fn or_nan(lost: bool, value: f32) -> f32 {
+    return bitcast<f32>(select(bitcast<u32>(value), 0x7fc00000u, lost));
+}
+
 // The largest logit of a row, for all lanes.
 fn row_max(lane: u32, row: u32) -> f32 {
     var best = z[row * params.c];
     for (var c = lane; c < params.c; c += 64u) {
-        best = max(best, z[row * params.c + c]);
+        best = larger(best, z[row * params.c + c]);
     }
     partial[lane] = best;
     workgroupBarrier();
     for (var width = 32u; width > 0u; width /= 2u) {
         if lane < width {
-            partial[lane] = max(partial[lane], partial[lane + width]);
+            partial[lane] = larger(partial[lane], partial[lane + width]);
         }
         workgroupBarrier();
     }
@@ -69,24 +82,26 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
         return;
     }
     let largest = row_max(lane, row);
+    let lost = (bitcast<u32>(largest) & INFINITE) == INFINITE;
     let sum = sum_exp(lane, row, largest);
     let log_sum = log(sum);
     var loss = 0.0;
     var mass = 0.0;
     for (var c = lane; c < params.c; c += 64u) {
         let t = target_of(row, c);
-        // Not t * x alone: 0 * inf would make a loss of a diverged logit that no target names.
-        loss += select(0.0, t * (log_sum - (z[row * params.c + c] - largest)), t != 0.0);
+        let value = t * (log_sum - (z[row * params.c + c] - largest));
+        // Of a class alone, not 0 * infinity of the others.
+        loss += select(value, 0.0, t == 0.0 && params.indices == 1u);
         mass += t;
     }
     loss = total(lane, loss);
     mass = total(lane, mass);
     if lane == 0u {
-        out[row] = loss;
+        out[row] = or_nan(lost, loss);
     }
     let scale = 1.0 / f32(params.n);
     for (var c = lane; c < params.c; c += 64u) {
         let i = row * params.c + c;
-        dz[i] = (exp(z[i] - largest) / sum * mass - target_of(row, c)) * scale;
+        dz[i] = or_nan(lost, (exp(z[i] - largest) / sum * mass - target_of(row, c)) * scale);
     }
 }

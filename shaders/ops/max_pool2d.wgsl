@@ -1,4 +1,4 @@
-// The largest value of each window; no padding.
+// The largest value of each window, NaN where one is in it; no padding.
 struct Params {
     planes: u32, // batch * channels
     h: u32,
@@ -13,14 +13,18 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<f32>; // forward: y [planes, oh, ow], backward: dx [planes, h, w]
 @group(0) @binding(3) var<storage, read> dy: array<f32>; // [planes, oh, ow]; backward only
 
-// The index in x of the first largest value of a window.
+fn is_nan(value: f32) -> bool {
+    return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
+}
+
+// The index in x of the first largest value of a window, or of its last NaN, as PyTorch takes it.
 fn argmax(plane: u32, oy: u32, ox: u32) -> u32 {
     let corner = (plane * params.h + oy * params.stride) * params.w + ox * params.stride;
     var best = corner;
     for (var r = 0u; r < params.kernel; r++) {
         for (var s = 0u; s < params.kernel; s++) {
             let i = corner + r * params.w + s;
-            best = select(best, i, x[i] > x[best]);
+            best = select(best, i, (x[i] > x[best]) | is_nan(x[i]));
         }
     }
     return best;

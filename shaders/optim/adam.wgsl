@@ -4,6 +4,7 @@
 @group(0) @binding(3) var<storage, read_write> m: array<f32>; // [n], updated in place
 @group(0) @binding(4) var<storage, read_write> v: array<f32>; // [n], updated in place
 @group(0) @binding(5) var<storage, read_write> p_next: array<f32>; // [n]
+@group(0) @binding(6) var<storage, read_write> lost: atomic<u32>; // raised where a new number is not finite
 // The same for forward_quads.
 @group(0) @binding(1) var<storage, read> p4: array<vec4f>;
 @group(0) @binding(2) var<storage, read> dp4: array<vec4f>;
@@ -19,6 +20,9 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
         p_next[i] = next.p.x;
         m[i] = next.m.x;
         v[i] = next.v.x;
+        if is_lost(next.p) {
+            atomicStore(&lost, 1u);
+        }
     }
 }
 
@@ -31,5 +35,8 @@ fn forward_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
         p4_next[i] = next.p;
         m4[i] = next.m;
         v4[i] = next.v;
+        if is_lost(next.p) {
+            atomicStore(&lost, 1u);
+        }
     }
 }

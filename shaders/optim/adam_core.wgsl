@@ -20,6 +20,11 @@ struct Moved {
     v: vec4f,
 }
 
+// Whether some of four numbers is NaN or infinite.
+fn is_lost(p: vec4f) -> bool {
+    return any((bitcast<vec4u>(p) & vec4u(0x7f800000u)) == vec4u(0x7f800000u));
+}
+
 fn moved(p: vec4f, dp: vec4f, m: vec4f, v: vec4f) -> Moved {
     let gradient = dp + params.weight_decay * p;
     let mean = m + (gradient - m) * params.rest1;

@@ -1,6 +1,6 @@
 // Adam with a gradient that is never stored: alpha left^T right, of left [N, rows] and right [N, 4 columns]. Follows
 // adam_core.wgsl and a header with N, ROWS (of the parameter at a time), LANES, RUN (quads of a thread), what is bound
-// from binding 1 on, and p_at, m_at, v_at, right_at, store: in buffers for GPUs, in images for software devices.
+// from binding 1 on, and p_at, m_at, v_at, right_at, store, lost: in buffers for GPUs, in images for software devices.
 const COEFFICIENTS: u32 = N * ROWS;
 
 // One workgroup updates RUN * LANES quads of ROWS rows: right is read once for all of them.
@@ -18,6 +18,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
             coefficients[n * ROWS + r] = params.alpha * left[n * params.rows + min(row0 + r, params.rows - 1u)];
         }
     }
+    var some_lost = false;
     let end = min(first + RUN * LANES, params.columns);
     for (var column = first + lane; column < end; column += LANES) {
         var x: array<vec4f, N>;
@@ -34,8 +35,13 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
                     gradient += coefficients[n * ROWS + r] * x[n];
                 }
                 let i = (row0 + r) * params.columns + column;
-                store(i, moved(p_at(i), gradient, m_at(i), v_at(i)));
+                let next = moved(p_at(i), gradient, m_at(i), v_at(i));
+                store(i, next);
+                some_lost = some_lost | is_lost(next.p);
             }
         }
+    }
+    if some_lost {
+        atomicStore(&lost, 1u);
     }
 }

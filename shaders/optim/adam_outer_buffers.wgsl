@@ -5,6 +5,7 @@
 @group(0) @binding(4) var<storage, read_write> m: array<vec4f>; // as p, updated in place
 @group(0) @binding(5) var<storage, read_write> v: array<vec4f>; // as p, updated in place
 @group(0) @binding(6) var<storage, read_write> p_next: array<vec4f>; // as p
+@group(0) @binding(7) var<storage, read_write> lost: atomic<u32>; // raised where a new number is not finite
 
 fn p_at(i: u32) -> vec4f {
     return p[i];

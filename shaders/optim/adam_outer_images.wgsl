@@ -7,6 +7,7 @@
 @group(0) @binding(6) var<storage, read_write> m: array<vec2<u64>>;
 @group(0) @binding(7) var<storage, read_write> v: array<vec2<u64>>;
 @group(0) @binding(8) var<storage, read_write> p_next: array<vec2<u64>>;
+@group(0) @binding(9) var<storage, read_write> lost: atomic<u32>; // raised where a new number is not finite
 
 fn at(i: u32) -> vec2u {
     return vec2u(i % IMAGE_WIDTH, i / IMAGE_WIDTH);

@@ -5,6 +5,7 @@
 @group(0) @binding(4) var<storage, read_write> m: array<f32>; // as p, updated in place
 @group(0) @binding(5) var<storage, read_write> v: array<f32>; // as p, updated in place
 @group(0) @binding(6) var<storage, read_write> p_next: array<f32>; // as p
+@group(0) @binding(7) var<storage, read_write> lost: atomic<u32>; // raised where a new number is not finite
 
 // One thread updates a row: what it reads of right is the same for all.
 @compute @workgroup_size(64)
@@ -13,6 +14,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     if row >= params.rows {
         return;
     }
+    var some_lost = false;
     var coefficients: array<f32, N>;
     // unroll
     for (var n = 0u; n < N; n++) {
@@ -30,5 +32,9 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
         p_next[i] = next.p.x;
         m[i] = next.m.x;
         v[i] = next.v.x;
+        some_lost = some_lost | is_lost(next.p);
+    }
+    if some_lost {
+        atomicStore(&lost, 1u);
     }
 }

@@ -1,6 +1,6 @@
 //! What a backward rule hands down: numbers, or the product that they would be.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tensor::arithmetic::outer;
 use crate::tensor::{Shape, Tensor};
 
@@ -23,21 +23,34 @@ pub enum Gradient {
 
 impl Gradient {
     /// Its shape.
-    pub fn shape(&self) -> Shape {
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the factors of a product are not two matrices of as many rows.
+    pub fn shape(&self) -> Result<Shape> {
         match self {
-            Gradient::Dense(tensor) => tensor.shape().clone(),
-            Gradient::Outer { left, right, .. } => [left.shape()[1], right.shape()[1]].into(),
+            Gradient::Dense(tensor) => Ok(tensor.shape().clone()),
+            Gradient::Outer { left, right, .. } => {
+                let (l, r) = (left.shape(), right.shape());
+                if l.rank() != 2 || r.rank() != 2 || l[0] != r[0] {
+                    let expected = "left [N, out] and right [N, K] of an outer product";
+                    return Err(Error::shapes("gradient", expected, l, r));
+                }
+                Ok([l[1], r[1]].into())
+            }
         }
     }
 
     /// Its numbers, computed where they are not there yet.
     ///
     /// # Errors
-    /// What the device reported.
+    /// As [`Gradient::shape`], and what the device reported.
     pub fn dense(&self) -> Result<Tensor> {
         match self {
             Gradient::Dense(tensor) => Ok(tensor.clone()),
-            Gradient::Outer { left, right, alpha } => outer(left, right, *alpha),
+            Gradient::Outer { left, right, alpha } => {
+                self.shape()?;
+                outer(left, right, *alpha)
+            }
         }
     }
 }

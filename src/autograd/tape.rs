@@ -5,16 +5,25 @@
 //! frozen records nothing and saves nothing. A frozen weight *above* a tracked input is different: the
 //! op records a node, and its rule returns `None` for the weight.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::gradient::Gradient;
 use crate::error::{Error, Result};
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 
 /// A tensor in a computation, with its place on the tape where it is tracked.
 #[derive(Clone)]
 pub struct Var {
     /// The value.
     pub tensor: Tensor,
-    node: Option<usize>,
+    node: Option<Place>,
+}
+
+/// A node of a tape.
+#[derive(Clone, Copy)]
+struct Place {
+    tape: u64,
+    index: usize,
 }
 
 impl Var {
@@ -59,16 +68,34 @@ struct Node {
     parents: Vec<Option<usize>>,
     /// `None` for a leaf, whose gradient is a result.
     rule: Option<Box<dyn Backward>>,
+    /// Of the value, and of its gradient.
+    shape: Shape,
+    /// Whether both are in planes.
+    planes: bool,
 }
 
 /// The list of what was computed from tracked values, in order.
-#[derive(Default)]
 pub struct Tape {
+    /// No other tape has it.
+    id: u64,
     nodes: Vec<Node>,
 }
 
+impl Default for Tape {
+    fn default() -> Self {
+        static TAPES: AtomicU64 = AtomicU64::new(0);
+        Tape {
+            id: TAPES.fetch_add(1, Ordering::Relaxed),
+            nodes: Vec::new(),
+        }
+    }
+}
+
 /// The gradients of a tape's leaves.
-pub struct Gradients(Vec<Option<Gradient>>);
+pub struct Gradients {
+    tape: u64,
+    of: Vec<Option<Gradient>>,
+}
 
 impl Tape {
     /// An empty tape.
@@ -88,42 +115,64 @@ impl Tape {
 
     /// A value whose gradient is wanted.
     pub fn leaf(&mut self, tensor: &Tensor) -> Var {
+        self.push(tensor.clone(), Vec::new(), None)
+    }
+
+    fn push(
+        &mut self,
+        tensor: Tensor,
+        parents: Vec<Option<usize>>,
+        rule: Option<Box<dyn Backward>>,
+    ) -> Var {
         self.nodes.push(Node {
-            parents: Vec::new(),
-            rule: None,
+            parents,
+            rule,
+            shape: tensor.shape().clone(),
+            planes: tensor.texture().is_some(),
         });
+        let (tape, index) = (self.id, self.nodes.len() - 1);
         Var {
-            tensor: tensor.clone(),
-            node: Some(self.nodes.len() - 1),
+            tensor,
+            node: Some(Place { tape, index }),
+        }
+    }
+
+    /// The node of a value, `None` where it is not tracked.
+    fn index(&self, var: &Var) -> Result<Option<usize>> {
+        match var.node {
+            Some(place) if place.tape != self.id => Err(Error::Usage(
+                "a tracked value belongs to another tape: compute with the tape that made it, or with Var::frozen of \
+                 its tensor"
+                    .into(),
+            )),
+            place => Ok(place.map(|place| place.index)),
         }
     }
 
     /// The result of an op on `parents`. `rule` is built only where some parent is tracked.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where a parent is tracked by another tape.
     pub fn record<R: Backward + 'static>(
         &mut self,
         tensor: Tensor,
         parents: &[&Var],
         rule: impl FnOnce() -> R,
-    ) -> Var {
-        let parents: Vec<Option<usize>> = parents.iter().map(|p| p.node).collect();
+    ) -> Result<Var> {
+        let parents = parents.iter().map(|parent| self.index(parent));
+        let parents: Vec<Option<usize>> = parents.collect::<Result<_>>()?;
         if parents.iter().all(Option::is_none) {
-            return Var { tensor, node: None };
+            return Ok(Var { tensor, node: None });
         }
-        self.nodes.push(Node {
-            parents,
-            rule: Some(Box::new(rule())),
-        });
-        Var {
-            tensor,
-            node: Some(self.nodes.len() - 1),
-        }
+        Ok(self.push(tensor, parents, Some(Box::new(rule()))))
     }
 
     /// The gradients of a one-element `loss` with respect to every leaf.
     ///
     /// # Errors
     /// [`Error::Shape`] where `loss` has more than one element, [`Error::Usage`] where nothing that it
-    /// was computed from is tracked, and what the device reported.
+    /// was computed from is tracked or another tape tracks it, [`Error::Shape`] where an op's rule gives what is no
+    /// gradient of its inputs, and what the device reported.
     pub fn backward(mut self, loss: &Var) -> Result<Gradients> {
         if loss.tensor.shape().len() != 1 {
             return Err(Error::shape(
@@ -132,15 +181,15 @@ impl Tape {
                 loss.tensor.shape().to_string(),
             ));
         }
-        let last = tracked(loss)?;
+        let last = self.tracked(loss)?;
         self.nodes.truncate(last + 1);
         let mut gradients: Vec<Option<Gradient>> = vec![None; last + 1];
-        if let Some(Node { parents, rule }) = self.nodes.pop() {
+        if let Some(Node { parents, rule, .. }) = self.nodes.pop() {
             let wanted: Vec<bool> = parents.iter().map(Option::is_some).collect();
             match rule {
                 Some(rule) => {
                     let fresh = rule.backward_of_one(&loss.tensor, &wanted)?;
-                    hand_down(&mut gradients, &parents, fresh)?;
+                    self.hand_down(&mut gradients, &parents, fresh)?;
                 }
                 None => {
                     let shape = loss.tensor.shape().clone();
@@ -165,7 +214,7 @@ impl Tape {
                 upstream.shape(),
             ));
         }
-        let last = tracked(output)?;
+        let last = self.tracked(output)?;
         let mut gradients: Vec<Option<Gradient>> = vec![None; self.nodes.len()];
         gradients[last] = Some(upstream.into());
         self.walk(gradients)
@@ -180,42 +229,68 @@ impl Tape {
             let wanted: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
             let fresh = rule.backward(&dy.dense()?, &wanted)?;
             gradients[self.nodes.len()] = None;
-            hand_down(&mut gradients, &node.parents, fresh)?;
+            self.hand_down(&mut gradients, &node.parents, fresh)?;
         }
-        Ok(Gradients(gradients))
+        Ok(Gradients {
+            tape: self.id,
+            of: gradients,
+        })
     }
-}
 
-fn tracked(output: &Var) -> Result<usize> {
-    output.node.ok_or_else(|| {
-        Error::Usage(
-            "backward: nothing in this computation is tracked; make a parameter with Tape::leaf"
-                .into(),
-        )
-    })
-}
+    fn tracked(&self, output: &Var) -> Result<usize> {
+        self.index(output)?.ok_or_else(|| {
+            Error::Usage(
+                "backward: nothing in this computation is tracked; make a parameter with Tape::leaf"
+                    .into(),
+            )
+        })
+    }
 
-/// Adds the gradients of a node's parents to what they have.
-fn hand_down(
-    gradients: &mut [Option<Gradient>],
-    parents: &[Option<usize>],
-    fresh: Vec<Option<Gradient>>,
-) -> Result<()> {
-    for (parent, gradient) in parents.iter().zip(fresh) {
-        if let (Some(parent), Some(gradient)) = (*parent, gradient) {
-            gradients[parent] = Some(match gradients[parent].take() {
-                None => gradient,
-                Some(sum) => sum.dense()?.plus(&gradient.dense()?)?.into(),
-            });
+    /// Adds the gradients of a node's parents to what they have.
+    fn hand_down(
+        &self,
+        gradients: &mut [Option<Gradient>],
+        parents: &[Option<usize>],
+        fresh: Vec<Option<Gradient>>,
+    ) -> Result<()> {
+        if fresh.len() != parents.len() {
+            return Err(Error::shape(
+                "backward",
+                format!("a gradient, or None, for each of {} inputs", parents.len()),
+                fresh.len().to_string(),
+            ));
         }
+        for (parent, gradient) in parents.iter().zip(fresh) {
+            if let (Some(parent), Some(gradient)) = (*parent, gradient) {
+                let Node { shape, planes, .. } = &self.nodes[parent];
+                let found = gradient.shape()?;
+                let in_planes = matches!(&gradient, Gradient::Dense(t) if t.texture().is_some());
+                if found != *shape || in_planes != *planes {
+                    let layout = |planes| if planes { "planes" } else { "rows" };
+                    return Err(Error::shape(
+                        "backward",
+                        format!(
+                            "a gradient of its input's shape {shape} in {}",
+                            layout(*planes)
+                        ),
+                        format!("{found} in {}", layout(in_planes)),
+                    ));
+                }
+                gradients[parent] = Some(match gradients[parent].take() {
+                    None => gradient,
+                    Some(sum) => sum.dense()?.plus(&gradient.dense()?)?.into(),
+                });
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Gradients {
     /// The gradient of `leaf`, `None` where the loss does not depend on it.
     pub fn get(&self, leaf: &Var) -> Option<&Gradient> {
-        self.0.get(leaf.node?)?.as_ref()
+        let place = leaf.node.filter(|place| place.tape == self.tape)?;
+        self.of.get(place.index)?.as_ref()
     }
 
     /// The gradient of `leaf`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::device::Gpu;
-use super::pool::{Buffer, GUARD, GUARD_BYTES};
+use super::pool::{Buffer, Fresh, GUARD, GUARD_BYTES};
 use super::shared;
 use super::texture::{Recycled, Texture};
 use crate::error::{Error, Result};
@@ -11,16 +11,21 @@ use crate::error::{Error, Result};
 impl Gpu {
     /// A buffer, its contents undefined, with guard words behind it where they are asked for.
     pub(crate) fn alloc(&self, bytes: u64) -> Result<Buffer> {
-        let buffer = self.0.pool.take(&self.0.device, bytes)?;
+        self.alloc_fresh(bytes).map(Buffer::from)
+    }
+
+    /// The same, before any kernel can be given it.
+    pub(crate) fn alloc_fresh(&self, bytes: u64) -> Result<Fresh> {
+        let fresh = self.0.pool.take(&self.0.device, bytes)?;
         if self.0.pool.guard {
             let words = [GUARD; GUARD_BYTES as usize / 4];
             self.submit()?;
             self.0
                 .queue
-                .write_buffer(&buffer.raw, bytes, bytemuck::cast_slice(&words));
+                .write_buffer(fresh.raw(), bytes, bytemuck::cast_slice(&words));
         }
         self.failure()?;
-        Ok(buffer)
+        Ok(fresh)
     }
 
     /// Whether textures can be made here at all.
@@ -46,8 +51,9 @@ impl Gpu {
         size: [usize; 2],
         fill: impl FnOnce(&mut [f32], usize),
     ) -> Result<Texture> {
-        let texture = self.make(label, size, false)?;
-        fill(texture.memory(), texture.pitch() * 4);
+        let mut texture = self.make(label, size, false)?;
+        let pitch = texture.pitch() * 4;
+        fill(texture.memory(), pitch);
         Ok(texture)
     }
 
@@ -84,7 +90,7 @@ impl Gpu {
         let shared = shared::create(&self.0.device, label, [wide, high], zero)?;
         self.failure()?;
         Ok(Texture {
-            _counted: self.0.pool.count(shared.bytes as u64),
+            counted: self.0.pool.count(shared.bytes as u64),
             shared,
             width,
             height: high,

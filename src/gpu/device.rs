@@ -20,6 +20,8 @@ pub struct GpuOptions {
     pub device: Option<String>,
     /// A smaller limit on one binding's bytes than the adapter's own, to test sharding.
     pub max_binding: Option<u64>,
+    /// A smaller limit on a grid's workgroups along a dimension than the adapter's own, to test folding.
+    pub max_groups: Option<u32>,
     /// Puts guard words behind every buffer; see [`Gpu::check_guards`].
     pub guard: bool,
     /// Has shaders check every index, which production kernels leave to the tests.
@@ -76,7 +78,25 @@ impl Gpu {
         limits.max_storage_buffer_binding_size =
             limits.max_storage_buffer_binding_size.min(MAX_BINDING);
         if let Some(bytes) = options.max_binding {
+            let most = limits.max_storage_buffer_binding_size;
+            let least = 2 * pool::GUARD_BYTES;
+            if !(least..=most).contains(&bytes) {
+                return Err(Error::Usage(format!(
+                    "{}: a binding can have from {least} to {most} bytes, and {bytes} were asked for",
+                    info.name
+                )));
+            }
             limits.max_storage_buffer_binding_size = bytes;
+        }
+        if let Some(groups) = options.max_groups {
+            let most = limits.max_compute_workgroups_per_dimension;
+            if !(1..=most).contains(&groups) {
+                return Err(Error::Usage(format!(
+                    "{}: a grid can have from 1 to {most} workgroups along a dimension, and {groups} were asked for",
+                    info.name
+                )));
+            }
+            limits.max_compute_workgroups_per_dimension = groups;
         }
         let request = |experimental: bool| {
             let mut features = adapter.features() & select::WANTED;

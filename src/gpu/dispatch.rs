@@ -15,7 +15,7 @@ use super::batch::UNIFORM_STRIDE;
 use super::device::Gpu;
 use super::kernel::{Access, Kernel};
 use super::pipeline::Pipeline;
-use super::pool::Buffer;
+use super::pool::{Buffer, Pool};
 use super::texture::Texture;
 use crate::error::{Error, Result};
 
@@ -32,6 +32,14 @@ impl Binding<'_> {
         match self {
             Binding::Buffer(buffer) => Some([buffer.id?, buffer.bound]),
             Binding::Texture(_) => None,
+        }
+    }
+
+    /// Whether its memory is of this pool's device.
+    fn is_of(&self, pool: &Pool) -> bool {
+        match self {
+            Binding::Buffer(buffer) => pool.owns(buffer),
+            Binding::Texture(texture) => pool.counts(&texture.counted),
         }
     }
 
@@ -70,23 +78,33 @@ impl Gpu {
         groups: usize,
     ) -> Result<()> {
         let limit = self.limits().max_compute_workgroups_per_dimension;
-        let [x, y] = fold(groups, limit).ok_or_else(|| {
-            Error::Memory(format!(
-                "{}: {groups} workgroups are more than this device dispatches",
-                kernel.name
-            ))
-        })?;
+        let [x, y] = fold(groups, limit).ok_or_else(|| too_many(kernel, [groups, 1, 1], limit))?;
         let bindings: Vec<Binding> = bindings.iter().map(|&b| b.into()).collect();
-        self.run_grid(kernel, params, &bindings, [x, y, 1])
+        self.run_grid(kernel, params, &bindings, [x as usize, y as usize, 1])
     }
 
-    /// Records a grid of workgroups as it is, each dimension within the device's limit.
+    /// Records `columns` x `rows` workgroups of a kernel that takes `workgroup_id.x + workgroup_id.z * num_workgroups.x` as
+    /// its column and passes over those that are too large: columns are folded where they are more than a dimension has.
+    pub(crate) fn run_wide<P: Pod>(
+        &self,
+        kernel: &Kernel,
+        params: &P,
+        bindings: &[Binding],
+        [columns, rows]: [usize; 2],
+    ) -> Result<()> {
+        let limit = self.limits().max_compute_workgroups_per_dimension;
+        let [x, z] =
+            fold(columns, limit).ok_or_else(|| too_many(kernel, [columns, rows, 1], limit))?;
+        self.run_grid(kernel, params, bindings, [x as usize, rows, z as usize])
+    }
+
+    /// Records a grid of workgroups as it is, for a kernel whose dimensions are those of its tensors' sides.
     pub(crate) fn run_grid<P: Pod>(
         &self,
         kernel: &Kernel,
         params: &P,
         bindings: &[Binding],
-        grid: [u32; 3],
+        grid: [usize; 3],
     ) -> Result<()> {
         assert_eq!(size_of::<P>(), kernel.params, "{}: Params", kernel.name);
         self.dispatch(kernel, bytemuck::bytes_of(params), bindings, grid)
@@ -128,13 +146,18 @@ impl Gpu {
         kernel: &Kernel,
         params: &[u8],
         bindings: &[Binding],
-        grid: [u32; 3],
+        grid: [usize; 3],
     ) -> Result<()> {
+        let limit = self.limits().max_compute_workgroups_per_dimension;
+        if grid.iter().any(|&side| side > limit as usize) {
+            return Err(too_many(kernel, grid, limit));
+        }
         let (pipeline, bind_group) = self.bind(kernel, bindings)?;
         self.record(params, |pass, offset| {
             pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &bind_group, &[offset]);
-            pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
+            let [x, y, z] = grid.map(|side| side as u32);
+            pass.dispatch_workgroups(x, y, z);
         })
     }
 
@@ -150,6 +173,10 @@ impl Gpu {
             "{}: bindings",
             kernel.name
         );
+        // A tensor of another device would be bound as memory of this one.
+        if !bindings.iter().all(|binding| binding.is_of(&self.0.pool)) {
+            return Err(foreign(&kernel.name));
+        }
         let start = Instant::now();
         let (pipeline, fresh) = self.pipeline(kernel)?;
         let key: Option<Vec<[u64; 2]>> = bindings.iter().map(Binding::recycled).collect();
@@ -328,6 +355,21 @@ impl Gpu {
             }),
         }
     }
+}
+
+fn too_many(kernel: &Kernel, [x, y, z]: [usize; 3], limit: u32) -> Error {
+    Error::Memory(format!(
+        "{}: a grid of {x} x {y} x {z} workgroups is more than this device dispatches ({limit} along a dimension): lower \
+         the batch or image size",
+        kernel.name
+    ))
+}
+
+/// What `doing` met a tensor of another device.
+pub(super) fn foreign(doing: &str) -> Error {
+    Error::Usage(format!(
+        "{doing}: its tensors are on different devices: copy one with Tensor::to_vec and Tensor::from_slice"
+    ))
 }
 
 /// `groups` workgroups as two dimensions, each within `limit`, with fewer than one row left over.

@@ -22,7 +22,7 @@ pub(crate) use dispatch::Binding;
 pub use kernel::{Access, Kernel};
 pub use pipeline::Compiled;
 pub use pool::PoolStats;
-pub(crate) use pool::{Buffer, IMAGE_LEAST, IMAGE_WIDTH};
+pub(crate) use pool::{Buffer, Fresh, IMAGE_LEAST, IMAGE_WIDTH};
 pub use select::{DeviceInfo, devices};
 pub(crate) use texture::{Recycled, Texture};
 pub(crate) use tile::Tile;

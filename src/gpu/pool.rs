@@ -69,8 +69,6 @@ pub(crate) struct Buffer {
     /// The same memory as an image of [`IMAGE_WIDTH`] texels a row, on devices that read those faster.
     pub(super) image: Option<wgpu::TextureView>,
     host: Option<shared::Host>,
-    /// Nobody had it before.
-    fresh: bool,
     /// Bytes that hold data.
     pub(crate) bytes: u64,
     /// Bytes that a kernel sees: `bytes`, and the guard where there is one.
@@ -78,6 +76,13 @@ pub(crate) struct Buffer {
     /// Bytes that it takes.
     class: u64,
     pool: Weak<Mutex<Lists>>,
+}
+
+/// A buffer that was just taken: no kernel can be given it yet.
+pub(crate) struct Fresh {
+    buffer: Buffer,
+    /// Nobody had its memory before.
+    new: bool,
 }
 
 /// Memory beside the pool's buffers that its counts include as long as this lives.
@@ -106,7 +111,7 @@ impl Pool {
     }
 
     /// A buffer of `bytes`, recycled where one of its size class is free; contents are undefined.
-    pub(super) fn take(&self, device: &wgpu::Device, bytes: u64) -> Result<Buffer> {
+    pub(super) fn take(&self, device: &wgpu::Device, bytes: u64) -> Result<Fresh> {
         let bound = bytes + if self.guard { GUARD_BYTES } else { 0 };
         let limit = device.limits().max_buffer_size;
         if bound > limit {
@@ -127,8 +132,8 @@ impl Pool {
         if recycled.is_some() {
             lists.stats.free_bytes -= class;
         }
-        let fresh = recycled.is_none();
-        lists.made += u64::from(fresh);
+        let new = recycled.is_none();
+        lists.made += u64::from(new);
         let id = lists.made;
         let raw = match recycled {
             Some(raw) => raw,
@@ -162,17 +167,27 @@ impl Pool {
         lists.stats.live += 1;
         lists.stats.live_bytes += class;
         lists.stats.peak_bytes = lists.stats.peak_bytes.max(lists.stats.live_bytes);
-        Ok(Buffer {
+        let buffer = Buffer {
             id: (!self.guard).then_some(raw.id),
             raw: raw.buffer,
             image: raw.image,
             host: raw.host,
-            fresh,
             class,
             bytes,
             bound,
             pool: Arc::downgrade(&self.lists),
-        })
+        };
+        Ok(Fresh { buffer, new })
+    }
+
+    /// Whether `buffer` is of this pool.
+    pub(super) fn owns(&self, buffer: &Buffer) -> bool {
+        std::ptr::eq(buffer.pool.as_ptr(), Arc::as_ptr(&self.lists))
+    }
+
+    /// Whether what was counted is.
+    pub(super) fn counts(&self, counted: &Counted) -> bool {
+        std::ptr::eq(counted.pool.as_ptr(), Arc::as_ptr(&self.lists))
     }
 
     /// Counts `bytes` as in use.
@@ -203,19 +218,30 @@ impl Pool {
     }
 }
 
-impl Buffer {
-    /// The memory of a buffer that was just made and nobody had before, where the host sees it: to be filled before it is
-    /// used in any other way.
-    #[allow(unsafe_code, clippy::mut_from_ref)]
-    pub(crate) fn fresh_memory(&self) -> Option<&mut [f32]> {
-        let host = self.host.filter(|_| self.fresh)?;
-        // SAFETY: the memory has at least `bytes`, is aligned as a driver's mapping is, and lives as long as the buffer.
-        // No work that the device was given knows a fresh buffer, and its one caller has just made it.
-        Some(unsafe {
-            std::slice::from_raw_parts_mut(host.0.as_ptr().cast(), self.bytes as usize / 4)
-        })
+impl Fresh {
+    pub(super) fn raw(&self) -> &wgpu::Buffer {
+        &self.buffer.raw
     }
 
+    /// The memory of a buffer that nobody had before, where the host sees it.
+    #[allow(unsafe_code)]
+    pub(crate) fn memory(&mut self) -> Option<&mut [f32]> {
+        let host = self.buffer.host.filter(|_| self.new)?;
+        // SAFETY: the memory has at least `bytes`, is aligned as a driver's mapping is, and lives as long as the buffer.
+        // No work that the device was given knows it: it is new, and nothing but this can be done with it yet.
+        Some(unsafe {
+            std::slice::from_raw_parts_mut(host.0.as_ptr().cast(), self.buffer.bytes as usize / 4)
+        })
+    }
+}
+
+impl From<Fresh> for Buffer {
+    fn from(fresh: Fresh) -> Self {
+        fresh.buffer
+    }
+}
+
+impl Buffer {
     /// Whether kernels can bind it for [`super::Access::ReadTexture`].
     pub(crate) fn is_image(&self) -> bool {
         self.image.is_some()

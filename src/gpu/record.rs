@@ -3,6 +3,7 @@
 
 use super::batch::{BATCH, Batch, STAGED, UNIFORM_STRIDE};
 use super::device::{Gpu, Inner};
+use super::dispatch::foreign;
 use super::pool::Buffer;
 use crate::error::Result;
 
@@ -67,10 +68,24 @@ impl Gpu {
     }
 
     /// Copies bytes of one buffer to another, after everything recorded so far.
-    pub(crate) fn copy(&self, from: &Buffer, at: u64, to: &Buffer, offset: u64, bytes: u64) {
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] where one is on another device.
+    pub(crate) fn copy(
+        &self,
+        from: &Buffer,
+        at: u64,
+        to: &Buffer,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<()> {
+        if ![from, to].into_iter().all(|b| self.0.pool.owns(b)) {
+            return Err(foreign("copy"));
+        }
         self.record_copy(|encoder| {
             encoder.copy_buffer_to_buffer(&from.raw, at, &to.raw, offset, bytes);
         });
+        Ok(())
     }
 
     /// Hands recorded work to the device without waiting for it.

@@ -13,7 +13,7 @@ pub(crate) struct Texture {
     pub(super) shared: shared::Shared,
     pub(super) width: usize,
     pub(super) height: usize,
-    pub(super) _counted: Counted,
+    pub(super) counted: Counted,
 }
 
 /// Width, height, and the side of the planes with their borders.
@@ -81,8 +81,8 @@ impl Texture {
     }
 
     /// The memory, `pitch` texels a row.
-    #[allow(unsafe_code, clippy::mut_from_ref)]
-    pub(super) fn memory(&self) -> &mut [f32] {
+    #[allow(unsafe_code)]
+    pub(super) fn memory(&mut self) -> &mut [f32] {
         let floats = self.shared.pitch * self.height * 4;
         assert!(floats * 4 <= self.shared.bytes);
         // SAFETY: the memory has `bytes`, is aligned as a driver's mapping is, and lives as long as `self`. Only

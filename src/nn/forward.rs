@@ -110,7 +110,7 @@ impl Vgg {
 
     /// The product of `x` and the frozen weight of layer `index`, which is not in planes.
     fn multiply(&self, tape: &mut Tape, index: usize, x: &Var) -> Result<Var> {
-        let Loaded { layer, held } = &self.layers[index];
+        let Loaded { layer, held, .. } = &self.layers[index];
         let Held::Rows { weight, .. } = held else {
             return Err(released(layer));
         };
@@ -157,7 +157,7 @@ impl Vgg {
         let mut x = self.enter(tape, x, range.start)?;
         for index in range.clone() {
             let product = product.filter(|_| index == range.start);
-            let Loaded { layer, held } = &self.layers[index];
+            let Loaded { layer, held, .. } = &self.layers[index];
             let lora = adapter.get(&layer.name);
             x = match (held, product) {
                 (Held::Planes(conv), _) => self.convolve(tape, conv, &x, lora)?,
@@ -186,7 +186,10 @@ impl Vgg {
 
     /// `x` as layer `layer` of this family takes it.
     fn enter(&self, tape: &mut Tape, x: &Var, layer: usize) -> Result<Var> {
-        let Some(Loaded { layer: first, held }) = self.layers.get(layer) else {
+        let Some(Loaded {
+            layer: first, held, ..
+        }) = self.layers.get(layer)
+        else {
             return Ok(x.clone());
         };
         if !first.is_conv() {

@@ -66,9 +66,10 @@ impl Vgg {
         };
         let mut layers = Vec::new();
         for layer in arch.layers() {
-            let held = loader.layer(&layer, software.as_ref())?;
+            let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
+            let held = loader.layer(&layer, rank, software.as_ref())?;
             progress((layer.weight.iter().product::<usize>() + layer.weight[0]) as u64 * 4);
-            layers.push(Loaded { layer, held });
+            layers.push(Loaded { layer, held, rank });
         }
         Ok(Vgg {
             gpu: gpu.clone(),
@@ -95,8 +96,12 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn layer(&mut self, layer: &Layer, software: Option<&Arc<planes::Context>>) -> Result<Held> {
-        let rank = self.how.ranks.get(&layer.name).copied().unwrap_or(0);
+    fn layer(
+        &mut self,
+        layer: &Layer,
+        rank: usize,
+        software: Option<&Arc<planes::Context>>,
+    ) -> Result<Held> {
         let backward = self.how.trained && !self.below;
         self.below &= rank == 0;
         let held = match software {
@@ -141,6 +146,7 @@ impl Loader<'_> {
             cout: layer.weight[0],
             side: SIDE >> self.pools,
             precision: self.how.precision,
+            gradient: false,
         };
         let weight = self.source.read(&weight_name(layer), &layer.weight);
         let conv = rows::Layer::new(&mut self.tuner, site, &weight, bias, backward)?;

@@ -38,6 +38,8 @@ pub(super) enum Held {
 pub(super) struct Loaded {
     pub(super) layer: Layer,
     pub(super) held: Held,
+    /// Of the LoRA that it may have.
+    pub(super) rank: usize,
 }
 
 /// A frozen network on a device, in the kernel family that the device is best at.
@@ -81,6 +83,7 @@ impl Vgg {
                 bias: parameters[&format!("{}.bias", layer.name)].clone(),
             },
             layer,
+            rank: 0,
         });
         let layers: Vec<Loaded> = layers.collect();
         let gpu = parameters
@@ -125,7 +128,7 @@ impl Vgg {
     /// The parameters by name that are there row by row: all of [`Vgg::new`], else at most those of linear layers.
     pub fn parameters(&self) -> BTreeMap<String, Tensor> {
         let mut parameters = BTreeMap::new();
-        for Loaded { layer, held } in &self.layers {
+        for Loaded { layer, held, .. } in &self.layers {
             if let Held::Rows {
                 weight: Weight::Plain(weight),
                 bias,
@@ -191,24 +194,36 @@ impl Vgg {
         }
     }
 
-    /// Images of `side` that a step takes together: those whose largest activation from `layer` on fits one binding of the
-    /// device, and in the software family a texture's width. That family takes large planes one by one.
+    /// Images of `side` that a step takes together: those whose largest activation from `layer` on, and whose largest parts
+    /// of a sum that is split, fit one binding of the device, and in the software family a texture's width. That family
+    /// takes large planes one by one.
     pub fn max_batch(&self, layer: usize, side: usize) -> usize {
         let first = match &self.software {
             Some(_) => layer.max(self.small_planes()),
             None => layer,
         };
         let bound = |index: usize| {
-            let weight = &self.layers[index].layer.weight;
-            let (size, channels) = (self.side_at(index, side), weight[0].max(weight[1]));
+            let Loaded { layer, held, rank } = &self.layers[index];
+            let [cout, cin] = [layer.weight[0], layer.weight[1]];
+            let size = self.side_at(index, side);
             let most = self.gpu.max_binding() as usize;
-            match &self.software {
-                None => most / (channels * size * size * 4),
-                Some(_) => {
-                    let padded = size + 2;
+            match (&self.software, held) {
+                (Some(_), _) => {
+                    let (padded, quads) = (size + 2, cout.max(cin).div_ceil(4));
                     let wide = self.gpu.limits().max_texture_dimension_2d as usize - 1;
-                    (wide / padded).min(most / (padded * padded * channels.div_ceil(4) * 16))
+                    // The gradients of a LoRA's factors are summed over the images at the end.
+                    let factors = rank * (cin * 9).max(cout) * 4;
+                    let image = (padded * padded * quads * 16).max(factors);
+                    (wide / padded).min(most / image)
                 }
+                (
+                    None,
+                    Held::Rows {
+                        weight: Weight::Tiles(conv),
+                        ..
+                    },
+                ) => most / (conv.widest() * size * size * 4),
+                (None, _) => most / (cout.max(cin) * size * size * 4),
             }
         };
         let least = (first..self.convs()).map(bound).min();

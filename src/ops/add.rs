@@ -25,7 +25,7 @@ pub fn add(tape: &mut Tape, x: &Var, y: &Var) -> Result<Var> {
 /// [`crate::Error::Shape`] where the shapes differ.
 pub fn axpy(tape: &mut Tape, alpha: f32, x: &Var, y: &Var) -> Result<Var> {
     let z = x.tensor.times_plus(alpha, &y.tensor)?;
-    Ok(tape.record(z, &[x, y], || Rule { alpha }))
+    tape.record(z, &[x, y], || Rule { alpha })
 }
 
 struct Rule {

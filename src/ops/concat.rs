@@ -35,11 +35,11 @@ pub fn concat(tape: &mut Tape, parts: &[Var]) -> Result<Var> {
     let mut offset = 0;
     for part in parts {
         let from = part.tensor.buffer("concat")?;
-        gpu.copy(from, 0, y.buffer("concat")?, offset, from.bytes);
+        gpu.copy(from, 0, y.buffer("concat")?, offset, from.bytes)?;
         offset += from.bytes;
     }
     let parents: Vec<&Var> = parts.iter().collect();
-    Ok(tape.record(y, &parents, || Rule { counts }))
+    tape.record(y, &parents, || Rule { counts })
 }
 
 struct Rule {

@@ -74,7 +74,7 @@ pub fn dropout(tape: &mut Tape, x: &Var, how: Dropout) -> Result<Var> {
         )));
     }
     let y = apply(&x.tensor, how)?;
-    Ok(tape.record(y, &[x], || Rule { how }))
+    tape.record(y, &[x], || Rule { how })
 }
 
 fn apply(x: &Tensor, how: Dropout) -> Result<Tensor> {
@@ -115,14 +115,10 @@ fn in_planes(x: &Tensor, params: Params) -> Result<Tensor> {
         pitch: y_texture.pitch() as u32,
         ..params
     };
-    let grid = [
-        (n * size * size).div_ceil(lanes(x)) as u32,
-        channels.div_ceil(4) as u32,
-        1,
-    ];
+    let grid = [(n * size * size).div_ceil(lanes(x)), channels.div_ceil(4)];
     let bindings = [x_texture.into(), y_texture.into()];
     x.gpu()
-        .run_grid(for_lanes(&IN_PLANES, lanes(x)), &params, &bindings, grid)?;
+        .run_wide(for_lanes(&IN_PLANES, lanes(x)), &params, &bindings, grid)?;
     Ok(y)
 }
 

@@ -32,16 +32,16 @@ const ROWS_PER_PASS: usize = 4096;
 /// [`Error::Shape`] where the columns differ.
 pub fn linear(tape: &mut Tape, x: &Var, w: &Var) -> Result<Var> {
     let y = forward(&x.tensor, &w.tensor, 1.0)?;
-    Ok(tape.record(y, &[x, w], || Rule {
+    tape.record(y, &[x, w], || Rule {
         x: w.is_tracked().then(|| x.tensor.clone()),
         w: x.is_tracked().then(|| w.tensor.clone()),
-    }))
+    })
 }
 
 /// The same for a frozen weight in half precision.
 pub(crate) fn linear_half(tape: &mut Tape, x: &Var, w: &Halves) -> Result<Var> {
     let y = forward(&x.tensor, w, 1.0)?;
-    Ok(tape.record(y, &[x], || HalfRule { w: w.clone() }))
+    tape.record(y, &[x], || HalfRule { w: w.clone() })
 }
 
 /// A weight [M, K], in either precision.

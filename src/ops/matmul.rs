@@ -53,11 +53,11 @@ pub enum Transpose {
 /// [`Error::Shape`] where the inner dimensions differ.
 pub fn matmul(tape: &mut Tape, a: &Var, b: &Var, transpose: Transpose) -> Result<Var> {
     let c = product(&a.tensor, &b.tensor, transpose)?;
-    Ok(tape.record(c, &[a, b], || Rule {
+    tape.record(c, &[a, b], || Rule {
         a: b.is_tracked().then(|| a.tensor.clone()),
         b: a.is_tracked().then(|| b.tensor.clone()),
         transpose,
-    }))
+    })
 }
 
 fn plan(a: &Shape, b: &Shape, transpose: Transpose) -> Result<Params> {

@@ -1,4 +1,5 @@
-//! `max_pool2d`: the largest value of each window; the first of equal ones takes the gradient, as in PyTorch.
+//! `max_pool2d`: the largest value of each window, NaN where one is in it; the first of equal ones takes the gradient, as
+//! in PyTorch.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -45,10 +46,10 @@ pub fn max_pool2d(tape: &mut Tape, x: &Var, kernel: usize, stride: usize) -> Res
     let bindings = [x.tensor.buffer("max_pool2d")?, y.buffer("max_pool2d")?];
     let groups = y.shape().len().div_ceil(256);
     x.tensor.gpu().run(&FORWARD, &params, &bindings, groups)?;
-    Ok(tape.record(y, &[x], || Rule {
+    tape.record(y, &[x], || Rule {
         params,
         x: x.tensor.clone(),
-    }))
+    })
 }
 
 fn plan(x: &Shape, kernel: usize, stride: usize) -> Result<(Params, Shape)> {
@@ -88,6 +89,11 @@ impl Backward for Rule {
     }
 }
 
+/// The larger one in f64, NaN where one is, which `f64::max` leaves out.
+pub(crate) fn larger(a: f64, b: f64) -> f64 {
+    if b > a || b.is_nan() { b } else { a }
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let case = |shape: [usize; 4], kernel: usize, stride: usize| {
         let [n, c, h, w] = shape;
@@ -104,7 +110,7 @@ pub(crate) fn cases() -> Vec<Case> {
                     let (plane, oy, ox) = (i / (oh * ow), (i / ow) % oh, i % ow);
                     for tap in 0..kernel * kernel {
                         let (iy, ix) = (oy * stride + tap / kernel, ox * stride + tap % kernel);
-                        *y = y.max(v[0][(plane * h + iy) * w + ix]);
+                        *y = larger(*y, v[0][(plane * h + iy) * w + ix]);
                     }
                 }
                 y

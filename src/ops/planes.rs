@@ -16,11 +16,11 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 pub(crate) fn to_rows(tape: &mut Tape, x: &Var, cells: usize) -> Result<Var> {
     let (_, [_, channels, size]) = planes("to_rows", &x.tensor)?;
     let y = write_rows(&x.tensor, cells)?;
-    Ok(tape.record(y, &[x], || RowsRule {
+    tape.record(y, &[x], || RowsRule {
         channels,
         size,
         cells,
-    }))
+    })
 }
 
 struct RowsRule {
@@ -50,9 +50,9 @@ pub(crate) fn to_planes(tape: &mut Tape, x: &Var, channels: usize) -> Result<Var
         ));
     }
     let y = read_rows(&x.tensor, [shape[0], channels, size], size)?;
-    Ok(tape.record(y, &[x], || PlanesRule {
+    tape.record(y, &[x], || PlanesRule {
         shape: shape.clone(),
-    }))
+    })
 }
 
 struct PlanesRule {

@@ -1,4 +1,4 @@
-//! `relu`: max(x, 0); the gradient at 0 is 0, as in PyTorch.
+//! `relu`: max(x, 0), NaN of NaN; the gradient at 0 is 0, as in PyTorch.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -15,6 +15,18 @@ struct Params {
     n: u32,
 }
 
+/// What the last step of a kernel makes 0: numbers whose bits, as an i32, lie below. `shaders/relu.wgsl` says why bits.
+#[repr(transparent)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Floor(i32);
+
+impl Floor {
+    /// ReLU: the negative numbers.
+    pub(crate) const RELU: Floor = Floor(-0x7f_ffff);
+    /// Nothing.
+    pub(crate) const NONE: Floor = Floor(i32::MIN);
+}
+
 const SOURCE: &str = include_str!("../../shaders/ops/relu.wgsl");
 static FORWARD: Kernel = Kernel::new::<Params>("relu.forward", SOURCE, "forward", &[Read, Write]);
 static BACKWARD: Kernel =
@@ -24,7 +36,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]
 }
 
-/// `max(x, 0)`, element by element.
+/// `max(x, 0)`, element by element, and NaN where `x` is.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where `x` does not fit one binding.
@@ -39,10 +51,10 @@ pub fn relu(tape: &mut Tape, x: &Var) -> Result<Var> {
         &bindings,
         n.div_ceil(256),
     )?;
-    Ok(tape.record(y.clone(), &[x], || Rule { y }))
+    tape.record(y.clone(), &[x], || Rule { y })
 }
 
-/// `dy` where `y` is positive, else 0.
+/// `dy` where `y`, a result of ReLU, is not 0; else 0.
 pub(crate) fn backward(y: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let n = dy.shape().len();
     let dx = Tensor::empty(dy.gpu(), dy.shape().clone())?;
@@ -66,6 +78,11 @@ impl Backward for Rule {
     }
 }
 
+/// ReLU in f64, which `f64::max` is not of NaN.
+pub(crate) fn reference(x: f64) -> f64 {
+    if x <= 0.0 { 0.0 } else { x }
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     [vec![1], vec![3, 5, 7, 11], vec![257]]
         .into_iter()
@@ -76,7 +93,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 // Finite differences need every element on one side of the kink.
                 [Input::normal(shape).away_from_zero()],
                 |tape, v| relu(tape, &v[0]),
-                |v| v[0].iter().map(|x| x.max(0.0)).collect(),
+                |v| v[0].iter().copied().map(reference).collect(),
             )
         })
         .collect()

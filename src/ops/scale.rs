@@ -7,7 +7,8 @@ use crate::check::{Case, Input};
 use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::Kernel;
-use crate::tensor::Tensor;
+use crate::ops::planes::{to_planes, to_rows};
+use crate::tensor::{Tensor, planes};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -29,10 +30,13 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 /// What the device reported.
 pub fn scale(tape: &mut Tape, alpha: f32, x: &Var) -> Result<Var> {
     let y = forward(&x.tensor, alpha)?;
-    Ok(tape.record(y, &[x], || Rule { alpha }))
+    tape.record(y, &[x], || Rule { alpha })
 }
 
 pub(crate) fn forward(x: &Tensor, alpha: f32) -> Result<Tensor> {
+    if x.texture().is_some() {
+        return planes::times(x, alpha);
+    }
     let y = Tensor::empty(x.gpu(), x.shape().clone())?;
     for ((rows, x_part), (_, y_part)) in x.parts().zip(y.parts()) {
         let n = rows.len() * x.shape().row_len();
@@ -54,11 +58,26 @@ impl Backward for Rule {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new(
-        "scale",
-        "[7, 37] by -2.5",
-        [Input::normal([7, 37])],
-        |tape, v| scale(tape, -2.5, &v[0]),
-        |v| v[0].iter().map(|x| -2.5 * x).collect(),
-    )]
+    vec![
+        Case::new(
+            "scale",
+            "[7, 37] by -2.5",
+            [Input::normal([7, 37])],
+            |tape, v| scale(tape, -2.5, &v[0]),
+            |v| v[0].iter().map(|x| -2.5 * x).collect(),
+        ),
+        Case::new(
+            "scale",
+            "[2, 6, 9, 9] by -2.5, in planes",
+            [Input::normal([2, 6, 9, 9])],
+            |tape, v| {
+                let x = to_planes(tape, &v[0], 6)?;
+                let y = scale(tape, -2.5, &x)?;
+                let y = to_rows(tape, &y, 9)?;
+                crate::ops::reshape(tape, &y, [2, 6, 9, 9])
+            },
+            |v| v[0].iter().map(|x| -2.5 * x).collect(),
+        )
+        .on_software(),
+    ]
 }

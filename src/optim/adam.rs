@@ -7,7 +7,7 @@ use crate::autograd::{Gradient, Var};
 use crate::check::{Case, Input};
 use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, ReadTexture, Write};
-use crate::gpu::{Access, IMAGE_WIDTH, Kernel};
+use crate::gpu::{Access, IMAGE_WIDTH, Kernel, Readback};
 use crate::tensor::Tensor;
 
 #[repr(C)]
@@ -30,7 +30,7 @@ const SOURCE: &str = concat!(
     include_str!("../../shaders/optim/adam_core.wgsl"),
     include_str!("../../shaders/optim/adam.wgsl")
 );
-const BINDINGS: &[Access] = &[Read, Read, Write, Write, Write];
+const BINDINGS: &[Access] = &[Read, Read, Write, Write, Write, Write];
 static FORWARD: Kernel = Kernel::new::<Params>("adam.forward", SOURCE, "forward", BINDINGS);
 static FORWARD_QUADS: Kernel =
     Kernel::new::<Params>("adam.forward_quads", SOURCE, "forward_quads", BINDINGS);
@@ -41,7 +41,7 @@ const OUTER_NARROW: Kernel = Kernel::new::<Params>(
         include_str!("../../shaders/optim/adam_outer_narrow.wgsl")
     ),
     "forward",
-    &[Read, Read, Read, Write, Write, Write],
+    &[Read, Read, Read, Write, Write, Write, Write],
 );
 const OUTER: Kernel = Kernel::new::<Params>(
     "adam.outer",
@@ -51,7 +51,7 @@ const OUTER: Kernel = Kernel::new::<Params>(
         include_str!("../../shaders/optim/adam_outer.wgsl")
     ),
     "forward",
-    &[Read, Read, Read, Write, Write, Write],
+    &[Read, Read, Read, Write, Write, Write, Write],
 );
 const OUTER_IMAGES: Kernel = Kernel::new::<Params>(
     "adam.outer_images",
@@ -68,6 +68,7 @@ const OUTER_IMAGES: Kernel = Kernel::new::<Params>(
         Read,
         ReadTexture,
         ReadTexture,
+        Write,
         Write,
         Write,
         Write,
@@ -116,6 +117,13 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
     ]
 }
 
+/// What a step updates of one parameter beside itself.
+#[derive(Clone, Copy)]
+struct Moments<'a> {
+    moments: &'a [Tensor; 2],
+    lost: &'a Tensor,
+}
+
 /// `torch.optim.Adam`, its defaults in [`Adam::new`].
 #[derive(Clone)]
 pub struct Adam {
@@ -129,7 +137,31 @@ pub struct Adam {
     pub weight_decay: f64,
     /// Steps taken.
     pub steps: u64,
+    state: Option<State>,
+}
+
+/// What a run of steps carries along, made with its first.
+#[derive(Clone)]
+struct State {
+    /// Of each parameter.
     moments: Vec<[Tensor; 2]>,
+    /// A word: 0 until a new number of a parameter is not finite.
+    lost: Tensor,
+}
+
+impl State {
+    fn new(parameters: &[Tensor]) -> Result<Option<Self>> {
+        let Some(first) = parameters.first() else {
+            return Ok(None);
+        };
+        let zeros =
+            |p: &Tensor| Tensor::from_fn(p.gpu(), p.shape().clone(), |_, out| out.fill(0.0));
+        let moments = parameters.iter().map(|p| Ok([zeros(p)?, zeros(p)?]));
+        Ok(Some(State {
+            moments: moments.collect::<Result<_>>()?,
+            lost: Tensor::from_slice(first.gpu(), [1], &[0.0])?,
+        }))
+    }
 }
 
 impl Adam {
@@ -141,7 +173,7 @@ impl Adam {
             eps: 1e-8,
             weight_decay: 0.0,
             steps: 0,
-            moments: Vec::new(),
+            state: None,
         }
     }
 
@@ -149,44 +181,67 @@ impl Adam {
     /// kernel that uses it.
     ///
     /// # Errors
-    /// [`Error::Shape`] where a gradient is missing or has another shape than its parameter.
+    /// [`Error::Shape`] where a gradient is missing or has another shape than its parameter, and where the parameters
+    /// are not as many and as large as in the first step.
     pub fn step(&mut self, parameters: &mut [Tensor], gradients: &[Gradient]) -> Result<()> {
         if parameters.len() != gradients.len() {
             let (expected, found) = (parameters.len().to_string(), gradients.len().to_string());
             return Err(Error::shape("adam", format!("{expected} gradients"), found));
         }
         for (p, dp) in parameters.iter().zip(gradients) {
-            if *p.shape() != dp.shape() {
+            let found = dp.shape()?;
+            if *p.shape() != found {
                 let expected = "a gradient of its parameter's shape";
-                return Err(Error::shapes("adam", expected, p.shape(), dp.shape()));
+                return Err(Error::shapes("adam", expected, p.shape(), &found));
             }
         }
-        if self.moments.is_empty() {
-            let zeros =
-                |p: &Tensor| Tensor::from_fn(p.gpu(), p.shape().clone(), |_, out| out.fill(0.0));
-            self.moments = parameters
-                .iter()
-                .map(|p| Ok([zeros(p)?, zeros(p)?]))
-                .collect::<Result<_>>()?;
+        let state = match self.state.take() {
+            Some(state) => Some(state),
+            None => State::new(parameters)?,
+        };
+        self.state = state.clone();
+        let Some(State { moments, lost }) = state else {
+            return Ok(());
+        };
+        let shapes = moments.iter().map(|[m, _]| m.shape());
+        if !shapes.eq(parameters.iter().map(Tensor::shape)) {
+            let list = |shapes: Vec<String>| shapes.join(", ");
+            return Err(Error::shape(
+                "adam",
+                format!(
+                    "the parameters of its first step, {}: another Adam for others",
+                    list(moments.iter().map(|[m, _]| m.shape().to_string()).collect())
+                ),
+                list(parameters.iter().map(|p| p.shape().to_string()).collect()),
+            ));
         }
         self.steps += 1;
-        for ((p, dp), moments) in parameters.iter_mut().zip(gradients).zip(&self.moments) {
+        for ((p, dp), moments) in parameters.iter_mut().zip(gradients).zip(&moments) {
+            let state = Moments {
+                moments,
+                lost: &lost,
+            };
             *p = match dp {
                 // A kernel holds all rows of the factors: more are added up before.
                 Gradient::Outer { left, right, alpha } if right.shape()[0] <= OUTER_MOST => {
                     let (factors, columns) = ([left, right], right.shape()[1]);
                     if columns <= NARROW {
-                        self.outer_narrow(p, factors, *alpha, moments)?
+                        self.outer_narrow(p, factors, *alpha, state)?
                     } else if columns.is_multiple_of(4) {
-                        self.outer(p, factors, *alpha, moments)?
+                        self.outer(p, factors, *alpha, state)?
                     } else {
-                        self.dense(p, &dp.dense()?, moments)?
+                        self.dense(p, &dp.dense()?, state)?
                     }
                 }
-                _ => self.dense(p, &dp.dense()?, moments)?,
+                _ => self.dense(p, &dp.dense()?, state)?,
             };
         }
         Ok(())
+    }
+
+    /// A word that is 0 as long as all that it wrote is finite, on its way; `None` before the first step.
+    pub(crate) fn lost(&self) -> Result<Option<Readback>> {
+        self.state.as_ref().map(|s| s.lost.read()).transpose()
     }
 
     fn params(&self, n: usize) -> Params {
@@ -206,14 +261,15 @@ impl Adam {
         }
     }
 
-    fn dense(&self, p: &Tensor, dp: &Tensor, moments: &[Tensor; 2]) -> Result<Tensor> {
+    fn dense(&self, p: &Tensor, dp: &Tensor, state: Moments) -> Result<Tensor> {
+        let [m, v] = state.moments;
         let n = p.shape().len();
         let (kernel, items) = match n.is_multiple_of(4) {
             true => (&FORWARD_QUADS, n / 4),
             false => (&FORWARD, n),
         };
         let next = Tensor::empty(p.gpu(), p.shape().clone())?;
-        let all = [p, dp, &moments[0], &moments[1], &next];
+        let all = [p, dp, m, v, &next, state.lost];
         let bindings = all.map(|tensor| tensor.buffer("adam"));
         let bindings = bindings.into_iter().collect::<Result<Vec<_>>>()?;
         let groups = items.div_ceil(64);
@@ -227,11 +283,14 @@ impl Adam {
         p: &Tensor,
         [left, right]: [&Tensor; 2],
         alpha: f32,
-        [m, v]: &[Tensor; 2],
+        Moments {
+            moments: [m, v],
+            lost,
+        }: Moments,
     ) -> Result<Tensor> {
         let (rows, columns) = (p.shape()[0], p.shape()[1]);
         let next = Tensor::empty(p.gpu(), p.shape().clone())?;
-        let all = [p, right, left, m, v, &next].map(|tensor| tensor.buffer("adam"));
+        let all = [p, right, left, m, v, &next, lost].map(|tensor| tensor.buffer("adam"));
         let bindings = all.into_iter().collect::<Result<Vec<_>>>()?;
         let params = Params {
             rows: rows as u32,
@@ -248,7 +307,10 @@ impl Adam {
         p: &Tensor,
         [left, right]: [&Tensor; 2],
         alpha: f32,
-        [m, v]: &[Tensor; 2],
+        Moments {
+            moments: [m, v],
+            lost,
+        }: Moments,
     ) -> Result<Tensor> {
         let (n, rows, columns) = (right.shape()[0], p.shape()[0], p.shape()[1] / 4);
         let next = Tensor::empty(p.gpu(), p.shape().clone())?;
@@ -260,8 +322,8 @@ impl Adam {
             .flatten();
         let (kernel, [rows_each, quads]) = outer_kernel(images, n, rows);
         let all: &[&Tensor] = match images {
-            Some(_) => &[p, right, left, m, v, m, v, &next],
-            None => &[p, right, left, m, v, &next],
+            Some(_) => &[p, right, left, m, v, m, v, &next, lost],
+            None => &[p, right, left, m, v, &next, lost],
         };
         let bindings = all.iter().map(|tensor| tensor.buffer("adam"));
         let bindings = bindings.collect::<Result<Vec<_>>>()?;

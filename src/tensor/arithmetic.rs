@@ -63,7 +63,7 @@ impl Tensor {
                 other.shape(),
             ));
         }
-        if self.texture().is_some() {
+        if self.texture().is_some() || other.texture().is_some() {
             return planes::times_plus(self, alpha, other);
         }
         let z = Tensor::empty(self.gpu(), self.shape().clone())?;

@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Gpu, Readback, Recycled, Texture};
+use crate::gpu::{Buffer, Fresh, Gpu, Readback, Recycled, Texture};
 
 /// Elements filled at a time by [`Tensor::from_fn`].
 const FILL: usize = 8 << 20;
@@ -40,7 +40,15 @@ impl Tensor {
     /// # Errors
     /// [`Error::Usage`] for an empty shape, [`Error::Memory`] where the device has no room for it.
     pub(crate) fn empty(gpu: &Gpu, shape: impl Into<Shape>) -> Result<Self> {
-        let shape = shape.into();
+        Self::made(gpu, shape.into(), |part| Ok(part.into()))
+    }
+
+    /// What `make` does of the memory of each part in turn.
+    fn made(
+        gpu: &Gpu,
+        shape: Shape,
+        mut make: impl FnMut(Fresh) -> Result<Buffer>,
+    ) -> Result<Self> {
         if shape.rank() == 0 || shape.is_empty() {
             return Err(Error::Usage(format!(
                 "a tensor needs at least one element, found shape {shape}"
@@ -59,7 +67,7 @@ impl Tensor {
         let rows_per_part = shape[0].div_ceil(shape[0].div_ceil(rows_per_part));
         let parts = (0..shape[0])
             .step_by(rows_per_part)
-            .map(|start| gpu.alloc((shape[0] - start).min(rows_per_part) as u64 * row))
+            .map(|start| make(gpu.alloc_fresh((shape[0] - start).min(rows_per_part) as u64 * row)?))
             .collect::<Result<Arc<[Buffer]>>>()?;
         Ok(Tensor {
             gpu: gpu.clone(),
@@ -140,27 +148,28 @@ impl Tensor {
         shape: impl Into<Shape>,
         fill: impl Fn(usize, &mut [f32]),
     ) -> Result<Self> {
-        let tensor = Self::empty(gpu, shape)?;
         let mut host = Vec::new();
         let mut first = 0;
-        for part in tensor.parts.iter() {
-            let elements = part.bytes as usize / 4;
-            if let Some(memory) = part.fresh_memory() {
+        Self::made(gpu, shape.into(), |mut part| {
+            let start = first;
+            if let Some(memory) = part.memory() {
+                first += memory.len();
                 for (index, run) in memory.chunks_mut(FILL).enumerate() {
-                    fill(first + index * FILL, run);
+                    fill(start + index * FILL, run);
                 }
-                first += elements;
-                continue;
+                return Ok(part.into());
             }
-            host.resize(elements.min(FILL), 0f32);
-            for start in (0..elements).step_by(FILL) {
-                let run = &mut host[..(elements - start).min(FILL)];
-                fill(first + start, run);
-                gpu.write(part, start as u64 * 4, bytemuck::cast_slice(run))?;
-            }
+            let part = Buffer::from(part);
+            let elements = part.bytes as usize / 4;
             first += elements;
-        }
-        Ok(tensor)
+            host.resize(elements.min(FILL), 0f32);
+            for offset in (0..elements).step_by(FILL) {
+                let run = &mut host[..(elements - offset).min(FILL)];
+                fill(start + offset, run);
+                gpu.write(&part, offset as u64 * 4, bytemuck::cast_slice(run))?;
+            }
+            Ok(part)
+        })
     }
 
     /// The sizes along each dimension.
@@ -229,7 +238,7 @@ impl Tensor {
         let some = Tensor::empty(&self.gpu, dims)?;
         let (from, to) = (self.buffer("rows")?, some.buffer("rows")?);
         let offset = (rows.start * self.shape.row_len() * 4) as u64;
-        self.gpu.copy(from, offset, to, 0, to.bytes);
+        self.gpu.copy(from, offset, to, 0, to.bytes)?;
         Ok(some)
     }
 

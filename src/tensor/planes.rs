@@ -14,6 +14,7 @@ struct RowsParams {
     size: u32,
     cells: u32,
     length: u32,
+    pixels: u32,
 }
 
 #[repr(C)]
@@ -36,7 +37,10 @@ struct AddParams {
 
 const TO_ROWS: Kernel = Kernel::new::<RowsParams>(
     "to_rows",
-    include_str!("../../shaders/tensor/to_rows.wgsl"),
+    concat!(
+        include_str!("../../shaders/snippets/packed.wgsl"),
+        include_str!("../../shaders/tensor/to_rows.wgsl")
+    ),
     "forward",
     &[ReadTexture, Write],
 );
@@ -58,6 +62,15 @@ const ADD: Kernel = Kernel::new::<AddParams>(
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
+const SCALE: Kernel = Kernel::new::<AddParams>(
+    "planes_scale",
+    concat!(
+        include_str!("../../shaders/snippets/packed.wgsl"),
+        include_str!("../../shaders/tensor/planes_add.wgsl")
+    ),
+    "scale",
+    &[ReadTexture, Write],
+);
 
 /// Whether a device has what kernels on planes need.
 pub(crate) fn suits(gpu: &Gpu) -> bool {
@@ -75,7 +88,7 @@ pub(crate) fn for_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
 }
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    [&TO_ROWS, &TO_PLANES, &ADD]
+    [&TO_ROWS, &TO_PLANES, &ADD, &SCALE]
         .map(|kernel| for_lanes(kernel, 8))
         .into()
 }
@@ -104,12 +117,12 @@ pub(crate) fn write_rows(x: &Tensor, cells: usize) -> Result<Tensor> {
         size: size as u32,
         cells: cells as u32,
         length: (channels * cells * cells) as u32,
+        pixels: (n * cells * cells) as u32,
     };
-    let grid = [(cells * cells).div_ceil(lanes(x)), channels.div_ceil(4), n];
+    let grid = [(n * cells * cells).div_ceil(lanes(x)), channels.div_ceil(4)];
     let bindings = [texture.into(), y.buffer("to_rows")?.into()];
     let kernel = for_lanes(&TO_ROWS, lanes(x));
-    x.gpu()
-        .run_grid(kernel, &params, &bindings, grid.map(|d| d as u32))?;
+    x.gpu().run_wide(kernel, &params, &bindings, grid)?;
     Ok(y)
 }
 
@@ -147,14 +160,10 @@ pub(crate) fn read_rows(
         pitch: texture.pitch() as u32,
         pixels: (n * size * size) as u32,
     };
-    let grid = [
-        (n * size * size).div_ceil(lanes(x)) as u32,
-        channels.div_ceil(4) as u32,
-        1,
-    ];
+    let grid = [(n * size * size).div_ceil(lanes(x)), channels.div_ceil(4)];
     let bindings = [x.buffer("to_planes")?.into(), texture.into()];
     x.gpu()
-        .run_grid(for_lanes(&TO_PLANES, lanes(x)), &params, &bindings, grid)?;
+        .run_wide(for_lanes(&TO_PLANES, lanes(x)), &params, &bindings, grid)?;
     Ok(y)
 }
 
@@ -169,13 +178,26 @@ pub(super) fn times_plus(x: &Tensor, alpha: f32, y: &Tensor) -> Result<Tensor> {
         pitch: z_texture.pitch() as u32,
         alpha,
     };
-    let grid = [
-        z_texture.width().div_ceil(lanes(x)) as u32,
-        z_texture.height() as u32,
-        1,
-    ];
+    let grid = [z_texture.width().div_ceil(lanes(x)), z_texture.height(), 1];
     let bindings = [x_texture.into(), y_texture.into(), z_texture.into()];
     x.gpu()
         .run_grid(for_lanes(&ADD, lanes(x)), &params, &bindings, grid)?;
     Ok(z)
+}
+
+/// `alpha * x` for a tensor in planes.
+pub(crate) fn times(x: &Tensor, alpha: f32) -> Result<Tensor> {
+    let (x_texture, shape) = planes("scale", x)?;
+    let y = Tensor::planes(x.gpu(), shape)?;
+    let (y_texture, _) = planes("scale", &y)?;
+    let params = AddParams {
+        width: y_texture.width() as u32,
+        pitch: y_texture.pitch() as u32,
+        alpha,
+    };
+    let grid = [y_texture.width().div_ceil(lanes(x)), y_texture.height(), 1];
+    let bindings = [x_texture.into(), y_texture.into()];
+    x.gpu()
+        .run_grid(for_lanes(&SCALE, lanes(x)), &params, &bindings, grid)?;
+    Ok(y)
 }

@@ -123,8 +123,8 @@ pub struct Trained {
 /// order; `stop` ends the run after the current step.
 ///
 /// # Errors
-/// What the device or an image file reported. A loss that is not finite and a stop are not errors here:
-/// see [`Trained::end`].
+/// What the device or an image file reported, and [`Error::Usage`] where `adapter` has numbers that are not finite. What
+/// diverges later and a stop are not errors here: see [`Trained::end`].
 pub fn train(
     prefix: &mut Prefix,
     images: &Arc<ImageStore>,
@@ -135,19 +135,27 @@ pub fn train(
     mut report: impl FnMut(StepRecord) -> Result<()>,
 ) -> Result<Trained> {
     plan.check()?;
+    if !finite(&adapter)? {
+        return Err(Error::Usage(
+            "the adapter to start from has numbers that are not finite: start from another one"
+                .into(),
+        ));
+    }
     let start = Instant::now();
     let mut adam = Adam::new(plan.lr);
     let mut losses = Vec::new();
-    // Losses on their way, each with the adapter that it was computed with.
-    let mut pending: VecDeque<(Vec<Readback>, Adapter)> = VecDeque::new();
+    let mut pending: VecDeque<Pending> = VecDeque::new();
     let mut end = Ok(());
     let steps_per_epoch = plan.steps_per_epoch(images.len());
-    // Waits for the oldest loss; what ends the run, if anything.
-    let mut settle = |parts: Vec<Readback>| -> Result<Option<Error>> {
-        let parts = parts.into_iter().map(Readback::wait);
+    // Waits for the oldest step; what ends the run, if anything.
+    let mut settle = |losses: &mut Vec<f32>, oldest: Pending| -> Result<Option<Error>> {
+        let parts = oldest.losses.into_iter().map(Readback::wait);
         let loss = parts.sum::<Result<Loss>>()?.0;
         let step = losses.len() as u64 + 1;
         let lr = plan.lr;
+        if let Some(error) = overflowed(oldest.lost, losses, lr)? {
+            return Ok(Some(error));
+        }
         if !loss.is_finite() {
             return Ok(Some(Error::NonFinite { step, loss, lr }));
         }
@@ -172,6 +180,8 @@ pub fn train(
     };
     // The adapter of the last finite loss: an update after it may have gone to NaN.
     let mut good = adapter.clone();
+    // Whether the update that made `adapter` overflowed, on its way.
+    let mut lost = None;
     for input in prefix.inputs(images, plan.order(images.len())) {
         let input = input?;
         if stop.load(Ordering::Relaxed) {
@@ -191,11 +201,16 @@ pub fn train(
         adam.step(&mut factors, &gradients)?;
         adapter = adapter.with(&factors);
 
-        pending.push_back((reading, used));
+        pending.push_back(Pending {
+            losses: reading,
+            lost: std::mem::replace(&mut lost, adam.lost()?),
+            used: used.clone(),
+        });
         if pending.len() > in_flight
-            && let Some((oldest, used)) = pending.pop_front()
+            && let Some(oldest) = pending.pop_front()
         {
-            if let Some(error) = settle(oldest)? {
+            let used = oldest.used.clone();
+            if let Some(error) = settle(&mut losses, oldest)? {
                 end = Err(error);
                 break;
             }
@@ -203,8 +218,9 @@ pub fn train(
         }
     }
     if !matches!(end, Err(Error::NonFinite { .. })) {
-        for (oldest, used) in pending {
-            if let Some(error) = settle(oldest)? {
+        for oldest in pending {
+            let used = oldest.used.clone();
+            if let Some(error) = settle(&mut losses, oldest)? {
                 end = Err(error);
                 break;
             }
@@ -212,8 +228,11 @@ pub fn train(
         }
     }
     // The last update has no loss behind it: it counts where its numbers are finite.
-    if !matches!(end, Err(Error::NonFinite { .. })) && finite(&adapter)? {
-        good = adapter;
+    if !matches!(end, Err(Error::NonFinite { .. })) {
+        match overflowed(lost, &losses, plan.lr)? {
+            Some(error) => end = Err(error),
+            None => good = adapter,
+        }
     }
     Ok(Trained {
         adapter: good,
@@ -221,6 +240,29 @@ pub fn train(
         kept,
         end,
     })
+}
+
+/// A step that the device may still work on.
+struct Pending {
+    /// The parts of its loss, on their way.
+    losses: Vec<Readback>,
+    /// Whether the update that made `used` overflowed, on its way; `None` for the first.
+    lost: Option<Readback>,
+    /// The adapter that it was computed with.
+    used: Adapter,
+}
+
+/// The error where an update after `losses` made numbers that are not finite.
+fn overflowed(lost: Option<Readback>, losses: &[f32], lr: f64) -> Result<Option<Error>> {
+    let Some(lost) = lost else {
+        return Ok(None);
+    };
+    let raised = lost.wait()?.iter().any(|word| word.to_bits() != 0);
+    Ok(raised.then(|| Error::NonFinite {
+        step: losses.len() as u64,
+        loss: losses.last().copied().unwrap_or(f32::NAN),
+        lr,
+    }))
 }
 
 /// The parts of a step's loss, added.

@@ -147,7 +147,8 @@ impl Rows {
             match self.places[image].expect("the row has been put") {
                 Place::Device(place) => {
                     let (block, from) = self.block(place);
-                    self.gpu.copy(&self.blocks[block], from, to, offset, bytes);
+                    self.gpu
+                        .copy(&self.blocks[block], from, to, offset, bytes)?;
                 }
                 Place::Host(place) => {
                     self.gpu.write(to, offset, &self.host[place])?;

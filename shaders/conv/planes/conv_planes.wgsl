@@ -12,7 +12,7 @@ struct Params {
     out_quads: u32,
     size: u32, // side of the plane
     zero: u32, // 0, not known to the compiler
-    floor: f32, // 0 for ReLU, else the lowest f32
+    floor: i32, // numbers whose bits lie below become 0: the negative ones for ReLU (see relu.wgsl), else none
     pitch: u32, // texels from one row of y to the next
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -23,14 +23,14 @@ struct Params {
 
 // One workgroup computes OUTS channels of GROUPS * LANES pixels.
 @compute @workgroup_size(LANES)
-fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let padded = params.size + 2u;
     let plane = params.size * params.size;
     var corner: array<vec2u, GROUPS>; // of each pixel's window, in x
     var inside: array<bool, GROUPS>;
     // unroll
     for (var b = 0u; b < GROUPS; b++) {
-        let pixel = (group.x * GROUPS + b) * LANES + lane;
+        let pixel = (column_of(group, groups) * GROUPS + b) * LANES + lane;
         inside[b] = pixel < params.pixels;
         let safe = min(pixel, params.pixels - 1u);
         let image = safe / plane;
@@ -68,21 +68,22 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
             }
         }
     }
-    let low = vec4f(params.floor);
+    let low = vec4i(params.floor);
     // unroll
     for (var b = 0u; b < GROUPS; b++) {
         if inside[b] {
             // unroll
             for (var q = 0u; q < OUT_QUADS; q++) {
                 let quad = group.y * OUT_QUADS + q;
-                let four = vec4f(
+                let sum = vec4f(
                     sums[(q * 4u) * GROUPS + b],
                     sums[(q * 4u + 1u) * GROUPS + b],
                     sums[(q * 4u + 2u) * GROUPS + b],
                     sums[(q * 4u + 3u) * GROUPS + b],
                 );
                 if quad < params.out_quads {
-                    y[corner[b].x + 1u + (corner[b].y + quad * padded + 1u) * params.pitch] = packed(max(four + bias[quad], low));
+                    let four = sum + bias[quad];
+                    y[corner[b].x + 1u + (corner[b].y + quad * padded + 1u) * params.pitch] = packed(select(four, vec4f(0.0), bitcast<vec4i>(four) < low));
                 }
             }
         }

@@ -15,8 +15,8 @@ struct Params {
 
 // One workgroup computes one quad of channels of LANES pixels.
 @compute @workgroup_size(LANES)
-fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let pixel = group.x * LANES + lane;
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let pixel = column_of(group, groups) * LANES + lane;
     if pixel >= params.pixels {
         return;
     }

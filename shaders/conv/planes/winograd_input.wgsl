@@ -11,7 +11,7 @@ struct Params {
     size: u32, // side of the plane
     size_out: u32, // side of the result, after the pool where there is one
     zero: u32, // 0, not known to the compiler
-    floor: f32, // 0 for ReLU, else the lowest f32
+    floor: i32, // numbers whose bits lie below become 0: the negative ones for ReLU (see relu.wgsl), else none
     channel_quads: u32, // of the result
     width: u32, // tiles of a block
     pitch: u32, // texels from one row of the result to the next

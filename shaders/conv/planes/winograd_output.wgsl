@@ -11,7 +11,7 @@ struct Params {
     size: u32,
     size_out: u32,
     zero: u32,
-    floor: f32,
+    floor: i32,
     channel_quads: u32,
     width: u32,
     pitch: u32,
@@ -24,18 +24,28 @@ struct Params {
 
 const HALF: u32 = M / 2;
 
-// Whether the value at (row, column) of a 2x2 window is its largest, the first of equal ones, as PyTorch takes it.
+// The largest of a 2x2 window after ReLU, by bits: those of numbers from 0 on are in their order, and NaN is above them,
+// as PyTorch takes it. `max` of floats need not be.
+fn largest(a: vec4f, b: vec4f, c: vec4f, d: vec4f) -> vec4u {
+    return max(max(bitcast<vec4u>(a), bitcast<vec4u>(b)), max(bitcast<vec4u>(c), bitcast<vec4u>(d)));
+}
+
+// Whether the value at (row, column) of a window is its largest, the first of equal ones, as PyTorch takes it.
 fn first_largest(row: u32, column: u32, a: vec4f, b: vec4f, c: vec4f, d: vec4f) -> vec4<bool> {
+    let top = largest(a, b, c, d);
+    let is_a = bitcast<vec4u>(a) == top;
+    let is_b = bitcast<vec4u>(b) == top;
+    let is_c = bitcast<vec4u>(c) == top;
     if row == 0u && column == 0u {
-        return (a >= b) & (a >= c) & (a >= d);
+        return is_a;
     }
     if row == 0u {
-        return (b > a) & (b >= c) & (b >= d);
+        return is_b & !is_a;
     }
     if column == 0u {
-        return (c > a) & (c > b) & (c >= d);
+        return is_c & !(is_a | is_b);
     }
-    return (d > a) & (d > b) & (d > c);
+    return !(is_a | is_b | is_c);
 }
 
 // One workgroup finishes one quad of channels of LANES tiles.
@@ -63,7 +73,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
         }
     }
     let b = bias[quad];
-    let low = vec4f(params.floor);
+    let low = vec4i(params.floor);
     var result: array<Value, MM>;
     // unroll
     for (var i = 0u; i < M; i++) {
@@ -75,7 +85,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
         let t = transform_output(line);
         // unroll
         for (var j = 0u; j < M; j++) {
-            result[i * M + j] = max(t[j] + b, low);
+            let value = t[j] + b;
+            result[i * M + j] = select(value, vec4f(0.0), bitcast<vec4i>(value) < low);
         }
     }
     let corner = vec2u(image, quad) * (params.size_out + 2u) + 1u;
@@ -90,7 +101,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
             var bits = 0u;
             // unroll
             for (var j = 0u; j < M; j++) {
-                var through = result[i * M + j] > vec4f(0.0);
+                var through = bitcast<vec4u>(result[i * M + j]) != vec4u(0u);
                 if POOL {
                     through = through & first_largest(i % 2u, j % 2u, result[(i & ~1u) * M + (j & ~1u)], result[(i & ~1u) * M + (j | 1u)], result[(i | 1u) * M + (j & ~1u)], result[(i | 1u) * M + (j | 1u)]);
                     through = through & vec4<bool>(all(vec2u(tx * M + j, ty * M + i) / 2u < vec2u(params.size_out)));
@@ -109,10 +120,10 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
             // unroll
             for (var j = 0u; j < HALF; j++) {
                 let at = vec2u(tx * HALF + j, ty * HALF + i);
-                let top = max(result[(i * 2u) * M + j * 2u], result[(i * 2u) * M + j * 2u + 1u]);
-                let low = max(result[(i * 2u + 1u) * M + j * 2u], result[(i * 2u + 1u) * M + j * 2u + 1u]);
+                let top = (i * 2u) * M + j * 2u;
+                let four = largest(result[top], result[top + 1u], result[top + M], result[top + M + 1u]);
                 if all(at < vec2u(params.size_out)) {
-                    y[origin + at.x + at.y * params.pitch] = packed(max(top, low));
+                    y[origin + at.x + at.y * params.pitch] = packed(bitcast<vec4f>(four));
                 }
             }
         }

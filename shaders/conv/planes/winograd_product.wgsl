@@ -16,7 +16,7 @@ struct Params {
     size: u32,
     size_out: u32,
     zero: u32,
-    floor: f32,
+    floor: i32,
     channel_quads: u32,
     width: u32,
     pitch: u32,

@@ -9,7 +9,7 @@ struct Params {
     h: u32,
     w: u32,
     span: u32, // depth that one split sums, a multiple of DEPTH
-    floor: f32, // 0 for ReLU, else the lowest f32
+    floor: i32, // numbers whose bits lie below become 0: the negative ones for ReLU (see relu.wgsl), else none
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>; // [9 taps, cin_padded, cout / 4 rounded up]
@@ -104,7 +104,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     // unroll
     for (var i = 0u; i < SUMS; i++) {
         let m = m0 + sum_row(lane, i);
-        let finished = max(sums[i] + bias[min(m, params.cout - 1u)], vec4f(params.floor));
+        let sum = sums[i] + bias[min(m, params.cout - 1u)];
+        let finished = select(sum, vec4f(0.0), bitcast<vec4i>(sum) < vec4i(params.floor));
         let value = select(sums[i], finished, params.span == depth);
         // unroll
         for (var j = 0u; j < 4u; j++) {

@@ -4,7 +4,7 @@ struct Params {
     splits: u32,
     cout: u32,
     plane: u32,
-    floor: f32, // 0 for ReLU, else the lowest f32
+    floor: i32, // numbers whose bits lie below become 0: the negative ones for ReLU (see relu.wgsl), else none
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> parts: array<f32>; // [splits, n, cout, plane]
@@ -21,5 +21,6 @@ fn finish(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
     for (var split = 0u; split < params.splits; split++) {
         sum += parts[split * params.count + i];
     }
-    y[i] = max(sum + bias[(i / params.plane) % params.cout], params.floor);
+    sum += bias[(i / params.plane) % params.cout];
+    y[i] = select(sum, 0.0, bitcast<i32>(sum) < params.floor);
 }

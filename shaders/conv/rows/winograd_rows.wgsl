@@ -10,7 +10,7 @@ struct Params {
     h: u32,
     w: u32,
     scale: f32, // output: of what m holds
-    floor: f32, // output: 0 for ReLU, else the lowest f32
+    floor: i32, // output: numbers whose bits lie below become 0: the negative ones for ReLU (see relu.wgsl), else none
 }
 @group(0) @binding(0) var<uniform> params: Params;
 

@@ -42,7 +42,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
         for (var j = 0u; j < M; j++) {
             let at = place.zy * M + vec2u(j, row);
             if at.x < params.w && at.y < params.h {
-                y[plane + at.y * params.w + at.x] = max(params.scale * t[j] + bias[channel], params.floor);
+                let value = params.scale * t[j] + bias[channel];
+                y[plane + at.y * params.w + at.x] = select(value, 0.0, bitcast<i32>(value) < params.floor);
             }
         }
     }

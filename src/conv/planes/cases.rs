@@ -9,7 +9,9 @@ use super::site::{Needs, Site};
 use crate::check::{Case, Input};
 use crate::gpu::Warmer;
 use crate::ops::conv2d::reference_3x3;
+use crate::ops::max_pool2d::larger;
 use crate::ops::planes::{to_planes, to_rows};
+use crate::ops::relu;
 use crate::random::Stream;
 
 /// Winograd's F(6x6) is within 1.2e-5 of the largest value, F(4x4) too (see benches/RESULTS.md); a gradient passes two.
@@ -17,17 +19,18 @@ const WINOGRAD: f64 = 4e-5;
 
 pub(crate) fn cases() -> Vec<Case> {
     // Channels out and in, rank, images, side, pool, pools before the layer (which chooses the tiles).
-    let conv = |[cout, cin, rank, n, size]: [usize; 5], pool: bool, pools: usize| {
-        let weight = move || -> (Vec<f32>, Vec<f32>) {
-            let noise = |name, n, deviation| Stream::new(0, name).normals(n, deviation);
-            let deviation = 1.0 / (cin as f64 * 9.0).sqrt();
-            (
-                noise("conv weight", cout * cin * 9, deviation),
-                noise("conv bias", cout, 0.5),
-            )
-        };
-        let out = if pool { size / 2 } else { size };
-        Case::new(
+    let conv =
+        |[cout, cin, rank, n, size]: [usize; 5], pool: bool, pools: usize| {
+            let weight = move || -> (Vec<f32>, Vec<f32>) {
+                let noise = |name, n, deviation| Stream::new(0, name).normals(n, deviation);
+                let deviation = 1.0 / (cin as f64 * 9.0).sqrt();
+                (
+                    noise("conv weight", cout * cin * 9, deviation),
+                    noise("conv bias", cout, 0.5),
+                )
+            };
+            let out = if pool { size / 2 } else { size };
+            Case::new(
             "convolve",
             format!(
                 "[{n}, {cin}, {size}, {size}] to {cout}, rank {rank}, pool {pool}, tiles {pools}"
@@ -75,7 +78,7 @@ pub(crate) fn cases() -> Vec<Case> {
                     let up: f64 = (0..rank)
                         .map(|r| v[2][o * rank + r] * hidden[(image * rank + r) * area + p])
                         .sum();
-                    *y = (*y + 1.5 * up + f64::from(bias[o])).max(0.0);
+                    *y = relu::reference(*y + 1.5 * up + f64::from(bias[o]));
                 }
                 if !pool {
                     return y;
@@ -84,14 +87,15 @@ pub(crate) fn cases() -> Vec<Case> {
                     let (plane, py, px) = (i / (out * out), i / out % out, i % out);
                     let at =
                         |dy: usize, dx: usize| y[plane * area + (py * 2 + dy) * size + px * 2 + dx];
-                    at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1))
+                    [at(0, 1), at(1, 0), at(1, 1)].into_iter().fold(at(0, 0), larger)
                 };
                 (0..n * cout * out * out).map(pooled).collect()
             },
         )
         .on_software()
         .within(WINOGRAD)
-    };
+        .mixing()
+        };
     vec![
         conv([5, 3, 1, 2, 13], false, 0),
         conv([9, 6, 5, 1, 11], true, 1),

@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex};
 use crate::error::Result;
 use crate::gpu::{Buffer, Gpu, Kernel, Texture, Warmer};
 
-/// Lowest f32: an epilogue's lower bound where there is no ReLU.
-pub(super) const NO_FLOOR: f32 = f32::MIN;
 /// Channels that a convolution without bias may have.
 const ZEROS: usize = 4096;
 

@@ -3,10 +3,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::context::{Context, NO_FLOOR};
+use super::context::Context;
 use crate::error::Result;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Buffer, Kernel, Recycled, Texture};
+use crate::ops::relu::Floor;
 use crate::tensor::Tensor;
 use crate::tensor::planes::{for_lanes, planes};
 
@@ -18,7 +19,7 @@ struct Params {
     out_quads: u32,
     size: u32,
     zero: u32,
-    floor: f32,
+    floor: Floor,
     pitch: u32,
 }
 
@@ -124,7 +125,7 @@ impl Sizes {
         x: &Tensor,
         weights: &Texture,
         bias: &Buffer,
-        floor: f32,
+        floor: Floor,
     ) -> Result<Tensor> {
         let (x_texture, [n, _, size]) = planes("conv_planes", x)?;
         let y = Tensor::planes(x.gpu(), [n, self.cout, size])?;
@@ -146,13 +147,12 @@ impl Sizes {
             bias.into(),
         ];
         let grid = [
-            pixels.div_ceil(GROUPS * context.lanes) as u32,
-            self.cout.div_ceil(self.outs(context)) as u32,
-            1,
+            pixels.div_ceil(GROUPS * context.lanes),
+            self.cout.div_ceil(self.outs(context)),
         ];
         context
             .gpu
-            .run_grid(self.kernel(context), &params, &bindings, grid)?;
+            .run_wide(self.kernel(context), &params, &bindings, grid)?;
         Ok(y)
     }
 }
@@ -191,7 +191,8 @@ impl Direct {
     }
 
     pub(super) fn forward(&self, context: &Context, x: &Tensor) -> Result<Tensor> {
-        self.sizes.run(context, x, &self.weights, &self.bias, 0.0)
+        self.sizes
+            .run(context, x, &self.weights, &self.bias, Floor::RELU)
     }
 }
 
@@ -229,8 +230,8 @@ pub(super) fn conv(
         scale,
     };
     let bindings = [factor.buffer("conv2d")?.into(), (&*weights).into()];
-    let grid = [size[0].div_ceil(context.lanes) as u32, size[1] as u32, 1];
+    let grid = [size[0].div_ceil(context.lanes), size[1], 1];
     let pack = for_lanes(&PACK, context.lanes);
     context.gpu.run_grid(pack, &params, &bindings, grid)?;
-    sizes.run(context, x, &weights, &context.zeros, NO_FLOOR)
+    sizes.run(context, x, &weights, &context.zeros, Floor::NONE)
 }

@@ -66,12 +66,12 @@ pub(crate) fn down(tape: &mut Tape, context: &Arc<Context>, x: &Var, a: &Var) ->
         tap: 1,
     };
     let hidden = conv(context, &x.tensor, &a.tensor, sizes, layout, 1.0)?;
-    Ok(tape.record(hidden, &[x, a], || DownRule {
+    tape.record(hidden, &[x, a], || DownRule {
         context: context.clone(),
         x: a.is_tracked().then(|| x.tensor.clone()),
         a: x.is_tracked().then(|| a.tensor.clone()),
         cin,
-    }))
+    })
 }
 
 struct DownRule {
@@ -125,11 +125,7 @@ pub(super) fn weight_gradient(dy: &Tensor, x: &Tensor, side: usize, alpha: f32) 
         size: size as u32,
         alpha,
     };
-    let grid = [
-        cin.div_ceil(4) as u32,
-        (cout.div_ceil(4) * side) as u32,
-        n as u32,
-    ];
+    let grid = [cin.div_ceil(4), cout.div_ceil(4) * side, n];
     let bindings = [
         dy_texture.into(),
         x_texture.into(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::context::{Context, NO_FLOOR};
+use super::context::Context;
 use super::direct::{Direct, Layout, Sizes, conv};
 use super::down::weight_gradient;
 use super::site::{Needs, Site};
@@ -14,6 +14,7 @@ use crate::conv::weights::turn;
 use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Buffer, Kernel};
+use crate::ops::relu::Floor;
 use crate::tensor::Tensor;
 use crate::tensor::planes::planes;
 
@@ -160,10 +161,10 @@ pub(crate) fn convolve(
         b: &i.b.tensor,
         scale: i.scale,
     });
-    winograd.forward(context, &x.tensor, up, &y, mask.as_deref(), 0.0)?;
+    winograd.forward(context, &x.tensor, up, &y, mask.as_deref(), Floor::RELU)?;
     let mut parents = vec![x];
     parents.extend(inner.iter().flat_map(|i| [i.hidden, i.b]));
-    Ok(tape.record(y, &parents, || Rule {
+    tape.record(y, &parents, || Rule {
         layer: layer.clone(),
         size,
         mask,
@@ -172,7 +173,7 @@ pub(crate) fn convolve(
             b: i.b.tensor.clone(),
             scale: i.scale,
         }),
-    }))
+    })
 }
 
 struct Saved {
@@ -205,7 +206,7 @@ impl Backward for Rule {
             (false, _) => None,
             (true, Some(backward)) => {
                 let dx = Tensor::planes(dz.gpu(), [dz.shape()[0], layer.site.cin, size])?;
-                backward.forward(context, &dz, None, &dx, None, NO_FLOOR)?;
+                backward.forward(context, &dz, None, &dx, None, Floor::NONE)?;
                 Some(dx.into())
             }
             (true, None) => {
@@ -260,12 +261,11 @@ fn unmask(layer: &Layer, dy: &Tensor, mask: &Buffer, size: usize) -> Result<Tens
         pitch: dz_texture.pitch() as u32,
     };
     let grid = [
-        (n * size * size).div_ceil(context.lanes) as u32,
-        channels.div_ceil(4) as u32,
-        1,
+        (n * size * size).div_ceil(context.lanes),
+        channels.div_ceil(4),
     ];
     let bindings = [dy_texture.into(), mask.into(), dz_texture.into()];
     let kernel = unmask_kernel(context.lanes, winograd.m(), layer.site.pooled);
-    context.gpu.run_grid(kernel, &params, &bindings, grid)?;
+    context.gpu.run_wide(kernel, &params, &bindings, grid)?;
     Ok(dz)
 }

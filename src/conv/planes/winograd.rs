@@ -15,6 +15,7 @@ use super::weights::transform_weights;
 use crate::conv::weights::{G4, G6};
 use crate::error::{Error, Result};
 use crate::gpu::{Binding, Buffer, Texture};
+use crate::ops::relu::Floor;
 use crate::tensor::Tensor;
 use crate::tensor::planes::planes;
 
@@ -172,7 +173,7 @@ impl Winograd {
             scale: up.scale,
         };
         let outs = self.blocks * self.shape.outs;
-        let grid = [outs.div_ceil(self.lanes) as u32, quads as u32, 1];
+        let grid = [outs.div_ceil(self.lanes), quads, 1];
         let bindings = [up.b.buffer("winograd")?.into(), (&self.weights).into()];
         let kernel = up_kernel(self.lanes, self.shape.m);
         context.gpu.run_grid(kernel, &params, &bindings, grid)?;
@@ -187,7 +188,7 @@ impl Winograd {
         up: Option<Up>,
         y: &Tensor,
         mask: Option<&Buffer>,
-        floor: f32,
+        floor: Floor,
     ) -> Result<()> {
         let Context {
             gpu, scratch, busy, ..
@@ -254,30 +255,26 @@ impl Winograd {
                 pitch: v.pitch() as u32,
                 quad: 0,
             };
-            let lane_groups = count.div_ceil(self.lanes) as u32;
+            let lane_groups = count.div_ceil(self.lanes);
             let input = input_kernel(self.lanes, m);
             let bindings = [x_texture.into(), (&*v).into()];
-            let grid = [lane_groups, self.in_quads as u32, 1];
+            let grid = [lane_groups, self.in_quads, 1];
             gpu.run_grid(input, &params, &bindings, grid)?;
             if let Some(up) = &up {
                 let (hidden, _) = planes("winograd", up.hidden)?;
                 let bindings = [hidden.into(), (&*v).into()];
                 let quad = self.in_quads as u32;
-                let grid = [lane_groups, up_quads as u32, 1];
+                let grid = [lane_groups, up_quads, 1];
                 gpu.run_grid(input, &Params { quad, ..params }, &bindings, grid)?;
             }
             let bindings = [(&*v).into(), (&self.weights).into(), (&*products).into()];
-            let grid = [
-                count.div_ceil(width) as u32,
-                self.blocks as u32,
-                positions as u32,
-            ];
+            let grid = [count.div_ceil(width), self.blocks, positions];
             let pitch = products.pitch() as u32;
             let product = product_kernel(self.lanes, outs, groups);
             gpu.run_grid(product, &Params { pitch, ..params }, &bindings, grid)?;
             let mut bindings = vec![(&*products).into(), y_texture.into(), (&self.bias).into()];
             bindings.extend(mask.map(Binding::from));
-            let grid = [lane_groups, self.channels.div_ceil(4) as u32, 1];
+            let grid = [lane_groups, self.channels.div_ceil(4), 1];
             let pitch = y_texture.pitch() as u32;
             let output = output_kernel(self.lanes, m, self.pool, mask.is_some());
             gpu.run_grid(output, &Params { pitch, ..params }, &bindings, grid)?;

@@ -10,6 +10,7 @@ use super::tune::Tuner;
 use crate::check::{Case, Input};
 use crate::gpu::{Gpu, Tile};
 use crate::ops::conv2d::reference_3x3;
+use crate::ops::relu;
 use crate::random::Stream;
 use crate::tensor::{Precision, Tensor};
 
@@ -33,20 +34,35 @@ pub(crate) fn cases() -> Vec<Case> {
         conv("direct", way(split, F32), [7, 33, 1, 6, 11], middle),
         conv("direct f16", way(one, F16), [9, 18, 2, 7, 9], middle),
         conv("direct f16", way(split, F16), [9, 18, 1, 7, 9], middle),
-        conv("winograd4", way(four, F32), [5, 3, 2, 13, 10], middle).within(WINOGRAD),
-        conv("winograd4", way(four, F32), [66, 18, 1, 9, 8], middle).within(WINOGRAD),
-        conv("winograd6", way(six, F32), [10, 7, 2, 14, 13], middle).within(WINOGRAD),
-        conv("winograd4 f16", way(four, F16), [10, 9, 1, 9, 7], middle).within(HALF_WINOGRAD),
+        conv("winograd4", way(four, F32), [5, 3, 2, 13, 10], middle)
+            .within(WINOGRAD)
+            .mixing(),
+        conv("winograd4", way(four, F32), [66, 18, 1, 9, 8], middle)
+            .within(WINOGRAD)
+            .mixing(),
+        conv("winograd6", way(six, F32), [10, 7, 2, 14, 13], middle)
+            .within(WINOGRAD)
+            .mixing(),
+        conv("winograd4 f16", way(four, F16), [10, 9, 1, 9, 7], middle)
+            .within(HALF_WINOGRAD)
+            .mixing(),
     ];
     // Where the device has them.
+    let product = Way {
+        finished: false,
+        ..way(one, F16)
+    };
     for shape in 0..4 {
-        let product = Way {
-            finished: false,
-            ..way(one, F16)
-        };
         let name = format!("matrices {shape}");
         let tile = move |gpu: &Gpu| gpu.matrix_tiles().get(shape).copied();
         cases.push(conv(&name, product, [150, 64, 2, 9, 7], tile).within(HALF));
+    }
+    // A gradient is not rounded to f16, where these are small or zero.
+    for size in [1e-3, 1e-4, 1e-8] {
+        let name = format!("matrices, a gradient of {size:e}");
+        let tile = |gpu: &Gpu| gpu.matrix_tiles().first().copied();
+        let case = conv(&name, product, [70, 64, 2, 9, 7], tile);
+        cases.push(case.within(HALF).upstream(size));
     }
     for tile in &Tile::ALL[1..] {
         let name = format!("direct {tile}");
@@ -100,6 +116,7 @@ fn conv(
                 cout,
                 side: h,
                 precision: way.precision,
+                gradient: false,
             };
             let (weight, bias) = parameters(cout, cin);
             let bias = Tensor::from_slice(gpu, [cout], &bias)?;
@@ -112,7 +129,7 @@ fn conv(
             let weight: Vec<f64> = weight.into_iter().map(f64::from).collect();
             let mut y = reference_3x3(&v[0], &weight, [n, cin, h, w], cout);
             for (i, y) in y.iter_mut().enumerate().filter(|_| way.finished) {
-                *y = (*y + f64::from(bias[i / (h * w) % cout])).max(0.0);
+                *y = relu::reference(*y + f64::from(bias[i / (h * w) % cout]));
             }
             y
         },

@@ -11,6 +11,8 @@ pub(crate) struct Site {
     /// Of its planes, for images of 224 pixels a side.
     pub(crate) side: usize,
     pub(crate) precision: Precision,
+    /// What it takes is a gradient, which may be too small for the f16 of cooperative matrices: f32 there.
+    pub(crate) gradient: bool,
 }
 
 /// As the file of choices names it.
@@ -21,8 +23,14 @@ impl std::fmt::Display for Site {
             cout,
             side,
             precision,
+            gradient,
         } = self;
-        write!(f, "conv {cin} to {cout} at {side}, {precision}")
+        write!(f, "conv {cin} to {cout} at {side}, {precision}")?;
+        // In f32 both directions choose among the same.
+        match (precision, gradient) {
+            (Precision::F16, true) => f.write_str(", of a gradient"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -35,7 +43,7 @@ impl Site {
 
     /// Whether a tile on cooperative matrices, whose depth is fixed, divides the padded channels.
     fn suits(&self, matrix: Tile) -> bool {
-        self.padded().is_multiple_of(matrix.depth)
+        !self.gradient && self.padded().is_multiple_of(matrix.depth)
     }
 
     /// `tile` with a depth that divides the padded channels.
@@ -135,5 +143,33 @@ impl Choice {
             })
             .filter(|choice| choice.tile.fits(gpu.limits()))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Choice, Site};
+    use crate::gpu::Tile;
+    use crate::tensor::Precision;
+
+    #[test]
+    fn a_gradient_never_goes_to_cooperative_matrices() {
+        let matrices = Tile::matrices(16, 32);
+        assert!(!matrices.is_empty());
+        let tile = |gradient| {
+            let site = Site {
+                cin: 64,
+                cout: 128,
+                side: 28,
+                precision: Precision::F16,
+                gradient,
+            };
+            (Choice::fixed(&site, &matrices).tile, site.to_string())
+        };
+        let ((forward, name), (backward, other)) = (tile(false), tile(true));
+        assert!(matrices.contains(&forward));
+        assert!(!matrices.contains(&backward));
+        // What is kept of one direction is not taken for the other.
+        assert_ne!(name, other);
     }
 }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::check_trips;
 use crate::gpu::{Access, Gpu, Kernel, Tile};
+use crate::ops::relu::Floor;
 use crate::tensor::halves::{pack, too_large};
 use crate::tensor::{Precision, Tensor};
 
@@ -20,7 +21,7 @@ struct Params {
     h: u32,
     w: u32,
     span: u32,
-    floor: f32,
+    floor: Floor,
 }
 
 #[repr(C)]
@@ -30,7 +31,7 @@ struct FinishParams {
     splits: u32,
     cout: u32,
     plane: u32,
-    floor: f32,
+    floor: Floor,
 }
 
 const SOURCE: &str = include_str!("../../../shaders/conv/rows/conv3x3.wgsl");
@@ -95,12 +96,12 @@ impl Direct {
         }
     }
 
-    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, no element below `floor`.
+    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
     pub(super) fn run(
         &self,
         x: &Tensor,
         bias: &Tensor,
-        floor: f32,
+        floor: Floor,
         tile: Tile,
         splits: usize,
     ) -> Result<Tensor> {

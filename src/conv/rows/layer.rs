@@ -3,18 +3,15 @@
 
 use std::sync::Arc;
 
-use super::choice::{Choice, Site};
+use super::choice::{Algorithm, Choice, Site};
 use super::prepared::Prepared;
 use super::tune::Tuner;
 use crate::autograd::{Backward, Gradient, Tape, Var};
 use crate::conv::weights::turn;
 use crate::error::{Error, Result};
 use crate::gpu::Kernel;
-use crate::ops::relu;
+use crate::ops::relu::{self, Floor};
 use crate::tensor::Tensor;
-
-/// Lowest f32: the lower bound where there is no ReLU.
-const NO_FLOOR: f32 = f32::MIN;
 
 /// One direction of a layer.
 struct Direction {
@@ -58,6 +55,7 @@ impl Layer {
             let back = Site {
                 cin: site.cout,
                 cout: site.cin,
+                gradient: true,
                 ..site
             };
             Direction::new(tuner, back, &turn(weight, [site.cout, site.cin]))
@@ -78,6 +76,19 @@ impl Layer {
         let directions = std::iter::once(&self.forward).chain(&self.backward);
         let kernels = directions.map(|Direction { choice, prepared }| prepared.kernels(*choice));
         kernels.flatten().collect()
+    }
+
+    /// The most channels of an image's planes that it keeps in one tensor: its own, and those of a sum's splits.
+    pub(crate) fn widest(&self) -> usize {
+        let Site { cin, cout, .. } = self.site;
+        let ways = [(Some(&self.forward), cout), (self.backward.as_ref(), cin)];
+        let splits = ways.into_iter().filter_map(|(direction, channels)| {
+            match direction?.choice.algorithm {
+                Algorithm::Direct { splits } => Some(splits * channels),
+                Algorithm::Winograd { .. } => None,
+            }
+        });
+        splits.fold(cin.max(cout), usize::max)
     }
 
     /// The choice of the forward pass, as it is reported.
@@ -103,13 +114,13 @@ pub(crate) fn convolve(
     }
     let Direction { choice, prepared } = &layer.forward;
     let y = match finished {
-        true => prepared.run(*choice, &x.tensor, &layer.bias, 0.0)?,
-        false => prepared.run(*choice, &x.tensor, &layer.zeros, NO_FLOOR)?,
+        true => prepared.run(*choice, &x.tensor, &layer.bias, Floor::RELU)?,
+        false => prepared.run(*choice, &x.tensor, &layer.zeros, Floor::NONE)?,
     };
-    Ok(tape.record(y.clone(), &[x], || Rule {
+    tape.record(y.clone(), &[x], || Rule {
         layer: layer.clone(),
         y: finished.then_some(y),
-    }))
+    })
 }
 
 struct Rule {
@@ -129,7 +140,7 @@ impl Backward for Rule {
             Some(y) => relu::backward(y, dy)?,
             None => dy.clone(),
         };
-        let dx = prepared.run(*choice, &dy, &self.layer.zeros, NO_FLOOR)?;
+        let dx = prepared.run(*choice, &dy, &self.layer.zeros, Floor::NONE)?;
         Ok(vec![Some(dx.into())])
     }
 }

@@ -4,6 +4,7 @@ use super::choice::Site;
 use super::direct::Direct;
 use crate::error::Result;
 use crate::gpu::{Gpu, Tile};
+use crate::ops::relu::Floor;
 use crate::random::Stream;
 use crate::tensor::{Precision, Tensor};
 
@@ -42,12 +43,13 @@ fn difference(gpu: &Gpu, tile: Tile) -> Result<f64> {
         cout: 72,
         side: 11,
         precision: Precision::F16,
+        gradient: false,
     };
     let noise = |name, n, deviation| Stream::new(0, name).normals(n, deviation);
     let layer = Direct::new(gpu, site, &noise("weight", 72 * 64 * 9, 1.0 / 24.0))?;
     let x = Tensor::from_slice(gpu, [2, 64, 11, 13], &noise("x", 2 * 64 * 11 * 13, 1.0))?;
     let bias = Tensor::from_slice(gpu, [72], &noise("bias", 72, 1.0))?;
-    let run = |tile: Tile| layer.run(&x, &bias, f32::MIN, tile, 1)?.to_vec();
+    let run = |tile: Tile| layer.run(&x, &bias, Floor::NONE, tile, 1)?.to_vec();
     let expected: Vec<f64> = run(Tile::MIDDLE)?.into_iter().map(f64::from).collect();
     Ok(crate::check::relative_error(&run(tile)?, &expected))
 }

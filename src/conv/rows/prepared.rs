@@ -5,6 +5,7 @@ use super::direct::Direct;
 use super::winograd::Winograd;
 use crate::error::Result;
 use crate::gpu::{Gpu, Kernel};
+use crate::ops::relu::Floor;
 use crate::tensor::Tensor;
 
 /// A weight prepared for an algorithm.
@@ -34,13 +35,13 @@ impl Prepared {
         }
     }
 
-    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, no element below `floor`.
+    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
     pub(super) fn run(
         &self,
         choice: Choice,
         x: &Tensor,
         bias: &Tensor,
-        floor: f32,
+        floor: Floor,
     ) -> Result<Tensor> {
         match (self, choice.algorithm) {
             (Prepared::Direct(direct), Algorithm::Direct { splits }) => {

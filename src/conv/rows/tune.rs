@@ -12,6 +12,7 @@ use super::prepared::Prepared;
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::gpu::{Gpu, Tile};
+use crate::ops::relu::Floor;
 use crate::random::Stream;
 use crate::tensor::{Precision, Tensor};
 
@@ -99,7 +100,10 @@ impl Tuner {
     /// How the device computes `site`.
     pub(super) fn choice(&mut self, site: &Site) -> Result<Choice> {
         if let Some(choice) = self.always {
-            return Ok(choice.at(site));
+            // As a measured choice would: see `Site::suits`.
+            let unfit = site.gradient && self.gpu.matrix_tiles().contains(&choice.tile);
+            let tile = if unfit { Tile::MIDDLE } else { choice.tile };
+            return Ok(Choice { tile, ..choice }.at(site));
         }
         if self.file.is_none() {
             return Ok(Choice::fixed(site, &self.matrices));
@@ -153,7 +157,7 @@ fn fastest(gpu: &Gpu, site: &Site, candidates: &[Choice]) -> Result<Choice> {
             let run = || -> Result<f64> {
                 gpu.wait()?;
                 let start = Instant::now();
-                ready.run(choice, &x, &bias, 0.0)?;
+                ready.run(choice, &x, &bias, Floor::RELU)?;
                 gpu.wait()?;
                 Ok(start.elapsed().as_secs_f64())
             };

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::check_trips;
 use crate::gpu::{Gpu, Kernel, Tile};
+use crate::ops::relu::Floor;
 use crate::tensor::{Precision, Tensor};
 
 #[repr(C)]
@@ -27,7 +28,7 @@ struct Params {
     h: u32,
     w: u32,
     scale: f32,
-    floor: f32,
+    floor: Floor,
 }
 
 #[repr(C)]
@@ -188,8 +189,14 @@ impl Winograd {
         vec![valued(&INPUT, self.m), product, valued(&OUTPUT, self.m)]
     }
 
-    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, no element below `floor`.
-    pub(super) fn run(&self, x: &Tensor, bias: &Tensor, floor: f32, tile: Tile) -> Result<Tensor> {
+    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
+    pub(super) fn run(
+        &self,
+        x: &Tensor,
+        bias: &Tensor,
+        floor: Floor,
+        tile: Tile,
+    ) -> Result<Tensor> {
         let (gpu, shape) = (x.gpu(), x.shape());
         let Site { cin, cout, .. } = self.site;
         let [n, h, w] = [shape[0], shape[2], shape[3]];

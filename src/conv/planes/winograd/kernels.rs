@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::Kernel;
+use crate::ops::relu::Floor;
 use crate::tensor::planes::for_lanes;
 
 /// Tiles of a workgroup where there are no more, in lanes.
@@ -22,7 +23,7 @@ pub(super) struct Params {
     pub(super) size: u32,
     pub(super) size_out: u32,
     pub(super) zero: u32,
-    pub(super) floor: f32,
+    pub(super) floor: Floor,
     pub(super) channel_quads: u32,
     pub(super) width: u32,
     pub(super) pitch: u32,
