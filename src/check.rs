@@ -5,6 +5,8 @@
 //! differences of the reference, with a random upstream gradient; guard words behind every buffer show
 //! writes out of bounds; and everything is run twice and must give the same bits.
 
+use std::fmt;
+
 use crate::autograd::{Tape, Var};
 use crate::error::Result;
 use crate::gpu::Gpu;
@@ -91,7 +93,7 @@ impl Input {
 
 /// One op at one size.
 pub struct Case {
-    /// The op's name in `ops`.
+    /// The op's name.
     pub op: &'static str,
     /// Sizes and settings.
     pub name: String,
@@ -101,6 +103,16 @@ pub struct Case {
     differentiable: bool,
     suits: Box<Suits>,
     tolerance: f64,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case")
+            .field("op", &self.op)
+            .field("name", &self.name)
+            .field("inputs", &self.inputs)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a case went.
@@ -169,8 +181,8 @@ impl Case {
         self
     }
 
-    /// The same with another allowed error.
-    pub(crate) fn within(mut self, tolerance: f64) -> Self {
+    /// The same with another allowed error, relative to the largest value.
+    pub fn within(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
@@ -180,7 +192,7 @@ impl Case {
         (self.suits)(gpu)
     }
 
-    /// Runs the case on a device opened with [`GpuOptions::guard`].
+    /// Runs the case on a device opened with [`GpuOptions::guard`](crate::GpuOptions).
     pub fn run(&self, gpu: &Gpu) -> Outcome {
         let mut outcome = Outcome {
             op: self.op,

@@ -1,7 +1,7 @@
 //! goldfish trains LoRA adapters on a frozen VGG19 with a GPU engine written by hand in WGSL.
 //!
 //! The data flow is the reading order: an image file becomes a tensor [N, 3, H, W] in [`data`], passes
-//! the frozen network and the adapter of [`nn`], and [`ops::cross_entropy`] makes a loss; [`Tape`] walks
+//! the frozen network and the adapter of [`nn`], and [`ops::cross_entropy()`] makes a loss; [`Tape`] walks
 //! back, [`optim`] steps, [`formats`] writes the adapter. [`train`] is that in one loop. Below [`ops`]
 //! stands [`Gpu`]: one device, its kernels and its memory.
 //!
@@ -46,6 +46,6 @@ mod tensor;
 pub mod train;
 
 pub use autograd::{Backward, Gradient, Gradients, Tape, Var};
-pub use error::{Error, Result};
+pub use error::{Error, Remedy, Result};
 pub use gpu::{Gpu, GpuOptions};
 pub use tensor::{Precision, Shape, Tensor};

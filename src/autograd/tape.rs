@@ -5,12 +5,14 @@
 //! frozen records nothing and saves nothing. A frozen weight *above* a tracked input is different: the
 //! op records a node, and its rule returns `None` for the weight.
 
+use std::fmt;
+
 use super::gradient::Gradient;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
 /// A tensor in a computation, with its place on the tape where it is tracked.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Var {
     /// The value.
     pub tensor: Tensor,
@@ -68,7 +70,16 @@ pub struct Tape {
 }
 
 /// The gradients of a tape's leaves.
+#[derive(Debug)]
 pub struct Gradients(Vec<Option<Gradient>>);
+
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tape")
+            .field("nodes", &self.nodes.len())
+            .finish()
+    }
+}
 
 impl Tape {
     /// An empty tape.

@@ -8,7 +8,9 @@ use std::path::Path;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use super::resize::resize;
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
+use crate::gpu::Gpu;
+use crate::tensor::Tensor;
 
 /// Pixels that a file may declare: Pillow's bound against decompression bombs (1 GiB / 4 / 3).
 const MAX_PIXELS: u64 = 89_478_485;
@@ -47,12 +49,7 @@ pub struct Decoded {
 /// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, truncated, or larger than 89
 /// million pixels (refused before it is decoded).
 pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
-    let bad = |problem: String| {
-        Error::data(
-            path,
-            format!("{problem}. Replace or remove it, or go on without it with --skip-bad"),
-        )
-    };
+    let bad = |problem: String| Error::data(path, problem).with(Remedy::LeaveOut);
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
     let mut start = [0u8; 1];
     if file.read(&mut start).map_err(Error::io(path, "read"))? == 0 {
@@ -141,6 +138,16 @@ impl Transform {
             }
         }
         out
+    }
+
+    /// The image file at `path` as the network takes it: [1, 3, size, size].
+    ///
+    /// # Errors
+    /// As [`decode`], and what the device reported.
+    pub fn open(self, gpu: &Gpu, path: &Path) -> Result<Tensor> {
+        let mut pixels = vec![0.0; 3 * self.size * self.size];
+        self.normalise(&self.crop(&decode(path, false)?), &mut pixels);
+        Tensor::from_slice(gpu, [1, 3, self.size, self.size], &pixels)
     }
 
     /// What each 8-bit sample of a channel becomes.

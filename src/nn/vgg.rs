@@ -1,6 +1,7 @@
 //! The frozen network on a device: its layers loaded for the kernels that the device is best at. `forward.rs` runs it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,6 +65,16 @@ pub struct Vgg {
     _warmer: Option<Arc<Warmer>>,
 }
 
+impl fmt::Debug for Vgg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vgg")
+            .field("arch", &self.arch.name)
+            .field("family", &self.family())
+            .field("device", &self.gpu.info().name)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Vgg {
     /// A network of the portable family with the given parameters.
     ///
@@ -112,7 +123,7 @@ impl Vgg {
     /// A network with the numbers of `source`. `progress` hears of each layer with its bytes.
     ///
     /// # Errors
-    /// [`Error::Memory`] where the device has no room.
+    /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the kernels or a weight are not for `how`.
     pub fn load(
         gpu: &Gpu,
         arch: Arch,
@@ -123,10 +134,10 @@ impl Vgg {
         let warmer = Arc::new(Warmer::new(gpu));
         let software = match !how.portable && planes::suits(gpu) {
             true if how.precision == Precision::F16 => {
-                return Err(Error::Usage(
-                    "half precision is for GPUs, and the kernels for software devices store f32: leave out --precision \
-                     f16, or add --kernels portable"
-                        .into(),
+                return Err(Error::setting(
+                    "portable",
+                    "is what half precision needs on a software device, whose own kernels store f32: ask for it, or \
+                     keep full precision",
                 ));
             }
             true => Some(planes::Context::new(gpu, &warmer)?),

@@ -14,7 +14,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 /// `x + y` for tensors of one shape.
 ///
 /// # Errors
-/// [`Error::Shape`] where the shapes differ.
+/// [`crate::Error::Shape`] where the shapes differ.
 pub fn add(tape: &mut Tape, x: &Var, y: &Var) -> Result<Var> {
     axpy(tape, 1.0, x, y)
 }
@@ -22,7 +22,7 @@ pub fn add(tape: &mut Tape, x: &Var, y: &Var) -> Result<Var> {
 /// `alpha * x + y` for tensors of one shape.
 ///
 /// # Errors
-/// [`Error::Shape`] where the shapes differ.
+/// [`crate::Error::Shape`] where the shapes differ.
 pub fn axpy(tape: &mut Tape, alpha: f32, x: &Var, y: &Var) -> Result<Var> {
     let z = x.tensor.times_plus(alpha, &y.tensor)?;
     Ok(tape.record(z, &[x, y], || Rule { alpha }))

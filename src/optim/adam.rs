@@ -117,7 +117,7 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
 }
 
 /// `torch.optim.Adam`, its defaults in [`Adam::new`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Adam {
     /// The learning rate.
     pub lr: f64,
