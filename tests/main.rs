@@ -6,6 +6,7 @@ mod data;
 mod files;
 mod floors;
 mod imports;
+mod library;
 mod ops;
 mod parity;
 mod portable;
@@ -21,6 +22,7 @@ fn main() {
         data::trials(),
         files::trials(),
         ops::trials(),
+        library::trials(),
         parity::trials(),
         portable::trials(),
         training::trials(),

@@ -6,6 +6,7 @@
 //! Between the convolutions of `conv/planes` a tensor is in planes (see `planes.rs`), which few ops take.
 
 pub(crate) mod arithmetic;
+mod compute;
 pub(crate) mod halves;
 pub(crate) mod planes;
 mod shape;
