@@ -3,7 +3,7 @@
 //! The base is seeded random weights, which train as trained ones do and know nothing: `goldfish::formats::Tensors` opens
 //! those of a file. `goldfish::train` does the same for many images and computes nothing frozen twice.
 
-use goldfish::data::{Transform, categories};
+use goldfish::data::Transform;
 use goldfish::nn::{Adapter, Choice, Loading, Source, Vgg, arch::VGG19, lora::Init};
 use goldfish::{Gpu, Result, Tape, Var, ops, ops::Targets, optim::Adam};
 
@@ -12,10 +12,8 @@ const SIDE: usize = 224;
 const LABEL: u32 = 1;
 
 fn main() -> Result<()> {
-    let mut given = std::env::args_os().skip(1);
-    let path = given
-        .next()
-        .unwrap_or("examples/illustrations/goldfish/bowl.png".into());
+    let given = std::env::args_os().nth(1);
+    let path = given.unwrap_or("examples/illustrations/goldfish/bowl.png".into());
     let gpu = Gpu::new()?;
 
     // The file becomes the network's input, [1, 3, SIDE, SIDE].
@@ -42,18 +40,10 @@ fn main() -> Result<()> {
         let (factors, leaves) = adapter.track(&mut tape);
         let logits = network.adapted(&mut tape, &image, &factors)?;
         let loss = ops::cross_entropy(&mut tape, &logits, Targets::Classes(&[LABEL]))?;
-        println!(
-            "loss of {:?} {when}: {:.4}",
-            categories::name(LABEL as usize),
-            loss.tensor.to_vec()?[0]
-        );
+        println!("loss {when}: {:.4}", loss.tensor.to_vec()?[0]);
 
         // Backward, from the loss to A and B, and a step of both.
-        let gradients = tape.backward(&loss)?;
-        let gradients = leaves
-            .iter()
-            .map(|leaf| gradients.of(leaf).cloned())
-            .collect::<Result<Vec<_>>>()?;
+        let gradients = tape.backward(&loss)?.of_all(&leaves)?;
         let mut factors = adapter.factors();
         adam.step(&mut factors, &gradients)?;
         adapter = adapter.with(&factors);

@@ -25,6 +25,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! An op of your own is a [`gpu::Kernel`] for each direction, dispatched by [`Gpu::compute`], and a [`Backward`] rule given
+//! to [`Tape::record`]; [`check::Case`] holds it against f64 and finite differences. `examples/custom_op.rs` is one, whole;
+//! `examples/one_image.rs` follows an image from its file to a loss and a step.
 
 #![warn(missing_docs)]
 

@@ -237,4 +237,12 @@ impl Gradients {
         self.get(leaf)
             .ok_or_else(|| Error::Usage("backward: the loss does not depend on a parameter".into()))
     }
+
+    /// The gradients of `leaves`, in their order: what an optimiser takes.
+    ///
+    /// # Errors
+    /// As [`Gradients::of`].
+    pub fn of_all(&self, leaves: &[Var]) -> Result<Vec<Gradient>> {
+        leaves.iter().map(|leaf| self.of(leaf).cloned()).collect()
+    }
 }
