@@ -59,11 +59,8 @@ fn main() -> Result<()> {
         let prediction = ops::low_rank(&mut tape, &base, &x, [&a, &b], 1.0)?;
         let loss = ops::mse_loss(&mut tape, &prediction, &shifted)?;
         losses.push(loss.tensor.read()?);
-        let gradients = tape.backward(&loss)?;
-        adam.step(
-            &mut factors,
-            &[gradients.of(&a)?.clone(), gradients.of(&b)?.clone()],
-        )?;
+        let gradients = tape.backward(&loss)?.of_all(&[a, b])?;
+        adam.step(&mut factors, &gradients)?;
     }
     report("y = W x + B A x, W frozen", 2 * SIZE * RANK, losses)
 }

@@ -7,6 +7,8 @@
 
 mod nonfinite;
 
+use std::fmt;
+
 use crate::autograd::{Tape, Var};
 use crate::error::Result;
 use crate::gpu::Gpu;
@@ -93,7 +95,7 @@ impl Input {
 
 /// One op at one size.
 pub struct Case {
-    /// The op's name in `ops`.
+    /// The op's name.
     pub op: &'static str,
     /// Sizes and settings.
     pub name: String,
@@ -126,6 +128,16 @@ impl Recorded {
             .iter()
             .map(|leaf| gradients.of(leaf)?.dense()?.to_vec());
         gradients.collect()
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case")
+            .field("op", &self.op)
+            .field("name", &self.name)
+            .field("inputs", &self.inputs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -197,8 +209,8 @@ impl Case {
         self
     }
 
-    /// The same with another allowed error.
-    pub(crate) fn within(mut self, tolerance: f64) -> Self {
+    /// The same with another allowed error, relative to the largest value.
+    pub fn within(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
@@ -216,7 +228,7 @@ impl Case {
         (self.suits)(gpu)
     }
 
-    /// Runs the case on a device opened with [`crate::GpuOptions::guard`].
+    /// Runs the case on a device opened with [`GpuOptions::guard`](crate::GpuOptions).
     pub fn run(&self, gpu: &Gpu) -> Outcome {
         let mut outcome = Outcome {
             op: self.op,

@@ -1,7 +1,7 @@
-//! The one error type of the library. Every message says what was wrong, where, and what to do next;
-//! the command line turns the kind into an exit code.
+//! The one error type of the library. Every message says what was wrong, where, and what to do next, in the words of the
+//! library's own settings; the command line turns the kind into an exit code and adds what to type.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
 /// `Result` with goldfish's [`Error`].
@@ -10,9 +10,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can go wrong, by who has to act.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting is out of range or contradicts another one.
+    /// Values that cannot be computed with, or not together.
     #[error("{0}")]
     Usage(String),
+    /// A setting is out of range or contradicts another one.
+    #[error("{name} {problem}")]
+    Setting {
+        /// The field that holds it, as in [`crate::train::Plan`], [`crate::nn::Choice`] and [`crate::nn::Loading`].
+        name: &'static str,
+        /// What is wrong with it, to be read after its name.
+        problem: String,
+    },
     /// Tensors of these shapes do not fit the operation.
     #[error("{op}: expected {expected}, found {found}")]
     Shape {
@@ -24,12 +32,14 @@ pub enum Error {
         found: String,
     },
     /// A file or folder holds something else than it should.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}: {problem}{}", path.display(), sentence(remedy))]
     Data {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it, and the remedy.
+        /// What is wrong with it, and what to do where that is a thing to do to the file.
         problem: String,
+        /// What else would help.
+        remedy: Option<Remedy>,
     },
     /// The operating system refused a file operation.
     #[error("{}: cannot {action}: {source}", path.display())]
@@ -42,9 +52,14 @@ pub enum Error {
         source: std::io::Error,
     },
     /// No usable device, or the device failed while working.
-    #[error("{0}")]
-    Device(String),
-    /// The device has no room for what was asked.
+    #[error("{problem}{}", sentence(remedy))]
+    Device {
+        /// Which device, and what it did.
+        problem: String,
+        /// What would help.
+        remedy: Option<Remedy>,
+    },
+    /// The device has no room for what was asked, with what to ask less of.
     #[error("{0}")]
     Memory(String),
     /// A shader did not become a pipeline on this device.
@@ -57,8 +72,9 @@ pub enum Error {
     },
     /// Training produced a loss, or numbers of the adapter, that are not finite.
     #[error(
-        "{}: stopped; the last adapter whose loss and numbers were finite was kept. Lower --lr (it was {lr}) and try again",
-        diverged(*step, *loss)
+        "{}: stopped; the last adapter whose loss and numbers were finite was kept. The learning rate was {lr}. {}",
+        diverged(*step, *loss),
+        Remedy::LowerRate
     )]
     NonFinite {
         /// The step, counted from 1.
@@ -85,7 +101,73 @@ fn diverged(step: u64, loss: f32) -> String {
     }
 }
 
+/// What would help against an error, for those who say it in their own words: the command line names its flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Fewer or smaller images at once, or a device with more room.
+    LessAtOnce,
+    /// Another device.
+    OtherDevice,
+    /// A lower learning rate.
+    LowerRate,
+    /// To go on without files that cannot be read.
+    LeaveOut,
+    /// Another folder, or leave to overwrite this one.
+    OtherFolder,
+}
+
+impl Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Remedy::LessAtOnce => "Lower the batch or image size, or choose another device",
+            Remedy::OtherDevice => "Choose another device",
+            Remedy::LowerRate => "Lower the learning rate and try again",
+            Remedy::LeaveOut => "Replace or remove it, or go on without it",
+            Remedy::OtherFolder => "Choose another folder, or let it be overwritten",
+        })
+    }
+}
+
+/// A remedy as the sentence that ends a message.
+fn sentence(remedy: &Option<Remedy>) -> String {
+    remedy.map_or(String::new(), |remedy| format!(". {remedy}"))
+}
+
 impl Error {
+    /// What would help, where the kind of error or its place says so.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Error::Data { remedy, .. } | Error::Device { remedy, .. } => *remedy,
+            Error::Memory(_) => Some(Remedy::LessAtOnce),
+            Error::NonFinite { .. } => Some(Remedy::LowerRate),
+            _ => None,
+        }
+    }
+
+    /// The same with what would help, for [`Error::Data`] and [`Error::Device`].
+    pub fn with(mut self, helps: impl Into<Option<Remedy>>) -> Self {
+        if let Error::Data { remedy, .. } | Error::Device { remedy, .. } = &mut self {
+            *remedy = helps.into();
+        }
+        self
+    }
+
+    /// An [`Error::Setting`].
+    pub fn setting(name: &'static str, problem: impl Into<String>) -> Self {
+        Error::Setting {
+            name,
+            problem: problem.into(),
+        }
+    }
+
+    /// An [`Error::Device`].
+    pub fn device(problem: impl Into<String>) -> Self {
+        Error::Device {
+            problem: problem.into(),
+            remedy: None,
+        }
+    }
+
     /// An [`Error::Shape`].
     pub fn shape(op: &'static str, expected: impl Into<String>, found: impl Into<String>) -> Self {
         Error::Shape {
@@ -110,6 +192,7 @@ impl Error {
         Error::Data {
             path: path.to_path_buf(),
             problem: problem.into(),
+            remedy: None,
         }
     }
 

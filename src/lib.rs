@@ -1,7 +1,7 @@
 //! goldfish trains LoRA adapters on a frozen VGG19 with a GPU engine written by hand in WGSL.
 //!
 //! The data flow is the reading order: an image file becomes a tensor [N, 3, H, W] in [`data`], passes
-//! the frozen network and the adapter of [`nn`], and [`ops::cross_entropy`] makes a loss; [`Tape`] walks
+//! the frozen network and the adapter of [`nn`], and [`ops::cross_entropy()`] makes a loss; [`Tape`] walks
 //! back, [`optim`] steps, [`formats`] writes the adapter. [`train`] is that in one loop. Below [`ops`]
 //! stands [`Gpu`]: one device, its kernels and its memory.
 //!
@@ -25,6 +25,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! An op of your own is a [`gpu::Kernel`] for each direction, dispatched by [`Gpu::compute`], and a [`Backward`] rule given
+//! to [`Tape::record`]; [`check::Case`] holds it against f64 and finite differences. `examples/custom_op.rs` is one, whole;
+//! `examples/one_image.rs` follows an image from its file to a loss and a step.
 
 #![warn(missing_docs)]
 
@@ -46,6 +50,6 @@ mod tensor;
 pub mod train;
 
 pub use autograd::{Backward, Gradient, Gradients, Tape, Var};
-pub use error::{Error, Result};
+pub use error::{Error, Remedy, Result};
 pub use gpu::{Gpu, GpuOptions};
 pub use tensor::{Precision, Shape, Tensor};

@@ -117,7 +117,7 @@ fn room(file: &str) -> &str {
 }
 
 /// The crate's own files.
-fn sources() -> Vec<(String, String)> {
+pub fn sources() -> Vec<(String, String)> {
     let mut sources = Vec::new();
     let mut folders = vec![root().join("src")];
     while let Some(folder) = folders.pop() {

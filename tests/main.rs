@@ -6,6 +6,7 @@ mod data;
 mod files;
 mod floors;
 mod imports;
+mod library;
 mod ops;
 mod parity;
 mod peft;
@@ -26,6 +27,7 @@ fn main() {
         files::trials(),
         weights::trials(),
         ops::trials(),
+        library::trials(),
         parity::trials(),
         portable::trials(),
         training::trials(),

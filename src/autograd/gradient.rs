@@ -5,7 +5,7 @@ use crate::tensor::arithmetic::outer;
 use crate::tensor::{Shape, Tensor};
 
 /// A gradient of a parameter or of an intermediate result.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Gradient {
     /// Its numbers.
     Dense(Tensor),

@@ -5,6 +5,7 @@
 //! frozen records nothing and saves nothing. A frozen weight *above* a tracked input is different: the
 //! op records a node, and its rule returns `None` for the weight.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::gradient::Gradient;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 
 /// A tensor in a computation, with its place on the tape where it is tracked.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Var {
     /// The value.
     pub tensor: Tensor,
@@ -20,7 +21,7 @@ pub struct Var {
 }
 
 /// A node of a tape.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Place {
     tape: u64,
     index: usize,
@@ -92,9 +93,18 @@ impl Default for Tape {
 }
 
 /// The gradients of a tape's leaves.
+#[derive(Debug)]
 pub struct Gradients {
     tape: u64,
     of: Vec<Option<Gradient>>,
+}
+
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tape")
+            .field("nodes", &self.nodes.len())
+            .finish()
+    }
 }
 
 impl Tape {
@@ -300,5 +310,13 @@ impl Gradients {
     pub fn of(&self, leaf: &Var) -> Result<&Gradient> {
         self.get(leaf)
             .ok_or_else(|| Error::Usage("backward: the loss does not depend on a parameter".into()))
+    }
+
+    /// The gradients of `leaves`, in their order: what an optimiser takes.
+    ///
+    /// # Errors
+    /// As [`Gradients::of`].
+    pub fn of_all(&self, leaves: &[Var]) -> Result<Vec<Gradient>> {
+        leaves.iter().map(|leaf| self.of(leaf).cloned()).collect()
     }
 }

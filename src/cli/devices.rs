@@ -17,10 +17,9 @@ pub fn run(args: Args) -> Result<()> {
         return super::print(&format!("{json}\n"));
     }
     if devices.is_empty() {
-        return Err(Error::Device(
+        return Err(Error::device(
             "no Vulkan, Metal or DX12 device was found. On Linux without a GPU, install Mesa's software driver: \
-             apt-get install mesa-vulkan-drivers (or `make setup`)"
-                .into(),
+             apt-get install mesa-vulkan-drivers (or `make setup`)",
         ));
     }
     let mut text = String::new();

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Results go to stdout, progress and notices to stderr.
 
 mod adapters;
+mod advice;
 mod base;
 mod bench;
 mod demo;
@@ -17,7 +18,7 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use goldfish::Error;
 use terminal::{open_device, print, stop_on_ctrl_c};
 
@@ -66,7 +67,8 @@ enum Command {
 
 pub fn main() -> ExitCode {
     quiet_mesa();
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("GOLDFISH_LOG")
@@ -90,7 +92,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            let command = matches.subcommand_name().unwrap_or_default();
+            eprintln!("error: {}", advice::say(&error, &Cli::command(), command));
             exit_code(&error)
         }
     }
@@ -110,9 +113,9 @@ fn quiet_mesa() {
 
 fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(match error {
-        Error::Usage(_) => 2,
+        Error::Usage(_) | Error::Setting { .. } => 2,
         Error::Shape { .. } | Error::Data { .. } | Error::Io { .. } => 3,
-        Error::Device(_) | Error::Memory(_) | Error::Kernel { .. } => 4,
+        Error::Device { .. } | Error::Memory(_) | Error::Kernel { .. } => 4,
         Error::NonFinite { .. } => 5,
         Error::Interrupted { .. } => 130,
     })

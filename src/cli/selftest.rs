@@ -47,7 +47,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
     }
     let failed = outcomes.iter().filter(|o| !o.is_ok()).count();
     if failed > 0 {
-        return Err(Error::Device(format!(
+        return Err(Error::device(format!(
             "{failed} of {} cases failed: results of this device cannot be trusted. Update its driver or choose \
              another device with --device",
             outcomes.len()

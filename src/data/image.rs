@@ -6,7 +6,9 @@ use std::path::Path;
 
 use super::codecs;
 use super::resize::resize;
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
+use crate::gpu::Gpu;
+use crate::tensor::Tensor;
 
 /// ImageNet's channel means and deviations, which torchvision's models expect.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -44,12 +46,8 @@ pub struct Decoded {
 /// is not read, or larger than 89 million pixels (refused before it is decoded).
 pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
     let bytes = fs::read(path).map_err(Error::io(path, "open"))?;
-    let picture = codecs::read(&bytes).map_err(|problem| {
-        Error::data(
-            path,
-            format!("{problem}. Replace or remove it, or go on without it with --skip-bad"),
-        )
-    })?;
+    let picture = codecs::read(&bytes)
+        .map_err(|problem| Error::data(path, problem).with(Remedy::LeaveOut))?;
     let picture = match picture.exif.filter(|_| exif) {
         Some(turn) => picture.turned(turn),
         None => picture,
@@ -101,6 +99,16 @@ impl Transform {
             }
         }
         out
+    }
+
+    /// The image file at `path` as the network takes it: [1, 3, size, size].
+    ///
+    /// # Errors
+    /// As [`decode`], and what the device reported.
+    pub fn open(self, gpu: &Gpu, path: &Path) -> Result<Tensor> {
+        let mut pixels = vec![0.0; 3 * self.size * self.size];
+        self.normalise(&self.crop(&decode(path, false)?), &mut pixels);
+        Tensor::from_slice(gpu, [1, 3, self.size, self.size], &pixels)
     }
 
     /// What each 8-bit sample of a channel becomes.

@@ -1,6 +1,7 @@
 //! The images of a run: checked once, kept in memory as far as allowed, handed out in batches that are
 //! made ready ahead of the device.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -24,6 +25,7 @@ pub struct Skipped {
 }
 
 /// Normalised images of one step.
+#[derive(Clone)]
 pub struct Batch {
     /// Positions in the store.
     pub indices: Vec<usize>,
@@ -40,6 +42,25 @@ pub struct ImageStore {
     transform: Transform,
     exif: bool,
     room: AtomicU64,
+}
+
+impl fmt::Debug for Batch {
+    /// Which images, not their pixels.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("indices", &self.indices)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ImageStore {
+    /// The files, not what they hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageStore")
+            .field("paths", &self.paths)
+            .field("transform", &self.transform)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ImageStore {
@@ -80,7 +101,8 @@ impl ImageStore {
                 Ok(()) => kept.push(index),
                 Err(error) if skip_bad => skipped.push(Skipped {
                     path: paths[index].clone(),
-                    reason: error.to_string(),
+                    // It is left out already.
+                    reason: error.with(None).to_string(),
                 }),
                 Err(error) => return Err(error),
             }

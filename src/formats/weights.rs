@@ -14,6 +14,7 @@ use crate::nn::weights::{Float, Stored};
 use crate::tensor::Shape;
 
 /// A safetensors file in memory as far as it is looked at.
+#[derive(Debug)]
 pub struct Tensors {
     pub(super) path: PathBuf,
     map: Mmap,

@@ -1,6 +1,7 @@
 //! A device that was opened: its limits, its memory, its kernels, and what went wrong on it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use super::pipeline::{Compiled, Pipeline};
@@ -8,7 +9,7 @@ use super::pool::PoolStats;
 use super::select::DeviceInfo;
 use super::tile::Tile;
 use super::{batch, pool, select, shared, texture};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 
 /// The most bytes that one binding may have on any device.
 const MAX_BINDING: u64 = 1 << 31;
@@ -33,6 +34,12 @@ pub struct GpuOptions {
 /// A handle to an open device; clones share it.
 #[derive(Clone)]
 pub struct Gpu(pub(super) Arc<Inner>);
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gpu").field(&self.0.info.name).finish()
+    }
+}
 
 pub(super) struct Inner {
     pub(super) info: DeviceInfo,
@@ -126,10 +133,8 @@ impl Gpu {
             opened = request(false);
         }
         let (device, queue) = opened.map_err(|e| {
-            Error::Device(format!(
-                "{}: cannot open the device: {e}. Try another with --device",
-                info.name
-            ))
+            Error::device(format!("{}: cannot open the device: {e}", info.name))
+                .with(Remedy::OtherDevice)
         })?;
         let failure = Arc::new(Mutex::new(None));
         watch(&device, &info.name, &failure);
@@ -201,6 +206,11 @@ impl Gpu {
         }
     }
 
+    /// Whether both are handles to one open device.
+    pub(crate) fn is(&self, other: &Gpu) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Counts of the buffers of this device.
     pub fn pool_stats(&self) -> PoolStats {
         PoolStats {
@@ -243,7 +253,7 @@ impl Gpu {
         let polled = self.0.device.poll(how);
         self.failure()?;
         polled.map(drop).map_err(|e| {
-            Error::Device(format!(
+            Error::device(format!(
                 "{}: the device stopped answering: {e}",
                 self.0.info.name
             ))
@@ -277,22 +287,22 @@ fn watch(device: &wgpu::Device, name: &str, failure: &Arc<Mutex<Option<Error>>>)
     device.on_uncaptured_error(Arc::new(move |error| {
         let error = match error {
             wgpu::Error::OutOfMemory { .. } => Error::Memory(format!(
-                "{label}: out of device memory. Lower --batch-size, close other programs that use the device, \
-                 or choose another one with --device"
+                "{label}: out of device memory: lower the batch or image size, close other programs that use \
+                 the device, or choose another one"
             )),
-            other => Error::Device(format!("{label}: {other}")),
+            other => Error::device(format!("{label}: {other}")),
         };
         slot.lock().expect("no panic holds the failure").get_or_insert(error);
     }));
     let (slot, label) = (failure.clone(), name.to_string());
     device.set_device_lost_callback(move |reason, message| {
         if reason != wgpu::DeviceLostReason::Destroyed {
+            let lost = Error::device(format!(
+                "{label}: the device was lost ({message}); to start again may be enough"
+            ));
             slot.lock()
                 .expect("no panic holds the failure")
-                .get_or_insert(Error::Device(format!(
-                    "{label}: the device was lost ({message}). Start again; if it happens again, lower \
-                     --batch-size or choose another device with --device"
-                )));
+                .get_or_insert(lost.with(Remedy::LessAtOnce));
         }
     });
 }

@@ -260,11 +260,12 @@ impl Gpu {
             .pipelines
             .lock()
             .expect("no panic holds the pipelines");
-        if let Some(found) = pipelines.get(&*kernel.name) {
+        let key = kernel.key();
+        if let Some(found) = pipelines.get(&*key) {
             return Ok((found.clone(), false));
         }
         let made = Arc::new(self.build(kernel)?);
-        pipelines.insert(kernel.name.to_string(), made.clone());
+        pipelines.insert(key.into_owned(), made.clone());
         Ok((made, true))
     }
 
@@ -312,7 +313,7 @@ impl Gpu {
             label: Some(&kernel.name),
             source: wgpu::ShaderSource::Wgsl(wgsl.into()),
         };
-        let module = if self.0.checked {
+        let module = if self.0.checked || kernel.checked {
             device.create_shader_module(source)
         } else {
             // SAFETY: the shaders are this crate's own. Every op checks its shapes before it dispatches,
@@ -335,8 +336,8 @@ impl Gpu {
             entry_point: Some(kernel.entry),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: kernel.constants,
-                // Every kernel writes its workgroup memory before it reads it.
-                zero_initialize_workgroup_memory: false,
+                // Every kernel of this crate writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: kernel.checked,
             },
             cache: None,
         });
@@ -349,9 +350,7 @@ impl Gpu {
             }),
             Some(error) => Err(Error::Kernel {
                 kernel: kernel.name.to_string(),
-                message: format!(
-                    "{error}; please report this with the output of `goldfish devices`"
-                ),
+                message: error.to_string(),
             }),
         }
     }

@@ -37,6 +37,8 @@ pub struct Kernel {
     pub params: usize,
     /// Storage bindings from binding 1 on.
     pub bindings: &'static [Access],
+    /// Its shader checks every index and loop: whoever wrote it is not known here.
+    pub(super) checked: bool,
 }
 
 impl Kernel {
@@ -54,6 +56,23 @@ impl Kernel {
             constants: &[],
             params: size_of::<P>(),
             bindings,
+            checked: false,
+        }
+    }
+
+    /// The same with a shader that checks every index and loop, whatever the device was opened for.
+    pub(crate) fn checked(&self) -> Self {
+        Kernel {
+            checked: true,
+            ..self.clone()
+        }
+    }
+
+    /// What stands for it among a device's pipelines: its name, and all there is of one that may bear another's name.
+    pub(super) fn key(&self) -> Cow<'_, str> {
+        match self.checked {
+            true => Cow::Owned(format!("{self:?}")),
+            false => Cow::Borrowed(&self.name),
         }
     }
 

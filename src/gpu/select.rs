@@ -2,12 +2,12 @@
 
 use wgpu::{Adapter, Backends, DeviceType};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 
 /// What `goldfish devices` shows of an adapter.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct DeviceInfo {
-    /// Position in the order of preference: what `--device INDEX` takes.
+    /// Position in the order of preference: what [`super::GpuOptions::device`] takes.
     pub index: usize,
     /// The adapter's own name.
     pub name: String,
@@ -135,10 +135,9 @@ pub(super) fn describe(index: usize, adapter: &Adapter) -> DeviceInfo {
 pub(super) fn select(wanted: Option<&str>) -> Result<(usize, Adapter)> {
     let found = adapters();
     if found.is_empty() {
-        return Err(Error::Device(
+        return Err(Error::device(
             "no Vulkan, Metal or DX12 device was found. On Linux without a GPU, install Mesa's software \
-             driver: apt-get install mesa-vulkan-drivers (or `make setup`)"
-                .into(),
+             driver: apt-get install mesa-vulkan-drivers (or `make setup`)",
         ));
     }
     let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
@@ -157,12 +156,12 @@ pub(super) fn select(wanted: Option<&str>) -> Result<(usize, Adapter)> {
             .enumerate()
             .map(|(i, n)| format!("{i} = {n}"))
             .collect();
-        return Err(Error::Device(format!(
-            "there is no device {:?}; this machine has {}. Name one of them with --device or \
-             GOLDFISH_DEVICE",
-            wanted.unwrap_or_default(),
-            list.join(", ")
-        )));
+        let wanted = wanted.unwrap_or_default();
+        let list = list.join(", ");
+        let unknown = Error::device(format!(
+            "there is no device {wanted:?}; this machine has {list}"
+        ));
+        return Err(unknown.with(Remedy::OtherDevice));
     };
     let adapter = found
         .into_iter()

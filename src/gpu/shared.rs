@@ -41,7 +41,7 @@ unsafe impl Sync for Host {}
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn create(_: &wgpu::Device, label: &str, _: [usize; 2], _: bool) -> Result<Shared> {
-    Err(crate::error::Error::Device(format!(
+    Err(crate::error::Error::device(format!(
         "{label}: shared memory is for lavapipe on Linux"
     )))
 }
@@ -122,7 +122,7 @@ pub(super) fn create(
     // before it is destroyed.
     unsafe {
         let Some(hal_device) = device.as_hal::<Vulkan>() else {
-            return Err(Error::Device(format!("{label}: not a Vulkan device")));
+            return Err(Error::device(format!("{label}: not a Vulkan device")));
         };
         let raw = hal_device.raw_device().clone();
         let image = raw

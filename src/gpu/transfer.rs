@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 pub(crate) const CHUNK: usize = 32 << 20;
 
 /// A copy of device data that is on its way to the host.
+#[derive(Debug)]
 pub struct Readback {
     gpu: Gpu,
     staging: wgpu::Buffer,
@@ -111,7 +112,7 @@ impl Readback {
         }
         let name = &self.gpu.0.info.name;
         let view = self.staging.get_mapped_range(..).map_err(|e| {
-            Error::Device(format!(
+            Error::device(format!(
                 "{name}: reading {} bytes back failed: {e}",
                 self.bytes
             ))

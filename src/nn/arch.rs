@@ -24,7 +24,7 @@ impl Layer {
 /// The sizes of a network with VGG19's 19 layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arch {
-    /// What `--arch` takes.
+    /// What [`Arch::named`] takes.
     pub name: &'static str,
     /// Channels of the five blocks.
     pub widths: [usize; 5],

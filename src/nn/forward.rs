@@ -30,6 +30,15 @@ impl Vgg {
         self.forward_from(tape, images, 0, None, &Tracked::default(), false)
     }
 
+    /// The same with an adapter: its LoRAs on the layers, and the branch from the pixels where it has one.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`], and [`Error::Shape`] where the branch is for images of another size.
+    pub fn adapted(&self, tape: &mut Tape, images: &Var, adapter: &Tracked) -> Result<Var> {
+        let logits = self.forward_from(tape, images, 0, None, adapter, false)?;
+        adapter.branch(tape, &logits, images)
+    }
+
     /// The logits from what `layer` takes, with the LoRAs of `adapter`: rows [N, `row_len`] or, of a convolution, planes
     /// [N, C, H, W]. `product` is [`Vgg::product`] of the same, where it is known. With `checkpoint`, no more is kept for
     /// the gradient than what each block of convolutions takes: the rest is computed again when its gradient is.

@@ -35,7 +35,7 @@ impl Vgg {
     /// A network with the numbers of `source`. `progress` hears of each layer with its bytes.
     ///
     /// # Errors
-    /// [`Error::Memory`] where the device has no room.
+    /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the kernels or a weight are not for `how`.
     pub fn load(
         gpu: &Gpu,
         arch: Arch,
@@ -46,10 +46,10 @@ impl Vgg {
         let warmer = Arc::new(Warmer::new(gpu));
         let software = match !how.portable && planes::suits(gpu) {
             true if how.precision == Precision::F16 => {
-                return Err(Error::Usage(
-                    "half precision is for GPUs, and the kernels for software devices store f32: leave out --precision \
-                     f16, or add --kernels portable"
-                        .into(),
+                return Err(Error::setting(
+                    "portable",
+                    "is what half precision needs on a software device, whose own kernels store f32: ask for it, or \
+                     keep full precision",
                 ));
             }
             true => Some(planes::Context::new(gpu, &warmer)?),

@@ -39,7 +39,7 @@ pub struct Target {
 }
 
 /// The factors of one adapted module, laid out as PEFT's files are.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Lora {
     /// `lora_A.weight`: [rank, in], or [rank, in, 3, 3] of a convolution.
     pub a: Tensor,
@@ -56,7 +56,7 @@ impl Lora {
     /// Fresh factors; A's numbers are the [`Stream`] `<module>.lora_A` under `seed`.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a rank or alpha that the module cannot have.
+    /// [`Error::Setting`] for a rank or alpha that the module cannot have.
     pub fn new(gpu: &Gpu, target: &Target, rslora: bool, init: Init, seed: u64) -> Result<Self> {
         let Target {
             module,
@@ -68,14 +68,16 @@ impl Lora {
         let inputs: usize = weight[1..].iter().product();
         let most = inputs.min(weight[0]);
         if *rank == 0 || *rank > most {
-            return Err(Error::Usage(format!(
-                "--rank must lie between 1 and {most} for {module}, found {rank}"
-            )));
+            return Err(Error::setting(
+                "rank",
+                format!("must lie between 1 and {most} for {module}, found {rank}"),
+            ));
         }
         if !alpha.is_finite() || *alpha <= 0.0 {
-            return Err(Error::Usage(format!(
-                "--alpha must be a positive number, found {alpha}"
-            )));
+            return Err(Error::setting(
+                "alpha",
+                format!("must be a positive number, found {alpha}"),
+            ));
         }
         let stream = Stream::new(seed, &format!("{module}.lora_A"));
         let a = Tensor::from_fn(gpu, a_shape, |first, out| match init {
@@ -129,7 +131,7 @@ impl Target {
 }
 
 /// The LoRAs of a network by module, in the network's order, the branch from the pixels first.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Adapter(pub Vec<(String, Lora)>);
 
 impl Adapter {
@@ -276,11 +278,11 @@ impl Adapter {
 }
 
 /// An adapter's factors in one computation.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tracked(BTreeMap<String, TrackedLora>);
 
 /// One module's factors in one computation.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct TrackedLora {
     pub(crate) a: Var,
     pub(crate) b: Var,

@@ -1,10 +1,22 @@
-//! Which modules an adapter is for: `--targets`, ranks and alphas by name.
+//! Which modules an adapter is for: names, groups and patterns, ranks and alphas by name.
 
 use crate::error::{Error, Result};
 use crate::nn::arch::Arch;
 use crate::nn::lora::{PIXELS, Target};
 
 /// Names to choose modules by, and what each gets.
+///
+/// ```
+/// use goldfish::nn::{Choice, arch::VGG19};
+///
+/// let choice = Choice {
+///     targets: vec!["classifier".into(), "features.34".into()],
+///     rank: 4,
+///     ..Choice::default()
+/// };
+/// assert_eq!(choice.resolve(VGG19, 224)?.len(), 4);
+/// # Ok::<(), goldfish::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Choice {
     /// `pixels`, `classifier`, `features`, `all` (every layer), torchvision's names, or patterns with `*` and `?`.
@@ -19,11 +31,24 @@ pub struct Choice {
     pub alphas: Vec<(String, f64)>,
 }
 
+impl Default for Choice {
+    /// The tutorial's: the branch from the pixels, rank 10.
+    fn default() -> Self {
+        Choice {
+            targets: vec![PIXELS.into()],
+            rank: 10,
+            alpha: None,
+            ranks: Vec::new(),
+            alphas: Vec::new(),
+        }
+    }
+}
+
 impl Choice {
     /// The chosen modules in the network's order, the branch from the pixels first. `side` is that of the images.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming what fits no convolution or linear layer, with the list of those that there are.
+    /// [`Error::Setting`] where there are no targets, [`Error::Usage`] naming what fits no convolution or linear layer, with the list of those that there are.
     pub fn resolve(&self, arch: Arch, side: usize) -> Result<Vec<Target>> {
         let layers = arch.layers();
         let mut modules = vec![(PIXELS.to_string(), vec![arch.classes, 3 * side * side])];
@@ -38,7 +63,7 @@ impl Choice {
             ))),
         };
         if self.targets.is_empty() {
-            return Err(Error::Usage("--targets names nothing to adapt".into()));
+            return Err(Error::setting("targets", "name nothing to adapt"));
         }
         self.targets.iter().try_for_each(|t| known(t))?;
         self.ranks.iter().try_for_each(|(p, _)| known(p))?;
@@ -96,9 +121,7 @@ mod tests {
         Choice {
             targets: targets.iter().map(|t| t.to_string()).collect(),
             rank: 4,
-            alpha: None,
-            ranks: Vec::new(),
-            alphas: Vec::new(),
+            ..Choice::default()
         }
     }
 

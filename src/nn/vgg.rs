@@ -1,6 +1,7 @@
 //! The frozen network on a device: what is held of each layer. `load.rs` makes it, `forward.rs` runs it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::conv::{planes, rows};
@@ -52,6 +53,16 @@ pub struct Vgg {
     pub(super) measured: usize,
     /// Compiles as long as there is something to compile for.
     pub(super) _warmer: Option<Arc<Warmer>>,
+}
+
+impl fmt::Debug for Vgg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vgg")
+            .field("arch", &self.arch.name)
+            .field("family", &self.family())
+            .field("device", &self.gpu.info().name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Vgg {

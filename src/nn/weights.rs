@@ -1,6 +1,7 @@
 //! Where a network's numbers come from: a seed, or a file's bytes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -103,6 +104,23 @@ fn each<const N: usize>(bytes: &[u8], out: &mut [f32], number: impl Fn([u8; N]) 
 const RELEASED: usize = 2 << 20;
 /// Elements that one core makes at a time.
 const RUN: usize = 1 << 16;
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Random(seed) => f.debug_tuple("Random").field(seed).finish(),
+            Source::File(file) => f.debug_tuple("File").field(file).finish(),
+            Source::Numbers(_) => f.debug_tuple("Numbers").finish_non_exhaustive(),
+        }
+    }
+}
+
+impl fmt::Debug for Mapped<'_> {
+    /// The names, not the bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.parameters.keys()).finish()
+    }
+}
 
 impl Source<'_> {
     /// Elements `first..` of parameter `name` of an architecture whose parameter has `shape`.

@@ -28,7 +28,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]
 }
 
-/// `x[n, c, ...] + b[c]`: [N, C, ...] and [C] -> [N, C, ...].
+/// `x[n, c, ...] + b[c]`: [N, C, ...] and `[C]` -> [N, C, ...].
 ///
 /// # Errors
 /// [`Error::Shape`] where `b` has not one element a channel.

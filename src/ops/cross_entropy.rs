@@ -42,7 +42,7 @@ pub enum Targets<'a> {
     Probabilities(&'a [f32]),
 }
 
-/// The mean over N rows of `sum_c t[c] * (log sum exp z - z[c])`: [N, C] -> [1].
+/// The mean over N rows of `sum_c t[c] * (log sum exp z - z[c])`: [N, C] -> `[1]`.
 ///
 /// # Errors
 /// [`Error::Shape`] where the targets do not fit the logits, [`Error::Usage`] for a class index past

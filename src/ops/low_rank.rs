@@ -1,5 +1,5 @@
 //! `low_rank`: y + s (x A^T) B^T, the product of LoRA (Hu et al. 2021), without ever forming B A. Its kernels
-//! are [`crate::ops::linear`]'s: A is long, so that its product is split over the columns of x.
+//! are [`crate::ops::linear()`]'s: A is long, so that its product is split over the columns of x.
 
 use crate::autograd::{Backward, Gradient, Tape, Var};
 use crate::check::{Case, Input};

@@ -1,5 +1,5 @@
 //! `matmul`: the product of two matrices, either one transposed. The long, thin products of layers with
-//! few rows are [`crate::ops::linear`]'s.
+//! few rows are [`crate::ops::linear()`]'s.
 
 use bytemuck::{Pod, Zeroable};
 

@@ -31,7 +31,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]
 }
 
-/// `mean (x - y)^2` over all elements: two tensors of one shape -> [1].
+/// `mean (x - y)^2` over all elements: two tensors of one shape -> `[1]`.
 ///
 /// # Errors
 /// [`Error::Shape`] where the shapes differ.

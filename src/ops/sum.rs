@@ -26,10 +26,10 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]
 }
 
-/// `alpha * sum_i x[i, ...]`: [rows, ...] -> [...] (or [1] for a vector).
+/// `alpha * sum_i x[i, ...]`: [rows, ...] -> [...] (or `[1]` for a vector).
 ///
 /// # Errors
-/// [`Error::Memory`] where `x` does not fit one binding.
+/// [`crate::Error::Memory`] where `x` does not fit one binding.
 pub fn sum(tape: &mut Tape, alpha: f32, x: &Var) -> Result<Var> {
     let y = forward(&x.tensor, alpha)?;
     let shape = x.tensor.shape();

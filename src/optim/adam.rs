@@ -125,7 +125,7 @@ struct Moments<'a> {
 }
 
 /// `torch.optim.Adam`, its defaults in [`Adam::new`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Adam {
     /// The learning rate.
     pub lr: f64,
@@ -141,7 +141,7 @@ pub struct Adam {
 }
 
 /// What a run of steps carries along, made with its first.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct State {
     /// Of each parameter.
     moments: Vec<[Tensor; 2]>,

@@ -67,7 +67,7 @@ impl Halves {
     /// The matrix of what `fill` writes, as [`Tensor::from_fn`].
     ///
     /// # Errors
-    /// As there, and [`Error::Usage`] where a number is too large for f16.
+    /// As there, and [`Error::Setting`] where a number is too large for f16.
     pub(crate) fn from_fn(
         gpu: &Gpu,
         shape: [usize; 2],
@@ -107,10 +107,13 @@ pub(crate) fn pack(values: &[f32], words: &mut [f32]) -> Result<(), f32> {
 }
 
 pub(crate) fn too_large(value: f32) -> Error {
-    Error::Usage(format!(
-        "the base has a weight {value}, which half precision cannot hold (at most {}): use --precision f32",
-        f16::MAX
-    ))
+    Error::setting(
+        "precision",
+        format!(
+            "f16 cannot hold the base's weight {value} (at most {}): take f32",
+            f16::MAX
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! Between the convolutions of `conv/planes` a tensor is in planes (see `planes.rs`), which few ops take.
 
 pub(crate) mod arithmetic;
+mod compute;
 pub(crate) mod halves;
 pub(crate) mod planes;
 mod shape;
@@ -14,6 +15,7 @@ pub(crate) use halves::Halves;
 pub use halves::Precision;
 pub use shape::Shape;
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -34,12 +36,29 @@ pub struct Tensor {
     planes: Option<Arc<Recycled>>,
 }
 
+impl fmt::Debug for Tensor {
+    /// What it is, not its numbers: those are on the device.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let layout = match (&self.planes, self.parts.len()) {
+            (Some(_), _) => "planes".into(),
+            (None, 1) => "rows".into(),
+            (None, parts) => format!("rows in {parts} parts"),
+        };
+        f.debug_struct("Tensor")
+            .field("shape", &self.shape.dims())
+            .field("layout", &format_args!("{layout}"))
+            .field("device", &self.gpu.info().name)
+            .finish()
+    }
+}
+
 impl Tensor {
-    /// Uninitialised memory, in parts where it is larger than one binding.
+    /// A tensor for a kernel to write, in parts where it is larger than one binding. Until then its numbers are whatever
+    /// the memory held before.
     ///
     /// # Errors
     /// [`Error::Usage`] for an empty shape, [`Error::Memory`] where the device has no room for it.
-    pub(crate) fn empty(gpu: &Gpu, shape: impl Into<Shape>) -> Result<Self> {
+    pub fn empty(gpu: &Gpu, shape: impl Into<Shape>) -> Result<Self> {
         Self::made(gpu, shape.into(), |part| Ok(part.into()))
     }
 

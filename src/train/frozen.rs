@@ -2,6 +2,7 @@
 //! and where a branch takes the pixels themselves, those. With the cache on, both are computed once an image; with it
 //! off, in every step. The bits are the same.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::normalize::{crop_bytes, normalize};
@@ -64,6 +65,16 @@ pub(super) struct Input {
     pub(super) features: Tensor,
     /// What its frozen weight makes of it, where it is linear.
     pub(super) product: Option<Tensor>,
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prefix")
+            .field("base", &self.base)
+            .field("from", &self.from)
+            .field("kept", &self.kept())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Prefix {

@@ -63,24 +63,24 @@ impl Plan {
     /// Refuses settings that cannot train.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the setting.
+    /// [`Error::Setting`] naming the setting.
     pub fn check(&self) -> Result<()> {
-        for (name, value) in [("--epochs", self.epochs), ("--batch-size", self.batch_size)] {
+        for (name, value) in [("epochs", self.epochs), ("batch_size", self.batch_size)] {
             if value == 0 {
-                return Err(Error::Usage(format!("{name} must be at least 1")));
+                return Err(Error::setting(name, "must be at least 1"));
             }
         }
         if !self.lr.is_finite() || self.lr <= 0.0 {
-            return Err(Error::Usage(format!(
-                "--lr must be a positive number, found {}",
-                self.lr
-            )));
+            return Err(Error::setting(
+                "lr",
+                format!("must be a positive number, found {}", self.lr),
+            ));
         }
         if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::Usage(format!(
-                "--dropout must lie between 0 and 1, found {}",
-                self.dropout
-            )));
+            return Err(Error::setting(
+                "dropout",
+                format!("must lie between 0 and 1, found {}", self.dropout),
+            ));
         }
         Ok(())
     }
@@ -108,6 +108,7 @@ impl Plan {
 }
 
 /// How training ended. The adapter is the last one known to be good, whatever happened.
+#[derive(Debug)]
 pub struct Trained {
     /// The adapter.
     pub adapter: Adapter,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::files::write_atomic;
 use crate::formats::adapter;
 use crate::nn::Adapter;
@@ -27,6 +27,7 @@ pub struct StepRecord {
 }
 
 /// An open run folder: `run.toml`, `metrics.jsonl`, `adapter_model.safetensors`, `adapter_config.json`.
+#[derive(Debug)]
 pub struct Run {
     folder: PathBuf,
     metrics: File,
@@ -44,10 +45,8 @@ impl Run {
     /// [`Error::Io`] where it cannot be written, [`Error::Data`] where it is taken.
     pub fn create(folder: &Path, settings: &impl Serialize, overwrite: bool) -> Result<Self> {
         if !overwrite && folder.join(adapter::MODEL).exists() {
-            return Err(Error::data(
-                folder,
-                "holds an adapter already. Choose another folder with -o, or pass --overwrite",
-            ));
+            let taken = Error::data(folder, "holds an adapter already");
+            return Err(taken.with(Remedy::OtherFolder));
         }
         fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
         let settings = toml::to_string(settings)

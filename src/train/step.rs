@@ -93,9 +93,7 @@ impl Network {
             }
             readings.push(loss.tensor.read()?);
             kept = kept.max(used(gpu).saturating_sub(before) / rows.len() as u64);
-            let gradients = tape.backward(&loss)?;
-            let gradients = leaves.iter().map(|leaf| gradients.of(leaf).cloned());
-            let gradients = gradients.collect::<Result<Vec<_>>>()?;
+            let gradients = tape.backward(&loss)?.of_all(&leaves)?;
             sums = if sums.is_empty() {
                 gradients
             } else {

@@ -42,7 +42,7 @@ impl Layer {
     /// From [cout, cin, 3, 3] and [cout]; `backward` where its input's gradient will be wanted.
     ///
     /// # Errors
-    /// [`Error::Memory`] where the device has no room, [`Error::Usage`] where the precision cannot hold a weight.
+    /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the precision cannot hold a weight.
     pub(crate) fn new(
         tuner: &mut Tuner,
         site: Site,

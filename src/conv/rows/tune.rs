@@ -190,7 +190,7 @@ fn fastest(gpu: &Gpu, site: &Site, candidates: &[Choice]) -> Result<Choice> {
     match (best, failed) {
         (Some((_, choice)), _) => Ok(choice),
         (None, Some(error)) => Err(error),
-        (None, None) => Err(Error::Device(format!(
+        (None, None) => Err(Error::device(format!(
             "{}: the device runs none of the kernels of a {site}",
             gpu.info().name
         ))),
