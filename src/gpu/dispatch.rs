@@ -93,7 +93,10 @@ impl Gpu {
     }
 
     /// Has the driver compile `kernel` now, on a thread that has nothing else to do.
-    pub(super) fn warm(&self, kernel: &Kernel) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] where the shader is wrong, with the line of the file; what the device reported.
+    pub fn warm(&self, kernel: &Kernel) -> Result<()> {
         if !self.has_textures() {
             let start = Instant::now();
             if self.pipeline(kernel)?.1 {
@@ -283,7 +286,7 @@ impl Gpu {
         });
         let source = wgpu::ShaderModuleDescriptor {
             label: Some(&kernel.name),
-            source: wgpu::ShaderSource::Wgsl(wgsl.into()),
+            source: wgpu::ShaderSource::Wgsl(wgsl.text().into()),
         };
         let module = if self.0.checked {
             device.create_shader_module(source)
@@ -307,7 +310,7 @@ impl Gpu {
             module: &module,
             entry_point: Some(kernel.entry),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: kernel.constants,
+                constants: &[],
                 // Every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: false,
             },
@@ -323,7 +326,8 @@ impl Gpu {
             Some(error) => Err(Error::Kernel {
                 kernel: kernel.name.to_string(),
                 message: format!(
-                    "{error}; please report this with the output of `goldfish devices`"
+                    "{}; please report this with the output of `goldfish devices`",
+                    wgsl.explain(&error.to_string())
                 ),
             }),
         }
