@@ -19,14 +19,20 @@ struct Params {
 }
 
 const SOURCE: &str = include_str!("custom_op.wgsl");
-static FORWARD: Kernel =
-    Kernel::new::<Params>("softplus.forward", SOURCE, "forward", &[Read, Write]);
+static FORWARD: Kernel = Kernel::new::<Params>(
+    "softplus.forward",
+    "custom_op.wgsl",
+    "forward",
+    &[Read, Write],
+)
+.with_text(SOURCE);
 static BACKWARD: Kernel = Kernel::new::<Params>(
     "softplus.backward",
-    SOURCE,
+    "custom_op.wgsl",
     "backward",
     &[Read, Write, Read],
-);
+)
+.with_text(SOURCE);
 
 /// `ln(1 + e^x)`, element by element: any shape, which the result has too.
 fn softplus(tape: &mut Tape, x: &Var) -> Result<Var> {

@@ -124,7 +124,9 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
         y[id.x] = 2.0 * x[id.x];
     }
 }";
-static KERNEL: Kernel = Kernel::new::<u32>("double.forward", DOUBLE, "forward", &[Read, Write]);
+static KERNEL: Kernel =
+    Kernel::new::<u32>("double.forward", "outside.wgsl", "forward", &[Read, Write])
+        .with_text(DOUBLE);
 
 fn double(x: &Tensor) -> Result<Tensor> {
     let n = x.shape().len();
@@ -170,8 +172,15 @@ fn wrong_uses() {
     let x = normal(&gpu, 1, "x", &[64], 1.0);
     let y = Tensor::empty(&gpu, [64]).expect("a tensor");
     let elsewhere = normal(&other, 1, "x", &[64], 1.0);
-    let texture = Kernel::new::<u32>("t", DOUBLE, "forward", &[Access::ReadTexture, Write]);
-    let large = Kernel::new::<[u32; 65]>("large", DOUBLE, "forward", &[Read, Write]);
+    let texture = Kernel::new::<u32>(
+        "t",
+        "outside.wgsl",
+        "forward",
+        &[Access::ReadTexture, Write],
+    )
+    .with_text(DOUBLE);
+    let large = Kernel::new::<[u32; 65]>("large", "outside.wgsl", "forward", &[Read, Write])
+        .with_text(DOUBLE);
     let same = Var::frozen(&y);
     let same = ops::reshape(&mut Tape::new(), &same, [8, 8]).expect("another shape");
     for (says, result) in [
@@ -216,7 +225,8 @@ fn same_name() {
     assert_eq!(relu(), [0.0, 3.0]);
     let triple = DOUBLE.replace("2.0", "3.0").leak();
     for (source, expected) in [(DOUBLE, [-2.0, 6.0]), (triple, [-3.0, 9.0])] {
-        let kernel = Kernel::new::<u32>("relu.forward", source, "forward", &[Read, Write]);
+        let kernel = Kernel::new::<u32>("relu.forward", "outside.wgsl", "forward", &[Read, Write])
+            .with_text(source);
         let y = Tensor::empty(&gpu, [2]).expect("a tensor");
         gpu.compute(&kernel, &2u32, &[&x, &y], 1).expect("it runs");
         assert_eq!(y.to_vec().expect("numbers"), expected);
@@ -238,7 +248,7 @@ fn forward(@builtin(local_invocation_index) lane: u32) {
     y[lane] = many[64u + lane * far];
     y[lane * far + 4096u] = 7.0;
 }";
-    let kernel = Kernel::new::<u32>("far", source, "forward", &[Write]);
+    let kernel = Kernel::new::<u32>("far", "outside.wgsl", "forward", &[Write]).with_text(source);
     let others: Vec<Tensor> = (0..8)
         .map(|_| Tensor::from_slice(&gpu, [64], &[0.0; 64]).expect("a tensor"))
         .collect();
@@ -265,14 +275,15 @@ fn no_shader() {
         (DOUBLE, "forward", &[Read, Read]),
     ];
     for (source, entry, bindings) in cases {
-        let kernel = Kernel::new::<u32>("mine", source, entry, bindings);
+        let kernel = Kernel::new::<u32>("mine", "outside.wgsl", entry, bindings).with_text(source);
         let error = gpu.compute(&kernel, &64u32, &[&x, &y], 1);
         let error = error.expect_err("it does not compile");
         assert!(matches!(error, Error::Kernel { .. }), "{error}");
         assert!(error.to_string().contains("mine"), "{error}");
     }
     // Arrays longer than the tensors: found out when the work is handed over.
-    let kernel = Kernel::new::<u32>("sized", sized, "forward", &[Read, Write]);
+    let kernel =
+        Kernel::new::<u32>("sized", "outside.wgsl", "forward", &[Read, Write]).with_text(sized);
     let error = gpu
         .compute(&kernel, &64u32, &[&x, &y], 1)
         .and_then(|()| y.to_vec());

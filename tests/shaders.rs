@@ -1,12 +1,14 @@
 //! Every shader is valid, agrees with its Rust side, and translates for Vulkan, Metal and DX12: no device needed.
 
+use std::collections::BTreeSet;
+
 use goldfish::gpu::{Access, Kernel};
 use libtest_mimic::Trial;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
-use crate::support::trial;
+use crate::support::{gpu, gpu_trial, root, trial};
 
 pub fn trials() -> Vec<Trial> {
     let kernels = goldfish::selftest::kernels();
@@ -28,34 +30,133 @@ pub fn trials() -> Vec<Trial> {
         names.dedup();
         assert_eq!(names.len(), count);
     }));
-    trials.push(trial("shaders::every_file_belongs_to_a_kernel", || {
-        let sources: String = goldfish::selftest::kernels()
-            .iter()
-            .map(|k| k.source.to_string())
-            .collect();
-        let mut folders = vec![crate::support::root().join("shaders")];
-        let mut files = 0;
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).expect("the folder is there") {
-                let path = entry.expect("an entry").path();
-                if path.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                let text = std::fs::read_to_string(&path).expect("a text file");
-                assert!(sources.contains(&text), "{} is not used", path.display());
-                files += 1;
-            }
-        }
-        assert!(files > 0, "there are shaders");
-    }));
+    trials.extend([
+        trial("shaders::every_file_is_embedded", || {
+            assert_eq!(embedded(), on_disk());
+        }),
+        trial("shaders::every_file_belongs_to_a_kernel", || {
+            let kernels = goldfish::selftest::kernels();
+            let reached = kernels.iter().flat_map(|kernel| {
+                let wgsl = kernel.wgsl().expect("its files go together");
+                wgsl.files().to_vec()
+            });
+            let reached: BTreeSet<String> = reached.map(String::from).collect();
+            let unused: Vec<String> = embedded().difference(&reached).cloned().collect();
+            assert_eq!(unused, Vec::<String>::new(), "no kernel imports them");
+        }),
+        trial("shaders::an_error_names_the_file_and_line", broken),
+        gpu_trial(
+            "shaders::a_devices_error_names_the_file_and_line",
+            broken_on_a_device,
+        ),
+    ]);
     trials
 }
 
+fn embedded() -> BTreeSet<String> {
+    goldfish::gpu::shaders().map(String::from).collect()
+}
+
+/// The files of `shaders/`, by their paths in it.
+fn on_disk() -> BTreeSet<String> {
+    let shaders = root().join("shaders");
+    let mut folders = vec![shaders.clone()];
+    let mut files = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the folder is there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let below = path.strip_prefix(&shaders).expect("below the folder");
+            let parts = below.iter().map(|part| part.to_string_lossy().into_owned());
+            files.insert(parts.collect::<Vec<_>>().join("/"));
+        }
+    }
+    files
+}
+
+/// A shader from outside of the crate with `code` at line 14, column 5, behind an import and a loop that is written out.
+fn shader(code: &str) -> Kernel {
+    let text = format!(
+        "// Twice x.
+#import snippets/dropout_core.wgsl
+#const COUNT: u32 // of the numbers
+
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(1)
+fn forward() {{
+    // unroll
+    for (var i = 0u; i < COUNT; i++) {{
+        y[i] = 2.0 * factor(i);
+    }}
+    y[0] = params.scale;
+    {code}
+}}
+"
+    );
+    let name = format!("twice: {code}").leak();
+    Kernel::new::<[u32; 9]>(name, "examples/twice.wgsl", "forward", &[Access::Write])
+        .with_text(text.leak())
+        .constant("COUNT", 3)
+}
+
+/// Code that is wrong at its column, from 1, and what a compiler says to it.
+const WRONG: [(&str, usize, &str); 3] = [
+    ("y[0] = nowhere;", 8, "no definition in scope"),
+    ("y[0] = 1.0", 1, "expected"),
+    ("let z = y[0] + params.n;", 9, "params.n"),
+];
+
+fn broken() {
+    parse(&shader("y[1] = 1.0;"));
+    for (code, column, says) in WRONG {
+        let kernel = shader(code);
+        let panic = std::panic::catch_unwind(|| parse(&kernel)).expect_err("it is wrong");
+        let message = panic.downcast_ref::<String>().expect("a message");
+        names_the_place(message, code, column, says);
+    }
+}
+
+fn broken_on_a_device() {
+    gpu().warm(&shader("y[1] = 1.0;")).expect("it is right");
+    for (code, column, says) in WRONG {
+        let error = gpu().warm(&shader(code)).expect_err("it is wrong");
+        names_the_place(&error.to_string(), code, column, says);
+    }
+    // What has no line has a file at least.
+    let mut lost = shader("y[2] = 1.0;");
+    lost.entry = "sideways";
+    let error = gpu()
+        .warm(&lost)
+        .expect_err("no such entry point")
+        .to_string();
+    assert!(error.contains("examples/twice.wgsl: "), "{error}");
+}
+
+fn names_the_place(message: &str, code: &str, column: usize, says: &str) {
+    let (row, column) = if code.ends_with(';') {
+        (14, 4 + column)
+    } else {
+        // A statement ends where the next line starts.
+        (15, column)
+    };
+    let place = format!("┌─ examples/twice.wgsl:{row}:{column}\n");
+    assert!(message.contains(&place), "{place} is not in {message}");
+    assert!(message.contains(says), "{says} is not in {message}");
+    let quoted = message
+        .lines()
+        .any(|line| line.trim_start().starts_with(&format!("{row} │")));
+    assert!(quoted, "line {row} is not quoted in {message}");
+}
+
+/// Panics with what is wrong, and where.
 fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
-    let source = kernel.wgsl().expect("it unrolls");
-    let module = naga::front::wgsl::parse_str(&source)
-        .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
+    let wgsl = kernel.wgsl().unwrap_or_else(|e| panic!("{e}"));
+    let module = naga::front::wgsl::parse_str(wgsl.text())
+        .unwrap_or_else(|e| panic!("{}", wgsl.explain(&e.emit_to_string(wgsl.text()))));
     let capabilities = Capabilities::SUBGROUP
         | Capabilities::SHADER_INT64
         | Capabilities::SHADER_FLOAT16
@@ -65,7 +166,7 @@ fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
-        .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
+        .unwrap_or_else(|e| panic!("{}", wgsl.explain(&e.emit_to_string(wgsl.text()))));
     (module, info)
 }
 
@@ -124,33 +225,11 @@ fn bindings_match(kernel: &Kernel) {
         kernel.bindings.len(),
         "a declared binding is not used"
     );
-    for (name, _) in kernel.constants {
-        let known = module
-            .overrides
-            .iter()
-            .any(|(_, o)| o.name.as_deref() == Some(name));
-        assert!(
-            known,
-            "the constant {name} is not an override of the shader"
-        );
-    }
 }
 
 fn translates(kernel: &Kernel) {
     let (module, info) = parse(kernel);
     let entry = (naga::ShaderStage::Compute, kernel.entry.to_string());
-    let constants = kernel
-        .constants
-        .iter()
-        .map(|(k, v)| (k.to_string(), *v))
-        .collect();
-    let (module, info) = naga::back::pipeline_constants::process_overrides(
-        &module,
-        &info,
-        Some((entry.0, &entry.1)),
-        &constants,
-    )
-    .expect("the constants fit");
     let pipeline = spv::PipelineOptions {
         shader_stage: entry.0,
         entry_point: entry.1.clone(),
@@ -162,7 +241,8 @@ fn translates(kernel: &Kernel) {
     let words = spv::write_vec(&module, &info, &options, Some(&pipeline)).expect("SPIR-V");
     assert_eq!(words[0], 0x0723_0203, "SPIR-V starts with its magic number");
     // Which other devices than Vulkan's do not offer at this size.
-    if kernel.source.contains("enable wgpu_cooperative_matrix;") {
+    let files = kernel.wgsl().expect("it was parsed").files().to_vec();
+    if files.contains(&"snippets/tile_matrix.wgsl") {
         return;
     }
     let options = msl::Options {

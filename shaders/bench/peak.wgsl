@@ -1,5 +1,6 @@
-// What a device can do at most: multiply-adds in registers, copying, and reading alone. Follows a header with LANES, the
-// threads of a workgroup that reads.
+// What a device can do at most: multiply-adds in registers, copying, and reading alone.
+#const LANES: u32 // threads of a workgroup that reads
+
 struct Params {
     n: u32, // copy: quads
     rounds: u32, // multiply_add: 16 vec4 multiply-adds each

@@ -1,4 +1,7 @@
-// 2-D convolution as an implicit matrix product: nothing is unrolled in memory. Follows tile.wgsl with its header.
+// 2-D convolution as an implicit matrix product: nothing is unrolled in memory.
+#import snippets/tile.wgsl
+#const FIXED_3X3: bool // 3x3, stride 1, padding 1, the common case: its divisions are known to the compiler
+
 struct Params {
     n: u32, // batch
     cin: u32,
@@ -17,9 +20,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read> left: array<f32>; // forward, backward_x: weight [cout, cin, kernel_h, kernel_w]; backward_w: dy
 @group(0) @binding(2) var<storage, read> right: array<f32>; // forward, backward_w: x [n, cin, h, w]; backward_x: dy [n, cout, oh, ow]
 @group(0) @binding(3) var<storage, read_write> out: array<f32>; // y [n, cout, oh, ow]; dx [n, cin, h, w]; dw [splits, cout, cin, kernel_h, kernel_w]
-
-// The common 3x3, stride 1, padding 1 with its divisions known to the compiler.
-override FIXED_3X3: bool = false;
 
 fn kernel_w() -> u32 {
     return select(params.kernel_w, 3u, FIXED_3X3);

@@ -1,4 +1,6 @@
-// y = x where kept, scaled, else 0; its own gradient. Follows dropout_core.wgsl.
+// y = x where kept, scaled, else 0; its own gradient.
+#import snippets/dropout_core.wgsl
+
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [n]
 @group(0) @binding(2) var<storage, read_write> y: array<f32>; // [n]
 

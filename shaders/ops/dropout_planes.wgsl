@@ -1,5 +1,8 @@
-// dropout.wgsl on planes: the same elements of [N, C, S, S] are kept. Follows packed.wgsl, dropout_core.wgsl and a header
-// with LANES.
+// dropout.wgsl on planes: the same elements of [N, C, S, S] are kept.
+#import snippets/packed.wgsl
+#import snippets/dropout_core.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
 @group(0) @binding(2) var<storage, read_write> y: array<vec2<u64>>; // as x
 

@@ -1,18 +1,10 @@
-// y = alpha * x w^T for few rows x and a long, streamed w, and its gradients. Follows a header with ROWS (of x) and OUTS
-// (of w), which one workgroup takes, and stored_f32.wgsl or stored_f16.wgsl. One part of w's rows at a time: `out` of
-// them, from row `out_start` of `out_total`.
-struct Params {
-    n: u32, // rows of x
-    k: u32, // columns of x and w
-    out: u32,
-    out_start: u32,
-    out_total: u32,
-    span: u32, // forward: columns that one split sums
-    first: u32, // backward_x: the row of this part that `out_start` stands for
-    accumulate: u32, // backward_x: add to what dx holds
-    alpha: f32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
+// y = alpha * x w^T for few rows x and a long, streamed w, and its gradients. One part of w's rows at a time:
+// `out` of them, from row `out_start` of `out_total`.
+#import stored
+#import ops/linear_params.wgsl
+#const ROWS: u32 // of x that a workgroup takes
+#const OUTS: u32 // rows of w that a workgroup takes
+
 @group(0) @binding(1) var<storage, read> left: array<f32>; // forward: x [n, k]; backward: dy [n, out_total]
 @group(0) @binding(2) var<storage, read> right: array<f32>; // w [out, k]
 @group(0) @binding(1) var<storage, read> left4: array<vec4f>; // forward_quads

@@ -1,19 +1,13 @@
 // linear.wgsl's forward for software devices: x and w are images of IMAGE_WIDTH texels a row, a workgroup is one subgroup
-// without a barrier. Follows a header with LANES, ROWS (of x), OUTS (of w) and IMAGE_WIDTH.
+// without a barrier.
+#import ops/linear_params.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+#const ROWS: u32 // of x that a workgroup takes
+#const OUTS: u32 // rows of w that a workgroup takes
+#const IMAGE_WIDTH: u32 // texels of a row of an image
+
 const SUMS: u32 = ROWS * OUTS;
 
-struct Params {
-    n: u32, // rows of x
-    k: u32, // columns of x and w, a multiple of 4
-    out: u32,
-    out_start: u32,
-    out_total: u32,
-    span: u32, // columns that one split sums
-    first: u32,
-    accumulate: u32,
-    alpha: f32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // [n, k]
 @group(0) @binding(2) var w: texture_storage_2d<rgba32float, read>; // [out, k]
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [splits, n, out_total]

@@ -1,19 +1,13 @@
 // linear.wgsl's backward_x for software devices: w is an image of IMAGE_WIDTH texels a row, a workgroup is one subgroup.
-// Follows packed.wgsl and a header with LANES, ROWS (of dy), GROUPS (of LANES quads of columns) and IMAGE_WIDTH.
+#import snippets/packed.wgsl
+#import ops/linear_params.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+#const ROWS: u32 // of dy that a workgroup takes
+#const GROUPS: u32 // of LANES quads of columns
+#const IMAGE_WIDTH: u32 // texels of a row of an image
+
 const SUMS: u32 = ROWS * GROUPS;
 
-struct Params {
-    n: u32, // rows of dy
-    k: u32, // columns of w, a multiple of 4
-    out: u32, // rows of this part of w
-    out_start: u32, // the column of dy of this part's first row
-    out_total: u32, // columns of dy
-    span: u32,
-    first: u32, // this part's number
-    accumulate: u32,
-    alpha: f32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>; // [n, out_total]
 @group(0) @binding(2) var w: texture_storage_2d<rgba32float, read>; // [out, k]
 @group(0) @binding(3) var<storage, read_write> dx: array<vec2<u64>>; // [parts, n, k]

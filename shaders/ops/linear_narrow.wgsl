@@ -1,5 +1,7 @@
-// linear.wgsl for a w of few columns, such as a low-rank factor on the way up. Follows a header with ROWS (of x, which a
-// thread or workgroup takes) and K (columns).
+// linear.wgsl for a w of few columns, such as a low-rank factor on the way up.
+#const ROWS: u32 // of x that a thread or workgroup takes
+#const K: u32 // columns of w
+
 struct Params {
     n: u32, // rows of x
     out: u32,

@@ -1,4 +1,6 @@
-// C = A B for any strides, so that one kernel serves A B, A B^T and A^T B. Follows tile.wgsl with its header.
+// C = A B for any strides, so that one kernel serves A B, A B^T and A^T B.
+#import snippets/tile.wgsl
+
 struct Params {
     m: u32,
     n: u32,

@@ -1,4 +1,6 @@
-// Adam with the gradient in memory. Follows adam_core.wgsl.
+// Adam with the gradient in memory.
+#import optim/adam_core.wgsl
+
 @group(0) @binding(1) var<storage, read> p: array<f32>; // [n]
 @group(0) @binding(2) var<storage, read> dp: array<f32>; // [n]
 @group(0) @binding(3) var<storage, read_write> m: array<f32>; // [n], updated in place

@@ -1,6 +1,13 @@
-// Adam with a gradient that is never stored: alpha left^T right, of left [N, rows] and right [N, 4 columns]. Follows
-// adam_core.wgsl and a header with N, ROWS (of the parameter at a time), LANES, RUN (quads of a thread), what is bound
-// from binding 1 on, and p_at, m_at, v_at, right_at, store, lost: in buffers for GPUs, in images for software devices.
+// Adam with a gradient that is never stored: alpha left^T right, of left [N, rows] and right [N, 4 columns]. What
+// is bound from binding 1 on, and p_at, m_at, v_at, right_at, store, lost, are the import `memory`'s: buffers for GPUs, images
+// for software devices.
+#import optim/adam_core.wgsl
+#import memory
+#const LANES: u32 // threads of a workgroup
+#const N: u32 // rows of left and right
+#const ROWS: u32 // of the parameter at a time
+#const RUN: u32 // quads of a thread
+
 const COEFFICIENTS: u32 = N * ROWS;
 
 // One workgroup updates RUN * LANES quads of ROWS rows: right is read once for all of them.

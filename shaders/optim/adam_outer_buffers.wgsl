@@ -1,4 +1,6 @@
-// What adam_outer.wgsl reads where buffers are read fast.
+// The import `memory` of adam_outer.wgsl where buffers are read fast.
+#import optim/adam_core.wgsl
+
 @group(0) @binding(1) var<storage, read> p: array<vec4f>; // [rows, columns]
 @group(0) @binding(2) var<storage, read> right: array<vec4f>; // [N, columns]
 @group(0) @binding(3) var<storage, read> left: array<f32>; // [N, rows]

@@ -1,4 +1,9 @@
-// What adam_outer.wgsl reads on software devices: images of IMAGE_WIDTH texels a row; a workgroup is one subgroup.
+// The import `memory` of adam_outer.wgsl on software devices: images of IMAGE_WIDTH texels a row; a workgroup is one
+// subgroup.
+#import snippets/packed.wgsl
+#import optim/adam_core.wgsl
+#const IMAGE_WIDTH: u32 // texels of a row of an image
+
 @group(0) @binding(1) var p_image: texture_storage_2d<rgba32float, read>; // [rows, columns]
 @group(0) @binding(2) var right_image: texture_storage_2d<rgba32float, read>; // [N, columns]
 @group(0) @binding(3) var<storage, read> left: array<f32>; // [N, rows]

@@ -1,4 +1,8 @@
-// adam_outer.wgsl for a parameter of few columns. Follows adam_core.wgsl and a header with N and K (columns).
+// adam_outer.wgsl for a parameter of few columns.
+#import optim/adam_core.wgsl
+#const N: u32 // rows of left and right
+#const K: u32 // columns
+
 @group(0) @binding(1) var<storage, read> p: array<f32>; // [rows, K]
 @group(0) @binding(2) var<storage, read> right: array<f32>; // [N, K]
 @group(0) @binding(3) var<storage, read> left: array<f32>; // [N, rows]

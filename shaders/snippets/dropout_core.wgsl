@@ -1,6 +1,5 @@
 // Which elements dropout keeps: a hash of the element's number and a key (pcg3d of Jarzynski & Olano, "Hash functions for
-// GPU rendering", 2020), so that nothing is stored and every device keeps the same. Put in front of dropout.wgsl and
-// dropout_planes.wgsl.
+// GPU rendering", 2020), so that nothing is stored and every device keeps the same.
 struct Params {
     n: u32, // elements; planes: pixels of the whole batch
     first: u32, // number of the first element; planes: of the first image

@@ -1,5 +1,7 @@
-// What the software family's shaders share. Four floats as two 64-bit words: lavapipe stores word by word, so that half as many take 25 ns instead of 35 for eight
-// lanes. Put in front of them.
+// What the software family's shaders share.
+
+// Four floats as two 64-bit words: lavapipe stores word by word, so that half as many take 25 ns instead of 35 for eight
+// lanes.
 fn packed(v: vec4f) -> vec2<u64> {
     let bits = bitcast<vec4u>(v);
     return vec2<u64>(u64(bits.x) | (u64(bits.y) << 32u), u64(bits.z) | (u64(bits.w) << 32u));
@@ -15,7 +17,3 @@ fn pixel_at(pixel: u32, size: u32) -> vec3u {
     let line = pixel / size;
     return vec3u(line / size, line % size, pixel - line * size);
 }
-
-
-// What Winograd's transforms take at a time: four channels.
-alias Value = vec4f;

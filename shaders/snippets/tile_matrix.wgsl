@@ -1,7 +1,15 @@
-// tile_registers.wgsl on cooperative matrices: operands rounded to f16 in workgroup memory, sums in f32. GRID_ROWS x
-// GRID_COLUMNS subgroups share the tile, each with BLOCK_ROWS x BLOCK_COLUMNS matrices of SIDE x SIDE. Follows a header that
-// enables f16 and wgpu_cooperative_matrix and has these, LANES of a subgroup, the aliases LeftMatrix, RightMatrix and
-// SumMatrix, and tile.wgsl.
+// The import `tile_core` on cooperative matrices: operands rounded to f16 in workgroup memory, sums in f32. GRID_ROWS x
+// GRID_COLUMNS subgroups share the tile, each with BLOCK_ROWS x BLOCK_COLUMNS matrices of SIDE x SIDE.
+enable f16;
+enable wgpu_cooperative_matrix;
+#import snippets/tile_shape.wgsl
+#import matrices
+#const LANES: u32 // of a subgroup
+#const GRID_ROWS: u32
+#const GRID_COLUMNS: u32
+#const BLOCK_ROWS: u32
+#const BLOCK_COLUMNS: u32
+
 // Two quads of padding, so that neighbouring lines meet different banks and keep 16 bytes' alignment.
 const LEFT_LINE: u32 = LEFT + 2;
 const RIGHT_LINE: u32 = RIGHT + 2;

@@ -1,4 +1,6 @@
-// The core of the matrix products in registers, the same on every device. Follows tile.wgsl.
+// The import `tile_core` in registers, the same on every device.
+#import snippets/tile_shape.wgsl
+
 // A quad of padding, so that neighbouring lines meet different banks.
 const LEFT_LINE: u32 = LEFT + 1;
 const RIGHT_LINE: u32 = RIGHT + 1;

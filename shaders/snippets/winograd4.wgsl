@@ -1,7 +1,7 @@
 // The one-dimensional transforms of Winograd's F(4, 3) (Lavin & Gray, "Fast algorithms for convolutional neural
-// networks", 2015), interpolating at 0, 1, -1, 2, -2 and infinity. Follows `alias Value`: four channels in front of
-// winograd_input.wgsl and winograd_output.wgsl, one number in front of winograd_rows_input.wgsl and
-// winograd_rows_output.wgsl.
+// networks", 2015), interpolating at 0, 1, -1, 2, -2 and infinity. winograd6.wgsl is the other import `transforms`.
+#import value
+
 const M: u32 = 4u; // outputs of a tile's line
 const A: u32 = 6u; // inputs of a tile's line
 const AA: u32 = A * A;

@@ -1,6 +1,7 @@
 // The one-dimensional transforms of Winograd's F(6, 3), interpolating at 0, 1, -1, 2, -2, 1/2, -1/2 and infinity.
-// Put in front of winograd_input.wgsl and winograd_output.wgsl (Value: four channels) and of winograd_rows_input.wgsl and
-// winograd_rows_output.wgsl (Value: one number).
+// winograd4.wgsl is the other import `transforms`.
+#import value
+
 const M: u32 = 6u; // outputs of a tile's line
 const A: u32 = 8u; // inputs of a tile's line
 const AA: u32 = A * A;

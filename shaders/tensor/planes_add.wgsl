@@ -1,4 +1,7 @@
-// z = alpha * x + y and alpha * x for planes, borders and all. Follows packed.wgsl and a header with LANES.
+// z = alpha * x + y and alpha * x for planes, borders and all.
+#import snippets/packed.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+
 struct Params {
     width: u32,
     pitch: u32, // texels from one row of z to the next

@@ -1,5 +1,8 @@
 // Rows to planes: the gradient of to_rows.wgsl, which for `cells` equal to a plane's side puts every element in its
-// place. Follows packed.wgsl and a header with LANES.
+// place.
+#import snippets/packed.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+
 struct Params {
     size: u32, // side of a plane
     cells: u32,

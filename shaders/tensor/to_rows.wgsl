@@ -1,6 +1,7 @@
 // Planes to rows, averaged to `cells` x `cells` windows as adaptive_avg_pool2d does (the identity where a plane has that
-// side): element c * cells^2 + row * cells + column of an image's row. Follows
-// packed.wgsl and a header with LANES.
+// side): element c * cells^2 + row * cells + column of an image's row.
+#const LANES: u32 // of a workgroup, which is one subgroup
+
 struct Params {
     size: u32, // side of a plane
     cells: u32,

@@ -26,18 +26,13 @@ struct Params {
     rounds: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/bench/peak.wgsl");
+const FILE: &str = "bench/peak.wgsl";
 const MULTIPLY_ADD: Kernel =
-    Kernel::new::<Params>("peak.multiply_add", SOURCE, "multiply_add", &[Read, Write]);
-const COPY: Kernel = Kernel::new::<Params>("peak.copy", SOURCE, "copy", &[Read, Write]);
-const READ: Kernel =
-    Kernel::new::<Params>("peak.read_buffer", SOURCE, "read_buffer", &[Read, Write]);
-const READ_IMAGE: Kernel = Kernel::new::<Params>(
-    "peak.read_image",
-    SOURCE,
-    "read_image",
-    &[ReadTexture, Write],
-);
+    Kernel::new::<Params>("peak.multiply_add", FILE, "multiply_add", &[Read, Write]);
+const COPY: Kernel = Kernel::new::<Params>("peak.copy", FILE, "copy", &[Read, Write]);
+const READ: Kernel = Kernel::new::<Params>("peak.read_buffer", FILE, "read_buffer", &[Read, Write]);
+const READ_IMAGE: Kernel =
+    Kernel::new::<Params>("peak.read_image", FILE, "read_image", &[ReadTexture, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     [MULTIPLY_ADD, COPY, READ, READ_IMAGE]
@@ -47,8 +42,9 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 }
 
 fn with_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
-    let header = || format!("const LANES: u32 = {lanes}u;\n");
-    kernel.sized(format!("{}.{lanes}", kernel.name), header)
+    kernel.variant(format!("{}.{lanes}", kernel.name), |kernel| {
+        kernel.constant("LANES", lanes)
+    })
 }
 
 /// Measures the device's peaks.

@@ -49,3 +49,11 @@ pub(crate) fn turn(weight: &[f32], [cout, cin]: [usize; 2]) -> Vec<f32> {
     }
     turned
 }
+
+/// The transforms of F(m x m, 3x3) as shaders import them.
+pub(super) fn transforms_file(m: usize) -> &'static str {
+    match m {
+        4 => "snippets/winograd4.wgsl",
+        _ => "snippets/winograd6.wgsl",
+    }
+}

@@ -111,7 +111,10 @@ impl Gpu {
     }
 
     /// Has the driver compile `kernel` now, on a thread that has nothing else to do.
-    pub(super) fn warm(&self, kernel: &Kernel) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] where the shader is wrong, with the line of the file; what the device reported.
+    pub fn warm(&self, kernel: &Kernel) -> Result<()> {
         if !self.has_textures() {
             let start = Instant::now();
             if self.pipeline(kernel)?.1 {
@@ -311,7 +314,7 @@ impl Gpu {
         });
         let source = wgpu::ShaderModuleDescriptor {
             label: Some(&kernel.name),
-            source: wgpu::ShaderSource::Wgsl(wgsl.into()),
+            source: wgpu::ShaderSource::Wgsl(wgsl.text().into()),
         };
         let module = if self.0.checked || kernel.checked {
             device.create_shader_module(source)
@@ -335,7 +338,7 @@ impl Gpu {
             module: &module,
             entry_point: Some(kernel.entry),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: kernel.constants,
+                constants: &[],
                 // Every kernel of this crate writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: kernel.checked,
             },
@@ -350,7 +353,7 @@ impl Gpu {
             }),
             Some(error) => Err(Error::Kernel {
                 kernel: kernel.name.to_string(),
-                message: error.to_string(),
+                message: wgsl.explain(&error.to_string()),
             }),
         }
     }

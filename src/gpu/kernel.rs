@@ -1,4 +1,4 @@
-//! A kernel: one entry point of one WGSL file, and the bindings it declares. `dispatch.rs` runs it.
+//! A kernel: one entry point of one WGSL file, what the file is given, and the bindings it declares. `dispatch.rs` runs it.
 //!
 //! `Params` is a uniform at binding 0; storage bindings follow in the order of [`Kernel::bindings`].
 
@@ -8,7 +8,8 @@ use std::sync::{LazyLock, Mutex};
 
 use bytemuck::Pod;
 
-use super::unroll;
+use super::shaders;
+use super::wgsl::{Constant, Given, Wgsl};
 use crate::error::{Error, Result};
 
 /// How a kernel uses a storage binding.
@@ -27,12 +28,16 @@ pub enum Access {
 pub struct Kernel {
     /// `op.entry`, unique; the label of everything made from it.
     pub name: Cow<'static, str>,
-    /// WGSL source, its marked loops not unrolled yet (see [`Kernel::wgsl`]).
-    pub source: Cow<'static, str>,
-    /// The entry point in `source`.
+    /// The shader with the entry point, by its path in `shaders/`.
+    pub file: &'static str,
+    /// Its text, where it is not one of `shaders/`.
+    text: Option<&'static str>,
+    /// The entry point in it.
     pub entry: &'static str,
-    /// Values of `override` declarations.
-    pub constants: &'static [(&'static str, f64)],
+    /// What the names stand for that its files import.
+    imports: Vec<(&'static str, &'static str)>,
+    /// Values of the constants that its files ask for.
+    constants: Vec<(&'static str, Constant)>,
     /// `size_of` the `Params` struct.
     pub params: usize,
     /// Storage bindings from binding 1 on.
@@ -45,15 +50,17 @@ impl Kernel {
     /// The kernel `name` (`op.entry`, unique) with uniform `P` at binding 0 and `bindings` after it.
     pub const fn new<P: Pod>(
         name: &'static str,
-        source: &'static str,
+        file: &'static str,
         entry: &'static str,
         bindings: &'static [Access],
     ) -> Self {
         Kernel {
             name: Cow::Borrowed(name),
-            source: Cow::Borrowed(source),
+            file,
+            text: None,
             entry,
-            constants: &[],
+            imports: Vec::new(),
+            constants: Vec::new(),
             params: size_of::<P>(),
             bindings,
             checked: false,
@@ -76,35 +83,54 @@ impl Kernel {
         }
     }
 
-    /// The same entry point with another name, behind a header of `const` declarations: tile sizes, which
-    /// WGSL's `override` cannot be. One kernel a name, made once.
-    pub fn sized(&self, name: String, header: impl FnOnce() -> String) -> &'static Self {
-        static SIZED: LazyLock<Mutex<HashMap<String, &'static Kernel>>> =
+    /// The same with `text` in its file, for shaders from outside of this crate. They may import what lies in `shaders/`.
+    pub const fn with_text(mut self, text: &'static str) -> Self {
+        self.text = Some(text);
+        self
+    }
+
+    /// The same where the line `#import name` stands for `file`.
+    pub fn import(mut self, name: &'static str, file: &'static str) -> Self {
+        self.imports.push((name, file));
+        self
+    }
+
+    /// The same with a value for the line `#const name`.
+    pub fn constant(mut self, name: &'static str, value: impl Into<Constant>) -> Self {
+        self.constants.push((name, value.into()));
+        self
+    }
+
+    /// This kernel under another name, with the imports and constants that `give` adds. One kernel a name, made once.
+    pub fn variant(&self, name: String, give: impl FnOnce(Self) -> Self) -> &'static Self {
+        static VARIANTS: LazyLock<Mutex<HashMap<String, &'static Kernel>>> =
             LazyLock::new(Mutex::default);
-        let mut sized = SIZED.lock().expect("no panic holds the kernels");
-        sized.entry(name).or_insert_with_key(|name| {
+        let mut variants = VARIANTS.lock().expect("no panic holds the kernels");
+        variants.entry(name).or_insert_with_key(|name| {
+            let kernel = give(self.clone());
             Box::leak(Box::new(Kernel {
                 name: Cow::Owned(name.clone()),
-                source: Cow::Owned(header() + &self.source),
-                ..self.clone()
+                ..kernel
             }))
         })
     }
 
-    /// The source that is compiled: loops under `// unroll` written out.
+    /// What is compiled.
     ///
     /// # Errors
-    /// [`Error::Kernel`] where a marked loop is not of the one form that is unrolled.
-    pub fn wgsl(&self) -> Result<String> {
-        unroll::unroll(&self.source).map_err(|message| Error::Kernel {
-            kernel: self.name.to_string(),
-            message,
-        })
-    }
-
-    /// The same with values for its `override` declarations.
-    pub const fn with(mut self, constants: &'static [(&'static str, f64)]) -> Self {
-        self.constants = constants;
-        self
+    /// [`Error::Kernel`] where its files do not go together, with the line that is wrong.
+    pub fn wgsl(&self) -> Result<Wgsl> {
+        let given = Given {
+            imports: &self.imports,
+            constants: &self.constants,
+            text: &shaders::text,
+        };
+        let text = self.text.or_else(|| shaders::text(self.file));
+        text.ok_or_else(|| format!("there is no shader {:?}", self.file))
+            .and_then(|text| Wgsl::new(self.file, text, &given))
+            .map_err(|message| Error::Kernel {
+                kernel: self.name.to_string(),
+                message,
+            })
     }
 }

@@ -65,7 +65,9 @@ pub(super) fn matrix(adapter: &Adapter) -> Option<usize> {
         .cooperative_matrix_properties()
         .into_iter()
         .filter(|p| {
-            p.m_size == p.n_size
+            // Those that `shaders/snippets/` has.
+            [8, 16].contains(&p.m_size)
+                && p.m_size == p.n_size
                 && p.n_size == p.k_size
                 && p.ab_type == wgpu::CooperativeScalarType::F16
                 && p.cr_type == wgpu::CooperativeScalarType::F32

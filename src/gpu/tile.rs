@@ -1,5 +1,5 @@
-//! The tiles of the matrix products: how much of them a workgroup takes, and what of it a thread. The header and core of
-//! every kernel that `shaders/snippets/tile.wgsl` is put in front of.
+//! The tiles of the matrix products: how much of them a workgroup takes, and what of it a thread. What every kernel
+//! is given that imports `shaders/snippets/tile.wgsl`.
 
 use super::kernel::Kernel;
 
@@ -125,42 +125,33 @@ impl Tile {
             && bytes <= limits.max_compute_workgroup_storage_size as usize
     }
 
-    /// `kernel` behind this tile's core and `prelude`.
-    pub(crate) fn kernel(self, kernel: &Kernel, prelude: &str) -> &'static Kernel {
-        kernel.sized(format!("{}.{self}", kernel.name), || self.core() + prelude)
-    }
-
-    /// What `shaders/snippets/tile.wgsl` follows, itself, and the core of the product.
-    fn core(self) -> String {
-        let (header, core) = match self.matrix {
-            None => (
-                String::new(),
-                include_str!("../../shaders/snippets/tile_registers.wgsl"),
-            ),
-            Some(Matrices {
-                side,
-                lanes,
-                grid: [grid_rows, grid_columns],
-                blocks: [block_rows, block_columns],
-            }) => (
-                format!(
-                    "enable f16;\nenable wgpu_cooperative_matrix;\nconst SIDE: u32 = {side}u;\nconst LANES: u32 = {lanes}u;\n\
-                     const GRID_ROWS: u32 = {grid_rows}u;\nconst GRID_COLUMNS: u32 = {grid_columns}u;\n\
-                     const BLOCK_ROWS: u32 = {block_rows}u;\nconst BLOCK_COLUMNS: u32 = {block_columns}u;\n\
-                     alias LeftMatrix = coop_mat{side}x{side}<f16, A>;\nalias RightMatrix = coop_mat{side}x{side}<f16, B>;\n\
-                     alias SumMatrix = coop_mat{side}x{side}<f32, C>;\n"
-                ),
-                include_str!("../../shaders/snippets/tile_matrix.wgsl"),
-            ),
+    /// `kernel` with what `shaders/snippets/tile.wgsl` asks for.
+    pub(crate) fn give(self, kernel: Kernel) -> Kernel {
+        let kernel = kernel
+            .constant("THREAD_ROWS", self.threads[0])
+            .constant("THREAD_COLUMNS", self.threads[1])
+            .constant("ROW_QUADS", self.quads[0])
+            .constant("COLUMN_QUADS", self.quads[1])
+            .constant("DEPTH", self.depth);
+        let Some(matrices) = self.matrix else {
+            return kernel.import("tile_core", "snippets/tile_registers.wgsl");
         };
-        let [rows, columns] = self.threads;
-        let [row_quads, column_quads] = self.quads;
-        format!(
-            "{header}const THREAD_ROWS: u32 = {rows}u;\nconst THREAD_COLUMNS: u32 = {columns}u;\nconst ROW_QUADS: u32 = {row_quads}u;\n\
-             const COLUMN_QUADS: u32 = {column_quads}u;\nconst DEPTH: u32 = {}u;\n{}{core}",
-            self.depth,
-            include_str!("../../shaders/snippets/tile.wgsl"),
-        )
+        kernel
+            .import("tile_core", "snippets/tile_matrix.wgsl")
+            .import(
+                "matrices",
+                // `select.rs` takes no other sides.
+                if matrices.side == 8 {
+                    "snippets/matrices8.wgsl"
+                } else {
+                    "snippets/matrices16.wgsl"
+                },
+            )
+            .constant("LANES", matrices.lanes)
+            .constant("GRID_ROWS", matrices.grid[0])
+            .constant("GRID_COLUMNS", matrices.grid[1])
+            .constant("BLOCK_ROWS", matrices.blocks[0])
+            .constant("BLOCK_COLUMNS", matrices.blocks[1])
     }
 }
 

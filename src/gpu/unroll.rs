@@ -2,34 +2,121 @@
 //! than a loop over a private array, and constant indices keep such arrays in registers everywhere.
 //!
 //! A loop is marked by a line `// unroll` and has the form
-//! `for (var NAME = 0u; NAME < COUNT; NAME++) {`, where COUNT is a literal or a `const` of the file whose value
-//! is a literal or an expression of earlier ones. The file stays valid WGSL without this pass.
+//! `for (var NAME = 0u; NAME < COUNT; NAME++) {`, where COUNT is a literal or a `const` of the text whose value
+//! is a literal or an expression of earlier ones. Without this pass the text means the same.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 const MARK: &str = "// unroll\n";
 
-/// `source` with marked loops written out, inner ones too.
-pub(super) fn unroll(source: &str) -> Result<String, String> {
-    let constants = constants(source);
-    let mut text = source.to_string();
-    // The last mark first: a loop's inner loops are written out before it is.
-    while let Some(mark) = text.rfind(MARK) {
-        let rest = &text[mark + MARK.len()..];
-        let open = rest.find('{').ok_or("a marked loop has no body")?;
-        let (name, count) = header(rest[..open].trim(), &constants)?;
-        let close = open + matching_brace(&rest[open..]).ok_or("a marked loop does not end")?;
-        let body = &rest[open + 1..close];
-        let mut out = text[..mark].to_string();
-        for i in 0..count {
-            out.push('{');
-            out.push_str(&replace_word(body, name, &format!("{i}u")));
-            out.push_str("}\n");
+/// A text with its marked loops written out.
+#[derive(Clone, Debug)]
+pub(super) struct Unrolled {
+    pub(super) text: String,
+    /// Where runs of `text` start, there and in what was written.
+    runs: Vec<[usize; 2]>,
+}
+
+impl Unrolled {
+    /// A text as it is.
+    pub(super) fn plain(text: String) -> Self {
+        Unrolled {
+            text,
+            runs: vec![[0, 0]],
         }
-        out.push_str(&rest[close + 1..]);
-        text = out;
     }
-    Ok(text)
+
+    /// Where the byte at `at` was written.
+    pub(super) fn origin(&self, at: usize) -> usize {
+        let run = self.runs.partition_point(|[start, _]| *start <= at);
+        let [start, written] = run.checked_sub(1).map_or([0, 0], |run| self.runs[run]);
+        written + at - start
+    }
+}
+
+/// `source` with marked loops written out, inner ones too; or where it cannot be, and why.
+pub(super) fn unroll(source: &str) -> Result<Unrolled, (usize, String)> {
+    let mut writer = Writer {
+        source,
+        constants: constants(source),
+        values: Vec::new(),
+        out: Unrolled {
+            text: String::with_capacity(source.len() * 2),
+            runs: Vec::new(),
+        },
+    };
+    writer.expand(0..source.len())?;
+    Ok(writer.out)
+}
+
+struct Writer<'a> {
+    source: &'a str,
+    constants: HashMap<&'a str, u32>,
+    /// The variables of the loops around what is being written, the innermost last.
+    values: Vec<(&'a str, u32)>,
+    out: Unrolled,
+}
+
+impl<'a> Writer<'a> {
+    /// Writes this range of the source, its marked loops written out.
+    fn expand(&mut self, range: Range<usize>) -> Result<(), (usize, String)> {
+        let mut at = range.start;
+        while let Some(mark) = self.source[at..range.end].find(MARK).map(|mark| at + mark) {
+            self.copy(at..mark);
+            let start = mark + MARK.len();
+            let fault = |problem: &str| (start, problem.to_string());
+            let rest = &self.source[start..range.end];
+            let open = rest
+                .find('{')
+                .ok_or_else(|| fault("a marked loop has no body"))?;
+            let (name, count) =
+                header(rest[..open].trim(), &self.constants).map_err(|e| (start, e))?;
+            let length =
+                matching_brace(&rest[open..]).ok_or_else(|| fault("a marked loop does not end"))?;
+            let (open, close) = (start + open, start + open + length);
+            for i in 0..count {
+                self.put("{", open);
+                self.values.push((name, i));
+                self.expand(open + 1..close)?;
+                self.values.pop();
+                self.put("}\n", close);
+            }
+            at = close + 1;
+        }
+        self.copy(at..range.end);
+        Ok(())
+    }
+
+    /// Writes `text`, which stands for what was written at `written`.
+    fn put(&mut self, text: &str, written: usize) {
+        self.out.runs.push([self.out.text.len(), written]);
+        self.out.text.push_str(text);
+    }
+
+    /// Writes this range with the loops' variables replaced by their values, whole words alone.
+    fn copy(&mut self, range: Range<usize>) {
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        let source: &'a str = self.source;
+        let (mut done, mut at) = (range.start, range.start);
+        while let Some(start) = source[at..range.end].find(word).map(|start| at + start) {
+            let length = source[start..range.end].find(|c| !word(c));
+            let end = length.map_or(range.end, |length| start + length);
+            let known = self
+                .values
+                .iter()
+                .rev()
+                .find(|(name, _)| *name == &source[start..end]);
+            // What follows a dot is a member.
+            if let Some(&(_, value)) = known.filter(|_| !source[..start].ends_with('.')) {
+                self.put(&source[done..start], done);
+                self.put(&format!("{value}u"), start);
+                done = end;
+            }
+            at = end;
+        }
+        self.put(&source[done..range.end], done);
+    }
 }
 
 /// The unsigned constants of a file: `const NAME: u32 = EXPRESSION;`.
@@ -97,24 +184,6 @@ fn matching_brace(text: &str) -> Option<usize> {
     })
 }
 
-/// `text` with every whole word `name` replaced.
-fn replace_word(text: &str, name: &str, value: &str) -> String {
-    let word = |c: char| c.is_alphanumeric() || c == '_';
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(name) {
-        let before = rest[..at]
-            .chars()
-            .next_back()
-            .is_some_and(|c| word(c) || c == '.');
-        let after = rest[at + name.len()..].chars().next().is_some_and(word);
-        out.push_str(&rest[..at]);
-        out.push_str(if before || after { name } else { value });
-        rest = &rest[at + name.len()..];
-    }
-    out + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::unroll;
@@ -124,6 +193,7 @@ mod tests {
         let source = "const N: u32 = 4u;\nconst M: u32 = N / 2u;\n// unroll\nfor (var i = 0u; i < M; i++) {\n// unroll\nfor (var j = 0u; j < 2u; j++) {a[i * M + j] += v.i + ij;}\n}\n";
         let squeezed: String = unroll(source)
             .expect("it unrolls")
+            .text
             .split_whitespace()
             .collect();
         assert!(squeezed.ends_with(
@@ -132,9 +202,30 @@ mod tests {
     }
 
     #[test]
+    fn every_copy_knows_where_it_was_written() {
+        let source = "first();\n// unroll\nfor (var i = 0u; i < 2u; i++) { a[i] = b; }\nlast();\n";
+        let unrolled = unroll(source).expect("it unrolls");
+        let written = |word: &str| source.find(word).expect("it is there");
+        for word in ["first", "a[", "] = b", "b;", "last"] {
+            let copies: Vec<usize> = unrolled
+                .text
+                .match_indices(word)
+                .map(|(at, _)| at)
+                .collect();
+            assert_eq!(
+                copies.len(),
+                if word.starts_with(['f', 'l']) { 1 } else { 2 }
+            );
+            for at in copies {
+                assert_eq!(unrolled.origin(at), written(word), "{word} at {at}");
+            }
+        }
+    }
+
+    #[test]
     fn other_loops_stay_and_odd_ones_are_refused() {
         let plain = "for (var i = 0u; i < n; i++) { x += i; }\n";
-        assert_eq!(unroll(plain).as_deref(), Ok(plain));
+        assert_eq!(unroll(plain).map(|u| u.text).as_deref(), Ok(plain));
         for odd in [
             "for (var i = 1u; i < 4u; i++) { }",
             "for (var i = 0u; i < n; i++) { }",

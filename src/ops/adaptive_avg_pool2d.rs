@@ -21,16 +21,16 @@ struct Params {
     ow: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/ops/adaptive_avg_pool2d.wgsl");
+const FILE: &str = "ops/adaptive_avg_pool2d.wgsl";
 static FORWARD: Kernel = Kernel::new::<Params>(
     "adaptive_avg_pool2d.forward",
-    SOURCE,
+    FILE,
     "forward",
     &[Read, Write],
 );
 static BACKWARD: Kernel = Kernel::new::<Params>(
     "adaptive_avg_pool2d.backward",
-    SOURCE,
+    FILE,
     "backward",
     &[Read, Write],
 );

@@ -18,11 +18,10 @@ struct Params {
     inner: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/ops/bias.wgsl");
+const FILE: &str = "ops/bias.wgsl";
 static FORWARD: Kernel =
-    Kernel::new::<Params>("bias.forward", SOURCE, "forward", &[Read, Write, Read]);
-static BACKWARD: Kernel =
-    Kernel::new::<Params>("bias.backward", SOURCE, "backward", &[Read, Write]);
+    Kernel::new::<Params>("bias.forward", FILE, "forward", &[Read, Write, Read]);
+static BACKWARD: Kernel = Kernel::new::<Params>("bias.backward", FILE, "backward", &[Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]

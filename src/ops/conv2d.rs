@@ -28,30 +28,28 @@ struct Params {
     span: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/ops/conv2d.wgsl");
-const FIXED: &[(&str, f64)] = &[("FIXED_3X3", 1.0)];
-/// Any kernel, then 3x3 with stride 1 and padding 1.
-const FORWARD: [Kernel; 2] = both("conv2d.forward", "conv2d.forward.3x3", "forward");
-const BACKWARD_X: [Kernel; 2] = both("conv2d.backward_x", "conv2d.backward_x.3x3", "backward_x");
-const BACKWARD_W: [Kernel; 2] = both("conv2d.backward_w", "conv2d.backward_w.3x3", "backward_w");
+const FILE: &str = "ops/conv2d.wgsl";
+const BINDINGS: &[Access] = &[Read, Read, Write];
+const FORWARD: Kernel = Kernel::new::<Params>("conv2d.forward", FILE, "forward", BINDINGS);
+const BACKWARD_X: Kernel = Kernel::new::<Params>("conv2d.backward_x", FILE, "backward_x", BINDINGS);
+const BACKWARD_W: Kernel = Kernel::new::<Params>("conv2d.backward_w", FILE, "backward_w", BINDINGS);
 
-const fn both(any: &'static str, fixed: &'static str, entry: &'static str) -> [Kernel; 2] {
-    const BINDINGS: &[Access] = &[Read, Read, Write];
-    [
-        Kernel::new::<Params>(any, SOURCE, entry, BINDINGS),
-        Kernel::new::<Params>(fixed, SOURCE, entry, BINDINGS).with(FIXED),
-    ]
+/// `kernel` on `tile`, for any window or for 3x3 with stride 1 and padding 1.
+fn tiled(kernel: &Kernel, fixed: bool, tile: Tile) -> &'static Kernel {
+    let named = if fixed { ".3x3" } else { "" };
+    kernel.variant(format!("{}{named}.{tile}", kernel.name), |kernel| {
+        tile.give(kernel).constant("FIXED_3X3", fixed)
+    })
 }
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    let tiled = |tile: Tile| {
-        [FORWARD, BACKWARD_X, BACKWARD_W]
-            .concat()
-            .iter()
-            .map(move |k| tile.kernel(k, ""))
-            .collect::<Vec<_>>()
-    };
-    [tiled(Tile::MIDDLE), tiled(Tile::FLAT)].concat()
+    let mut kernels = Vec::new();
+    for tile in [Tile::MIDDLE, Tile::FLAT] {
+        for kernel in [FORWARD, BACKWARD_X, BACKWARD_W] {
+            kernels.extend([false, true].map(|fixed| tiled(&kernel, fixed, tile)));
+        }
+    }
+    kernels
 }
 
 /// Output pixels that one workgroup of the weight gradient sums.
@@ -115,9 +113,9 @@ fn plan(x: &Shape, weight: &Shape, how: Conv2d) -> Result<Params> {
 }
 
 impl Params {
-    /// 1 where the kernel for 3x3 windows, stride 1 and padding 1 serves.
-    fn fixed(&self) -> usize {
-        usize::from([self.kernel_h, self.kernel_w, self.stride, self.padding] == [3, 3, 1, 1])
+    /// Whether the kernel for 3x3 windows, stride 1 and padding 1 serves.
+    fn fixed(&self) -> bool {
+        [self.kernel_h, self.kernel_w, self.stride, self.padding] == [3, 3, 1, 1]
     }
 
     fn taps(&self) -> usize {
@@ -144,7 +142,7 @@ fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
         x.buffer("conv2d")?,
         y.buffer("conv2d")?,
     ];
-    let kernel = tile.kernel(&FORWARD[p.fixed()], "");
+    let kernel = tiled(&FORWARD, p.fixed(), tile);
     x.gpu().run(kernel, p, &bindings, groups)?;
     Ok(y)
 }
@@ -159,7 +157,7 @@ fn backward_x(dy: &Tensor, weight: &Tensor, shape: &Shape, p: &Params) -> Result
         dy.buffer("conv2d")?,
         dx.buffer("conv2d")?,
     ];
-    let kernel = tile.kernel(&BACKWARD_X[p.fixed()], "");
+    let kernel = tiled(&BACKWARD_X, p.fixed(), tile);
     dy.gpu().run(kernel, p, &bindings, groups)?;
     Ok(dx)
 }
@@ -185,7 +183,7 @@ fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tens
         x.buffer("conv2d")?,
         parts.buffer("conv2d")?,
     ];
-    let kernel = tile.kernel(&BACKWARD_W[p.fixed()], "");
+    let kernel = tiled(&BACKWARD_W, p.fixed(), tile);
     dy.gpu().run(kernel, p, &bindings, groups)?;
     if splits == 1 {
         return Ok(parts.reshaped(shape.clone()));

@@ -21,10 +21,10 @@ struct Params {
     indices: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/ops/cross_entropy.wgsl");
+const FILE: &str = "ops/cross_entropy.wgsl";
 static FORWARD: Kernel = Kernel::new::<Params>(
     "cross_entropy.forward",
-    SOURCE,
+    FILE,
     "forward",
     &[Read, Read, Write, Write],
 );

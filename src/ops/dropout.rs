@@ -28,21 +28,14 @@ struct Params {
 
 static FORWARD: Kernel = Kernel::new::<Params>(
     "dropout.forward",
-    concat!(
-        include_str!("../../shaders/snippets/dropout_core.wgsl"),
-        include_str!("../../shaders/ops/dropout.wgsl")
-    ),
+    "ops/dropout.wgsl",
     "forward",
     &[Read, Write],
 );
 
 const IN_PLANES: Kernel = Kernel::new::<Params>(
     "dropout_planes",
-    concat!(
-        include_str!("../../shaders/snippets/packed.wgsl"),
-        include_str!("../../shaders/snippets/dropout_core.wgsl"),
-        include_str!("../../shaders/ops/dropout_planes.wgsl")
-    ),
+    "ops/dropout_planes.wgsl",
     "forward",
     &[ReadTexture, Write],
 );

@@ -25,12 +25,18 @@ struct Params {
     span: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/ops/matmul.wgsl");
+const FILE: &str = "ops/matmul.wgsl";
 const FORWARD: Kernel =
-    Kernel::new::<Params>("matmul.forward", SOURCE, "forward", &[Read, Read, Write]);
+    Kernel::new::<Params>("matmul.forward", FILE, "forward", &[Read, Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    Tile::MIDDLES.map(|tile| tile.kernel(&FORWARD, "")).to_vec()
+    Tile::MIDDLES.map(tiled).to_vec()
+}
+
+fn tiled(tile: Tile) -> &'static Kernel {
+    FORWARD.variant(format!("{}.{tile}", FORWARD.name), |kernel| {
+        tile.give(kernel)
+    })
 }
 
 /// Depth that one workgroup sums; longer products are split and the splits added in order.
@@ -104,8 +110,7 @@ fn product(a: &Tensor, b: &Tensor, transpose: Transpose) -> Result<Tensor> {
         b.buffer("matmul")?,
         c.buffer("matmul")?,
     ];
-    a.gpu()
-        .run(tile.kernel(&FORWARD, ""), &params, &bindings, groups)?;
+    a.gpu().run(tiled(tile), &params, &bindings, groups)?;
     if splits == 1 {
         return Ok(c.reshaped([m, n]));
     }

@@ -22,12 +22,12 @@ struct Params {
     stride: u32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/ops/max_pool2d.wgsl");
+const FILE: &str = "ops/max_pool2d.wgsl";
 static FORWARD: Kernel =
-    Kernel::new::<Params>("max_pool2d.forward", SOURCE, "forward", &[Read, Write]);
+    Kernel::new::<Params>("max_pool2d.forward", FILE, "forward", &[Read, Write]);
 static BACKWARD: Kernel = Kernel::new::<Params>(
     "max_pool2d.backward",
-    SOURCE,
+    FILE,
     "backward",
     &[Read, Write, Read],
 );

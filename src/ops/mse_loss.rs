@@ -17,12 +17,12 @@ struct Params {
     scale: f32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/ops/mse_loss.wgsl");
+const FILE: &str = "ops/mse_loss.wgsl";
 static FORWARD: Kernel =
-    Kernel::new::<Params>("mse_loss.forward", SOURCE, "forward", &[Read, Read, Write]);
+    Kernel::new::<Params>("mse_loss.forward", FILE, "forward", &[Read, Read, Write]);
 static BACKWARD: Kernel = Kernel::new::<Params>(
     "mse_loss.backward",
-    SOURCE,
+    FILE,
     "backward",
     &[Read, Read, Write, Read],
 );

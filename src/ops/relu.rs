@@ -27,10 +27,10 @@ impl Floor {
     pub(crate) const NONE: Floor = Floor(i32::MIN);
 }
 
-const SOURCE: &str = include_str!("../../shaders/ops/relu.wgsl");
-static FORWARD: Kernel = Kernel::new::<Params>("relu.forward", SOURCE, "forward", &[Read, Write]);
+const FILE: &str = "ops/relu.wgsl";
+static FORWARD: Kernel = Kernel::new::<Params>("relu.forward", FILE, "forward", &[Read, Write]);
 static BACKWARD: Kernel =
-    Kernel::new::<Params>("relu.backward", SOURCE, "backward", &[Read, Write, Read]);
+    Kernel::new::<Params>("relu.backward", FILE, "backward", &[Read, Write, Read]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]

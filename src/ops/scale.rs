@@ -17,8 +17,8 @@ struct Params {
     alpha: f32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/ops/scale.wgsl");
-static FORWARD: Kernel = Kernel::new::<Params>("scale.forward", SOURCE, "forward", &[Read, Write]);
+const FILE: &str = "ops/scale.wgsl";
+static FORWARD: Kernel = Kernel::new::<Params>("scale.forward", FILE, "forward", &[Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD]

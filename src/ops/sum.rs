@@ -18,9 +18,9 @@ struct Params {
     alpha: f32,
 }
 
-const SOURCE: &str = include_str!("../../shaders/ops/sum.wgsl");
-static FORWARD: Kernel = Kernel::new::<Params>("sum.forward", SOURCE, "forward", &[Read, Write]);
-static BACKWARD: Kernel = Kernel::new::<Params>("sum.backward", SOURCE, "backward", &[Read, Write]);
+const FILE: &str = "ops/sum.wgsl";
+static FORWARD: Kernel = Kernel::new::<Params>("sum.forward", FILE, "forward", &[Read, Write]);
+static BACKWARD: Kernel = Kernel::new::<Params>("sum.backward", FILE, "backward", &[Read, Write]);
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD, &BACKWARD]

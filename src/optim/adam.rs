@@ -26,41 +26,26 @@ struct Params {
     alpha: f32,
 }
 
-const SOURCE: &str = concat!(
-    include_str!("../../shaders/optim/adam_core.wgsl"),
-    include_str!("../../shaders/optim/adam.wgsl")
-);
+const FILE: &str = "optim/adam.wgsl";
 const BINDINGS: &[Access] = &[Read, Read, Write, Write, Write, Write];
-static FORWARD: Kernel = Kernel::new::<Params>("adam.forward", SOURCE, "forward", BINDINGS);
+static FORWARD: Kernel = Kernel::new::<Params>("adam.forward", FILE, "forward", BINDINGS);
 static FORWARD_QUADS: Kernel =
-    Kernel::new::<Params>("adam.forward_quads", SOURCE, "forward_quads", BINDINGS);
+    Kernel::new::<Params>("adam.forward_quads", FILE, "forward_quads", BINDINGS);
 const OUTER_NARROW: Kernel = Kernel::new::<Params>(
     "adam.outer_narrow",
-    concat!(
-        include_str!("../../shaders/optim/adam_core.wgsl"),
-        include_str!("../../shaders/optim/adam_outer_narrow.wgsl")
-    ),
+    "optim/adam_outer_narrow.wgsl",
     "forward",
     &[Read, Read, Read, Write, Write, Write, Write],
 );
 const OUTER: Kernel = Kernel::new::<Params>(
     "adam.outer",
-    concat!(
-        include_str!("../../shaders/optim/adam_core.wgsl"),
-        include_str!("../../shaders/optim/adam_outer_buffers.wgsl"),
-        include_str!("../../shaders/optim/adam_outer.wgsl")
-    ),
+    "optim/adam_outer.wgsl",
     "forward",
     &[Read, Read, Read, Write, Write, Write, Write],
 );
 const OUTER_IMAGES: Kernel = Kernel::new::<Params>(
     "adam.outer_images",
-    concat!(
-        include_str!("../../shaders/snippets/packed.wgsl"),
-        include_str!("../../shaders/optim/adam_core.wgsl"),
-        include_str!("../../shaders/optim/adam_outer_images.wgsl"),
-        include_str!("../../shaders/optim/adam_outer.wgsl")
-    ),
+    "optim/adam_outer.wgsl",
     "forward",
     &[
         ReadTexture,
@@ -92,19 +77,28 @@ fn outer_kernel(images: Option<usize>, n: usize, rows: usize) -> (&'static Kerne
         Some(lanes) => (&OUTER_IMAGES, lanes, 128),
         None => (&OUTER, OUTER_LANES, 1),
     };
-    let header = || {
-        format!(
-            "const LANES: u32 = {lanes}u;\nconst N: u32 = {n}u;\nconst ROWS: u32 = {rows}u;\nconst RUN: u32 = {run}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
-        )
-    };
     let name = format!("{}.{lanes}x{n}x{rows}", kernel.name);
-    (kernel.sized(name, header), [rows, lanes * run])
+    let kernel = kernel.variant(name, |kernel| {
+        let kernel = match images {
+            Some(_) => kernel
+                .import("memory", "optim/adam_outer_images.wgsl")
+                .constant("IMAGE_WIDTH", IMAGE_WIDTH),
+            None => kernel.import("memory", "optim/adam_outer_buffers.wgsl"),
+        };
+        kernel
+            .constant("LANES", lanes)
+            .constant("N", n)
+            .constant("ROWS", rows)
+            .constant("RUN", run)
+    });
+    (kernel, [rows, lanes * run])
 }
 
 /// The kernel for factors of `n` rows and a parameter of few columns `k`.
 fn narrow_kernel(n: usize, k: usize) -> &'static Kernel {
-    let header = || format!("const N: u32 = {n}u;\nconst K: u32 = {k}u;\n");
-    OUTER_NARROW.sized(format!("{}.{n}x{k}", OUTER_NARROW.name), header)
+    OUTER_NARROW.variant(format!("{}.{n}x{k}", OUTER_NARROW.name), |kernel| {
+        kernel.constant("N", n).constant("K", k)
+    })
 }
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {

@@ -27,11 +27,11 @@ struct OuterParams {
 
 static ADD: Kernel = Kernel::new::<AddParams>(
     "add.forward",
-    include_str!("../../shaders/tensor/add.wgsl"),
+    "tensor/add.wgsl",
     "forward",
     &[Read, Read, Write],
 );
-const OUTER: &str = include_str!("../../shaders/tensor/outer.wgsl");
+const OUTER: &str = "tensor/outer.wgsl";
 static OUTER_WIDE: Kernel =
     Kernel::new::<OuterParams>("outer.wide", OUTER, "wide", &[Read, Read, Write]);
 static OUTER_QUADS: Kernel =

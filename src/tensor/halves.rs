@@ -40,11 +40,11 @@ impl std::str::FromStr for Precision {
 }
 
 impl Precision {
-    /// What declares a stored weight in front of a kernel.
+    /// What the import `stored` of a kernel stands for.
     pub(crate) fn stored(self) -> &'static str {
         match self {
-            Precision::F32 => include_str!("../../shaders/snippets/stored_f32.wgsl"),
-            Precision::F16 => include_str!("../../shaders/snippets/stored_f16.wgsl"),
+            Precision::F32 => "snippets/stored_f32.wgsl",
+            Precision::F16 => "snippets/stored_f16.wgsl",
         }
     }
 }

@@ -37,37 +37,25 @@ struct AddParams {
 
 const TO_ROWS: Kernel = Kernel::new::<RowsParams>(
     "to_rows",
-    concat!(
-        include_str!("../../shaders/snippets/packed.wgsl"),
-        include_str!("../../shaders/tensor/to_rows.wgsl")
-    ),
+    "tensor/to_rows.wgsl",
     "forward",
     &[ReadTexture, Write],
 );
 const TO_PLANES: Kernel = Kernel::new::<PlanesParams>(
     "to_planes",
-    concat!(
-        include_str!("../../shaders/snippets/packed.wgsl"),
-        include_str!("../../shaders/tensor/to_planes.wgsl")
-    ),
+    "tensor/to_planes.wgsl",
     "forward",
     &[Read, Write],
 );
 const ADD: Kernel = Kernel::new::<AddParams>(
     "planes_add",
-    concat!(
-        include_str!("../../shaders/snippets/packed.wgsl"),
-        include_str!("../../shaders/tensor/planes_add.wgsl")
-    ),
+    "tensor/planes_add.wgsl",
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
 const SCALE: Kernel = Kernel::new::<AddParams>(
     "planes_scale",
-    concat!(
-        include_str!("../../shaders/snippets/packed.wgsl"),
-        include_str!("../../shaders/tensor/planes_add.wgsl")
-    ),
+    "tensor/planes_add.wgsl",
     "scale",
     &[ReadTexture, Write],
 );
@@ -82,8 +70,8 @@ pub(crate) fn suits(gpu: &Gpu) -> bool {
 
 /// `kernel` for subgroups of `lanes`.
 pub(crate) fn for_lanes(kernel: &Kernel, lanes: usize) -> &'static Kernel {
-    kernel.sized(format!("{}.{lanes}", kernel.name), || {
-        format!("const LANES: u32 = {lanes}u;\n")
+    kernel.variant(format!("{}.{lanes}", kernel.name), |kernel| {
+        kernel.constant("LANES", lanes)
     })
 }
 

@@ -21,7 +21,7 @@ struct Params {
 
 static FORWARD: Kernel = Kernel::new::<Params>(
     "normalize.forward",
-    include_str!("../../shaders/train/normalize.wgsl"),
+    "train/normalize.wgsl",
     "forward",
     &[Read, Read, Write],
 );

@@ -1,6 +1,12 @@
 // A 3x3 (padding 1) or 1x1 convolution, stride 1, as an implicit matrix product with bias and ReLU: for few channels on
-// one side, where Winograd does not pay. Follows packed.wgsl and a header with LANES, OUTS, GROUPS, CHANNELS (1 to 4 of a
-// quad) and SIDE (of the kernel).
+// one side, where Winograd does not pay.
+#import snippets/packed.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+#const OUTS: u32 // channels of y that a workgroup computes
+#const GROUPS: u32 // pixels that a lane computes
+#const CHANNELS: u32 // of a quad of x, 1 to 4
+#const SIDE: u32 // of the kernel
+
 const OUT_GROUPS: u32 = OUTS / LANES;
 const OUT_QUADS: u32 = OUTS / 4;
 const SUMS: u32 = OUTS * GROUPS;

@@ -1,5 +1,7 @@
 // The weights of conv_planes.wgsl from a factor that training changes: element (out, in, tap) of any layout, scaled.
-// Follows packed.wgsl and a header with LANES.
+#import snippets/packed.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+
 struct Params {
     outs: u32, // output channels of a workgroup of the convolution
     taps: u32,

@@ -1,5 +1,9 @@
-// The gradient of ReLU and 2x2 pool: dz = dy of the pooled pixel where winograd_mask.wgsl's bit is set, else 0. Follows
-// packed.wgsl and a header with LANES, M (pixels of a word) and POOL.
+// The gradient of ReLU and 2x2 pool: dz = dy of the pooled pixel where winograd_mask.wgsl's bit is set, else 0.
+#import snippets/packed.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+#const M: u32 // pixels of a word
+#const POOL: bool
+
 struct Params {
     size: u32, // side of dz's planes
     size_out: u32, // side of dy's

@@ -1,5 +1,8 @@
 // The weight gradient of a convolution on planes, image by image: dw[o, c, r, s] = alpha sum over pixels of
-// dy[o, y, x] * x[c, y + r - SIDE / 2, x + s - SIDE / 2]. Follows a header with LANES and SIDE (of the kernel).
+// dy[o, y, x] * x[c, y + r - SIDE / 2, x + s - SIDE / 2].
+#const LANES: u32 // of a workgroup, which is one subgroup
+#const SIDE: u32 // of the kernel
+
 const SUMS: u32 = SIDE * 4;
 
 struct Params {

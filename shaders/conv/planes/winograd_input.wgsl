@@ -1,23 +1,9 @@
-// Winograd's input transform: tiles of A x A pixels, M apart, to A * A positions. Follows a header with LANES,
-// and winograd4.wgsl or winograd6.wgsl.
-struct Params {
-    first: u32, // first tile of this chunk
-    tiles: u32, // of the whole batch
-    tiles_w: u32, // of a row
-    tiles_image: u32,
-    in_quads: u32, // four channels each
-    out_quads: u32,
-    blocks: u32, // of `width` tiles in this chunk
-    size: u32, // side of the plane
-    size_out: u32, // side of the result, after the pool where there is one
-    zero: u32, // 0, not known to the compiler
-    floor: i32, // numbers whose bits lie below become 0: the negative ones for ReLU (see relu.wgsl), else none
-    channel_quads: u32, // of the result
-    width: u32, // tiles of a block
-    pitch: u32, // texels from one row of the result to the next
-    quad: u32, // of the result, for the first quad of x
-}
-@group(0) @binding(0) var<uniform> params: Params;
+// Winograd's input transform: tiles of A x A pixels, M apart, to A * A positions.
+#import snippets/packed.wgsl
+#import transforms
+#import conv/planes/winograd_params.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
 @group(0) @binding(2) var<storage, read_write> v: array<vec2<u64>>; // texel (quad * width + tile % width, position * blocks + tile / width)
 

@@ -1,5 +1,5 @@
-// What winograd_output.wgsl keeps for its gradient: four bits a pixel, whether a channel's value came through ReLU and
-// pool. A word holds a row of a tile.
+// The import `mask` of winograd_output.wgsl where a gradient is wanted: four bits a pixel, whether a channel's value came
+// through ReLU and pool. A word holds a row of a tile.
 const MASK: bool = true;
 @group(0) @binding(4) var<storage, read_write> mask: array<u32>; // [image, quad, row, tile of the row]
 

@@ -1,23 +1,11 @@
-// Winograd's output transform with bias, ReLU and, where POOL, the 2x2 max-pool. Follows a header with LANES and POOL,
-// winograd4.wgsl or winograd6.wgsl, packed.wgsl, and winograd_mask.wgsl or winograd_no_mask.wgsl.
-struct Params {
-    first: u32,
-    tiles: u32,
-    tiles_w: u32,
-    tiles_image: u32,
-    in_quads: u32,
-    out_quads: u32,
-    blocks: u32,
-    size: u32,
-    size_out: u32,
-    zero: u32,
-    floor: i32,
-    channel_quads: u32,
-    width: u32,
-    pitch: u32,
-    quad: u32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
+// Winograd's output transform with bias, ReLU and, where POOL, the 2x2 max-pool.
+#import snippets/packed.wgsl
+#import transforms
+#import mask
+#import conv/planes/winograd_params.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+#const POOL: bool
+
 @group(0) @binding(1) var m: texture_storage_2d<rgba32float, read>; // texel (tile, position * out_quads + quad)
 @group(0) @binding(2) var<storage, read_write> y: array<vec2<u64>>; // texel (image * (size_out + 2) + column + 1, quad * (size_out + 2) + row + 1)
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;

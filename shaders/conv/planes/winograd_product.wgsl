@@ -1,28 +1,15 @@
-// The products of transformed tiles and weights: one matrix product for each of A * A positions. Follows a header
-// with LANES, OUTS (output channels of a workgroup) and GROUPS (LANES tiles each).
+// The products of transformed tiles and weights: one matrix product for each of A * A positions.
+#import snippets/packed.wgsl
+#import conv/planes/winograd_params.wgsl
+#const LANES: u32 // of a workgroup, which is one subgroup
+#const OUTS: u32 // output channels of a workgroup
+#const GROUPS: u32 // of LANES tiles each
+
 const OUT_GROUPS: u32 = OUTS / LANES;
 const OUT_QUADS: u32 = OUTS / 4;
 const SUMS: u32 = OUTS * GROUPS;
 const WIDTH: u32 = GROUPS * LANES;
 
-struct Params {
-    first: u32,
-    tiles: u32,
-    tiles_w: u32,
-    tiles_image: u32,
-    in_quads: u32,
-    out_quads: u32,
-    blocks: u32,
-    size: u32,
-    size_out: u32,
-    zero: u32,
-    floor: i32,
-    channel_quads: u32,
-    width: u32,
-    pitch: u32,
-    quad: u32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var v: texture_storage_2d<rgba32float, read>; // texel (quad * WIDTH + tile % WIDTH, position * blocks + tile / WIDTH)
 @group(0) @binding(2) var u: texture_storage_2d<rgba32float, read>; // texel (quad * OUTS + out % OUTS, position * out blocks + out / OUTS)
 @group(0) @binding(3) var<storage, read_write> m: array<vec2<u64>>; // texel (tile, position * out_quads + out / 4)

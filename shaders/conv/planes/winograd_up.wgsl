@@ -1,5 +1,9 @@
 // Winograd's weights of a 1x1 convolution, beside those of the 3x3 one whose result it adds to: the factor B of a LoRA is
-// the middle tap of a kernel of zeros. Follows packed.wgsl, a header with LANES, and winograd4.wgsl or winograd6.wgsl.
+// the middle tap of a kernel of zeros.
+#import snippets/packed.wgsl
+#import transforms
+#const LANES: u32 // of a workgroup, which is one subgroup
+
 struct Params {
     outs: u32, // output channels of a workgroup of the product
     cout: u32,

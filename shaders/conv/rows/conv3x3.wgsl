@@ -1,6 +1,8 @@
 // A frozen 3x3 convolution with stride 1 and padding 1 as an implicit matrix product: its weight lies as the product
-// takes it, its depth is split where that keeps a device busy. Follows a tile's header and core, and stored_f32.wgsl or
-// stored_f16.wgsl.
+// takes it, its depth is split where that keeps a device busy.
+#import snippets/tile.wgsl
+#import stored
+
 struct Params {
     n: u32, // batch
     cin: u32,

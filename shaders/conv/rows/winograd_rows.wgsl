@@ -1,4 +1,4 @@
-// What winograd_rows_input.wgsl and winograd_rows_output.wgsl share. Put in front of them.
+// What winograd_rows_input.wgsl and winograd_rows_output.wgsl share.
 struct Params {
     first: u32, // first tile of this chunk
     count: u32, // tiles of this chunk, padded to a multiple of 4

@@ -1,5 +1,7 @@
-// Winograd's input transform in rows: tiles of A x A pixels, M apart, to A * A positions. Follows winograd4.wgsl or
-// winograd6.wgsl with Value = f32, and winograd_rows.wgsl.
+// Winograd's input transform in rows: tiles of A x A pixels, M apart, to A * A positions.
+#import transforms
+#import conv/rows/winograd_rows.wgsl
+
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [n, channels, h, w]
 @group(0) @binding(2) var<storage, read_write> v: array<f32>; // [A * A, channels, count]
 

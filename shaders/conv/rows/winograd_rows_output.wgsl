@@ -1,4 +1,7 @@
-// Winograd's output transform in rows, with bias and ReLU. Follows winograd4.wgsl or winograd6.wgsl with Value = f32, and winograd_rows.wgsl.
+// Winograd's output transform in rows, with bias and ReLU.
+#import transforms
+#import conv/rows/winograd_rows.wgsl
+
 @group(0) @binding(1) var<storage, read> m: array<f32>; // [A * A, padded, count]
 @group(0) @binding(2) var<storage, read> bias: array<f32>; // [channels]
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [n, channels, h, w]

@@ -1,5 +1,7 @@
-// Winograd's products in rows, one matrix product for each position: m = u^T v. Follows a tile's header and core, and
-// stored_f32.wgsl or stored_f16.wgsl.
+// Winograd's products in rows, one matrix product for each position: m = u^T v.
+#import snippets/tile.wgsl
+#import stored
+
 struct Params {
     positions: u32,
     cin: u32,

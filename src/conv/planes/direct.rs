@@ -41,22 +41,12 @@ struct PackParams {
 
 const KERNEL: Kernel = Kernel::new::<Params>(
     "conv_planes",
-    concat!(
-        include_str!("../../../shaders/snippets/packed.wgsl"),
-        include_str!("../../../shaders/conv/planes/conv_planes.wgsl")
-    ),
+    "conv/planes/conv_planes.wgsl",
     "forward",
     &[ReadTexture, ReadTexture, Write, Read],
 );
-const PACK: Kernel = Kernel::new::<PackParams>(
-    "pack",
-    concat!(
-        include_str!("../../../shaders/snippets/packed.wgsl"),
-        include_str!("../../../shaders/conv/planes/pack.wgsl")
-    ),
-    "forward",
-    &[Read, Write],
-);
+const PACK: Kernel =
+    Kernel::new::<PackParams>("pack", "conv/planes/pack.wgsl", "forward", &[Read, Write]);
 
 /// Pixels of a workgroup, in lanes.
 const GROUPS: usize = 8;
@@ -64,12 +54,16 @@ const GROUPS: usize = 8;
 const OUTS: usize = 16;
 
 fn kernel(lanes: usize, outs: usize, channels: usize, side: usize) -> &'static Kernel {
-    KERNEL.sized(
+    KERNEL.variant(
         format!("conv_planes.{lanes}x{outs}x{channels}x{side}"),
-        || format!(
-            "const LANES: u32 = {lanes}u;\nconst OUTS: u32 = {outs}u;\nconst GROUPS: u32 = {GROUPS}u;\n\
-             const CHANNELS: u32 = {channels}u;\nconst SIDE: u32 = {side}u;\n"
-        ),
+        |kernel| {
+            kernel
+                .constant("LANES", lanes)
+                .constant("OUTS", outs)
+                .constant("GROUPS", GROUPS)
+                .constant("CHANNELS", channels)
+                .constant("SIDE", side)
+        },
     )
 }
 

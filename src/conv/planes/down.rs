@@ -26,14 +26,14 @@ struct GradientParams {
 
 const WEIGHT_GRADIENT: Kernel = Kernel::new::<GradientParams>(
     "weight_gradient",
-    include_str!("../../../shaders/conv/planes/weight_gradient.wgsl"),
+    "conv/planes/weight_gradient.wgsl",
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
 
 fn gradient_kernel(lanes: usize, side: usize) -> &'static Kernel {
-    WEIGHT_GRADIENT.sized(format!("weight_gradient.{lanes}x{side}"), || {
-        format!("const LANES: u32 = {lanes}u;\nconst SIDE: u32 = {side}u;\n")
+    WEIGHT_GRADIENT.variant(format!("weight_gradient.{lanes}x{side}"), |kernel| {
+        kernel.constant("LANES", lanes).constant("SIDE", side)
     })
 }
 

@@ -31,20 +31,18 @@ struct MaskParams {
 
 const UNMASK: Kernel = Kernel::new::<MaskParams>(
     "unmask",
-    concat!(
-        include_str!("../../../shaders/snippets/packed.wgsl"),
-        include_str!("../../../shaders/conv/planes/unmask.wgsl")
-    ),
+    "conv/planes/unmask.wgsl",
     "forward",
     &[ReadTexture, Read, Write],
 );
 fn unmask_kernel(lanes: usize, m: usize, pool: bool) -> &'static Kernel {
-    UNMASK.sized(
+    UNMASK.variant(
         format!("unmask.{lanes}x{m}{}", if pool { ".pool" } else { "" }),
-        || {
-            format!(
-                "const LANES: u32 = {lanes}u;\nconst M: u32 = {m}u;\nconst POOL: bool = {pool};\n"
-            )
+        |kernel| {
+            kernel
+                .constant("LANES", lanes)
+                .constant("M", m)
+                .constant("POOL", pool)
         },
     )
 }

@@ -6,7 +6,7 @@ use super::choice::Site;
 use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::check_trips;
-use crate::gpu::{Access, Gpu, Kernel, Tile};
+use crate::gpu::{Gpu, Kernel, Tile};
 use crate::ops::relu::Floor;
 use crate::tensor::halves::{pack, too_large};
 use crate::tensor::{Precision, Tensor};
@@ -34,34 +34,46 @@ struct FinishParams {
     floor: Floor,
 }
 
-const SOURCE: &str = include_str!("../../../shaders/conv/rows/conv3x3.wgsl");
-const BINDINGS: &[Access] = &[Read, Read, Read, Write];
-/// For each precision.
-const FORWARD: [Kernel; 2] = [
-    Kernel::new::<Params>("conv3x3.forward", SOURCE, "forward", BINDINGS),
-    Kernel::new::<Params>("conv3x3.forward.f16", SOURCE, "forward", BINDINGS),
-];
+const FORWARD: Kernel = Kernel::new::<Params>(
+    "conv3x3.forward",
+    "conv/rows/conv3x3.wgsl",
+    "forward",
+    &[Read, Read, Read, Write],
+);
 static FINISH: Kernel = Kernel::new::<FinishParams>(
     "conv3x3.finish",
-    include_str!("../../../shaders/conv/rows/conv3x3_finish.wgsl"),
+    "conv/rows/conv3x3_finish.wgsl",
     "finish",
     &[Read, Read, Write],
 );
 
-fn tiled(precision: Precision, tile: Tile) -> &'static Kernel {
-    tile.kernel(&FORWARD[precision as usize], precision.stored())
+/// A product of `tile` whose left factor is stored in `precision`.
+pub(super) fn tiled(kernel: &Kernel, precision: Precision, tile: Tile) -> &'static Kernel {
+    let stored = match precision {
+        Precision::F32 => "",
+        Precision::F16 => ".f16",
+    };
+    kernel.variant(format!("{}{stored}.{tile}", kernel.name), |kernel| {
+        tile.give(kernel).import("stored", precision.stored())
+    })
+}
+
+fn forward(precision: Precision, tile: Tile) -> &'static Kernel {
+    tiled(&FORWARD, precision, tile)
 }
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {
     let mut kernels = vec![&FINISH];
     for precision in [Precision::F32, Precision::F16] {
         for tile in Tile::ALL {
-            kernels.push(tiled(precision, tile));
+            kernels.push(forward(precision, tile));
         }
-        kernels.push(tiled(precision, Tile::MIDDLE.at_depth(4)));
+        kernels.push(forward(precision, Tile::MIDDLE.at_depth(4)));
     }
-    let matrices = Tile::matrices(16, 32).into_iter();
-    kernels.extend(matrices.map(|tile| tiled(Precision::F16, tile)));
+    for (side, lanes) in [(16, 32), (8, 8)] {
+        let matrices = Tile::matrices(side, lanes).into_iter();
+        kernels.extend(matrices.map(|tile| forward(Precision::F16, tile)));
+    }
     kernels
 }
 
@@ -91,8 +103,8 @@ impl Direct {
     /// What [`Direct::run`] dispatches.
     pub(super) fn kernels(&self, tile: Tile, splits: usize) -> Vec<&'static Kernel> {
         match splits {
-            1 => vec![tiled(self.site.precision, tile)],
-            _ => vec![tiled(self.site.precision, tile), &FINISH],
+            1 => vec![forward(self.site.precision, tile)],
+            _ => vec![forward(self.site.precision, tile), &FINISH],
         }
     }
 
@@ -128,7 +140,7 @@ impl Direct {
         let parts = Tensor::empty(gpu, [splits * n, self.site.cout, h, w])?;
         let (weight, x) = (self.weight.buffer("conv2d")?, x.buffer("conv2d")?);
         let (bias, out) = (bias.buffer("conv2d")?, parts.buffer("conv2d")?);
-        let kernel = tiled(self.site.precision, tile);
+        let kernel = forward(self.site.precision, tile);
         gpu.run(kernel, &params, &[weight, x, bias, out], groups)?;
         if splits == 1 {
             return Ok(parts);

@@ -6,8 +6,8 @@ use half::f16;
 use rayon::prelude::*;
 
 use super::choice::Site;
-use super::direct::upload;
-use crate::conv::weights::{G4, G6, transform};
+use super::direct::{tiled, upload};
+use crate::conv::weights::{G4, G6, transform, transforms_file};
 use crate::error::Result;
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::check_trips;
@@ -40,81 +40,42 @@ struct ProductParams {
     tile_quads: u32,
 }
 
-/// Put in front of the transforms: one number at a time.
-const VALUE: &str = "alias Value = f32;\n";
-const INPUT: [Kernel; 2] = [
-    Kernel::new::<Params>(
-        "winograd4.rows_input",
-        concat!(
-            include_str!("../../../shaders/snippets/winograd4.wgsl"),
-            include_str!("../../../shaders/conv/rows/winograd_rows.wgsl"),
-            include_str!("../../../shaders/conv/rows/winograd_rows_input.wgsl")
-        ),
-        "forward",
-        &[Read, Write],
-    ),
-    Kernel::new::<Params>(
-        "winograd6.rows_input",
-        concat!(
-            include_str!("../../../shaders/snippets/winograd6.wgsl"),
-            include_str!("../../../shaders/conv/rows/winograd_rows.wgsl"),
-            include_str!("../../../shaders/conv/rows/winograd_rows_input.wgsl")
-        ),
-        "forward",
-        &[Read, Write],
-    ),
-];
-const OUTPUT: [Kernel; 2] = [
-    Kernel::new::<Params>(
-        "winograd4.rows_output",
-        concat!(
-            include_str!("../../../shaders/snippets/winograd4.wgsl"),
-            include_str!("../../../shaders/conv/rows/winograd_rows.wgsl"),
-            include_str!("../../../shaders/conv/rows/winograd_rows_output.wgsl")
-        ),
-        "forward",
-        &[Read, Read, Write],
-    ),
-    Kernel::new::<Params>(
-        "winograd6.rows_output",
-        concat!(
-            include_str!("../../../shaders/snippets/winograd6.wgsl"),
-            include_str!("../../../shaders/conv/rows/winograd_rows.wgsl"),
-            include_str!("../../../shaders/conv/rows/winograd_rows_output.wgsl")
-        ),
-        "forward",
-        &[Read, Read, Write],
-    ),
-];
-const SOURCE: &str = include_str!("../../../shaders/conv/rows/winograd_rows_product.wgsl");
-const PRODUCT: [Kernel; 2] = [
-    Kernel::new::<ProductParams>(
-        "winograd.rows_product",
-        SOURCE,
-        "forward",
-        &[Read, Read, Write],
-    ),
-    Kernel::new::<ProductParams>(
-        "winograd.rows_product.f16",
-        SOURCE,
-        "forward",
-        &[Read, Read, Write],
-    ),
-];
+const INPUT: Kernel = Kernel::new::<Params>(
+    "rows_input",
+    "conv/rows/winograd_rows_input.wgsl",
+    "forward",
+    &[Read, Write],
+);
+const OUTPUT: Kernel = Kernel::new::<Params>(
+    "rows_output",
+    "conv/rows/winograd_rows_output.wgsl",
+    "forward",
+    &[Read, Read, Write],
+);
+const PRODUCT: Kernel = Kernel::new::<ProductParams>(
+    "winograd.rows_product",
+    "conv/rows/winograd_rows_product.wgsl",
+    "forward",
+    &[Read, Read, Write],
+);
 
-fn valued(kernels: &[Kernel; 2], m: usize) -> &'static Kernel {
-    let kernel = &kernels[usize::from(m == 6)];
-    kernel.sized(format!("{}.1", kernel.name), || VALUE.to_string())
+/// A transform of F(m x m, 3x3), one number at a time.
+fn transforming(kernel: &Kernel, m: usize) -> &'static Kernel {
+    kernel.variant(format!("winograd{m}.{}.1", kernel.name), |kernel| {
+        kernel
+            .import("transforms", transforms_file(m))
+            .import("value", "snippets/value_f32.wgsl")
+    })
 }
 
 fn product_kernel(precision: Precision, tile: Tile) -> &'static Kernel {
-    tile.kernel(&PRODUCT[precision as usize], precision.stored())
+    tiled(&PRODUCT, precision, tile)
 }
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {
     let mut kernels = Vec::new();
     for m in [4, 6] {
-        kernels.extend([valued(&INPUT, m), valued(&OUTPUT, m)]);
+        kernels.extend([transforming(&INPUT, m), transforming(&OUTPUT, m)]);
     }
     for precision in [Precision::F32, Precision::F16] {
         kernels.extend(Tile::ALL.map(|tile| product_kernel(precision, tile)));
@@ -186,7 +147,11 @@ impl Winograd {
     /// What [`Winograd::run`] dispatches.
     pub(super) fn kernels(&self, tile: Tile) -> Vec<&'static Kernel> {
         let product = product_kernel(self.site.precision, tile);
-        vec![valued(&INPUT, self.m), product, valued(&OUTPUT, self.m)]
+        vec![
+            transforming(&INPUT, self.m),
+            product,
+            transforming(&OUTPUT, self.m),
+        ]
     }
 
     /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
@@ -227,7 +192,12 @@ impl Winograd {
             };
             let bindings = [x.buffer("conv2d")?, v.buffer("conv2d")?];
             let groups = (cin * count).div_ceil(64);
-            gpu.run(valued(&INPUT, self.m), &params(cin), &bindings, groups)?;
+            gpu.run(
+                transforming(&INPUT, self.m),
+                &params(cin),
+                &bindings,
+                groups,
+            )?;
             let product = ProductParams {
                 positions: positions as u32,
                 cin: cin as u32,
@@ -248,7 +218,12 @@ impl Winograd {
                 y.buffer("conv2d")?,
             ];
             let groups = (cout * count).div_ceil(64);
-            gpu.run(valued(&OUTPUT, self.m), &params(cout), &bindings, groups)?;
+            gpu.run(
+                transforming(&OUTPUT, self.m),
+                &params(cout),
+                &bindings,
+                groups,
+            )?;
         }
         Ok(y)
     }

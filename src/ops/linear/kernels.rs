@@ -22,39 +22,36 @@ pub(super) struct Params {
     pub(super) alpha: f32,
 }
 
-const SOURCE: &str = include_str!("../../../shaders/ops/linear.wgsl");
+const FILE: &str = "ops/linear.wgsl";
 pub(super) const FORWARD: Kernel =
-    Kernel::new::<Params>("linear.forward", SOURCE, "forward", &[Read, Read, Write]);
+    Kernel::new::<Params>("linear.forward", FILE, "forward", &[Read, Read, Write]);
 pub(super) const FORWARD_QUADS: Kernel = Kernel::new::<Params>(
     "linear.forward_quads",
-    SOURCE,
+    FILE,
     "forward_quads",
     &[Read, Read, Write],
 );
 pub(super) const FORWARD_IMAGE: Kernel = Kernel::new::<Params>(
     "linear.forward_image",
-    include_str!("../../../shaders/ops/linear_image.wgsl"),
+    "ops/linear_image.wgsl",
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
 pub(super) const BACKWARD_X_IMAGE: Kernel = Kernel::new::<Params>(
     "linear.backward_x_image",
-    concat!(
-        include_str!("../../../shaders/snippets/packed.wgsl"),
-        include_str!("../../../shaders/ops/linear_image_backward.wgsl")
-    ),
+    "ops/linear_image_backward.wgsl",
     "backward_x",
     &[Read, ReadTexture, Write],
 );
 pub(super) const BACKWARD_X: Kernel = Kernel::new::<Params>(
     "linear.backward_x",
-    SOURCE,
+    FILE,
     "backward_x",
     &[Read, Read, Write],
 );
 pub(super) const BACKWARD_X_QUADS: Kernel = Kernel::new::<Params>(
     "linear.backward_x_quads",
-    SOURCE,
+    FILE,
     "backward_x_quads",
     &[Read, Read, Write],
 );
@@ -70,36 +67,41 @@ pub(super) fn stored(
     rows: usize,
     outs: usize,
 ) -> &'static Kernel {
-    let header = || {
-        format!(
-            "const ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\n{}",
-            precision.stored()
-        )
-    };
-    kernel.sized(format!("{}.{precision}.{rows}x{outs}", kernel.name), header)
+    let name = format!("{}.{precision}.{rows}x{outs}", kernel.name);
+    kernel.variant(name, |kernel| {
+        kernel
+            .import("stored", precision.stored())
+            .constant("ROWS", rows)
+            .constant("OUTS", outs)
+    })
 }
 
 /// `forward` for operands that are images, on a device whose subgroups have `lanes`.
 pub(super) fn image_kernel(lanes: usize, rows: usize, outs: usize) -> &'static Kernel {
-    let header = || {
-        format!(
-            "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst OUTS: u32 = {outs}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
-        )
-    };
-    FORWARD_IMAGE.sized(
+    FORWARD_IMAGE.variant(
         format!("linear.forward_image.{lanes}x{rows}x{outs}"),
-        header,
+        |kernel| {
+            kernel
+                .constant("LANES", lanes)
+                .constant("ROWS", rows)
+                .constant("OUTS", outs)
+                .constant("IMAGE_WIDTH", IMAGE_WIDTH)
+        },
     )
 }
 
 /// `backward_x` for a weight that is an image.
 pub(super) fn image_backward_kernel(lanes: usize, rows: usize) -> &'static Kernel {
-    let header = || {
-        format!(
-            "const LANES: u32 = {lanes}u;\nconst ROWS: u32 = {rows}u;\nconst GROUPS: u32 = {IMAGE_GROUPS}u;\nconst IMAGE_WIDTH: u32 = {IMAGE_WIDTH}u;\n"
-        )
-    };
-    BACKWARD_X_IMAGE.sized(format!("linear.backward_x_image.{lanes}x{rows}"), header)
+    BACKWARD_X_IMAGE.variant(
+        format!("linear.backward_x_image.{lanes}x{rows}"),
+        |kernel| {
+            kernel
+                .constant("LANES", lanes)
+                .constant("ROWS", rows)
+                .constant("GROUPS", IMAGE_GROUPS)
+                .constant("IMAGE_WIDTH", IMAGE_WIDTH)
+        },
+    )
 }
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {

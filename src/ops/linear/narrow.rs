@@ -16,22 +16,22 @@ struct Params {
     alpha: f32,
 }
 
-const SOURCE: &str = include_str!("../../../shaders/ops/linear_narrow.wgsl");
+const FILE: &str = "ops/linear_narrow.wgsl";
 const FORWARD: Kernel = Kernel::new::<Params>(
     "linear_narrow.forward",
-    SOURCE,
+    FILE,
     "forward",
     &[Read, Read, Write],
 );
 const FORWARD_ONTO: Kernel = Kernel::new::<Params>(
     "linear_narrow.forward_onto",
-    SOURCE,
+    FILE,
     "forward_onto",
     &[Read, Read, Write, Read],
 );
 const BACKWARD_X: Kernel = Kernel::new::<Params>(
     "linear_narrow.backward_x",
-    SOURCE,
+    FILE,
     "backward_x",
     &[Read, Read, Write],
 );
@@ -42,8 +42,9 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
 
 /// `kernel` for `rows` of x at a time and `k` columns.
 fn sized(kernel: &Kernel, rows: usize, k: usize) -> &'static Kernel {
-    let header = || format!("const ROWS: u32 = {rows}u;\nconst K: u32 = {k}u;\n");
-    kernel.sized(format!("{}.{rows}x{k}", kernel.name), header)
+    kernel.variant(format!("{}.{rows}x{k}", kernel.name), |kernel| {
+        kernel.constant("ROWS", rows).constant("K", k)
+    })
 }
 
 /// Columns of what is narrow: the sums of one row's gradient fit a workgroup's memory of 16 KiB.

@@ -2,10 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::conv::weights::transforms_file;
 use crate::gpu::Access::{Read, ReadTexture, Write};
-use crate::gpu::Kernel;
+use crate::gpu::{Access, Kernel};
 use crate::ops::relu::Floor;
-use crate::tensor::planes::for_lanes;
 
 /// Tiles of a workgroup where there are no more, in lanes.
 pub(super) const FEW: usize = 2;
@@ -42,131 +42,84 @@ pub(super) struct UpParams {
     pub(super) scale: f32,
 }
 
-const INPUT: [Kernel; 2] = [
-    Kernel::new::<Params>(
-        "winograd4.input",
-        concat!(
-            include_str!("../../../../shaders/snippets/packed.wgsl"),
-            include_str!("../../../../shaders/snippets/winograd4.wgsl"),
-            include_str!("../../../../shaders/conv/planes/winograd_input.wgsl")
-        ),
-        "forward",
-        &[ReadTexture, Write],
-    ),
-    Kernel::new::<Params>(
-        "winograd6.input",
-        concat!(
-            include_str!("../../../../shaders/snippets/packed.wgsl"),
-            include_str!("../../../../shaders/snippets/winograd6.wgsl"),
-            include_str!("../../../../shaders/conv/planes/winograd_input.wgsl")
-        ),
-        "forward",
-        &[ReadTexture, Write],
-    ),
-];
+const INPUT: Kernel = Kernel::new::<Params>(
+    "winograd.input",
+    "conv/planes/winograd_input.wgsl",
+    "forward",
+    &[ReadTexture, Write],
+);
 const PRODUCT: Kernel = Kernel::new::<Params>(
     "winograd.product",
-    concat!(
-        include_str!("../../../../shaders/snippets/packed.wgsl"),
-        include_str!("../../../../shaders/conv/planes/winograd_product.wgsl")
-    ),
+    "conv/planes/winograd_product.wgsl",
     "forward",
     &[ReadTexture, ReadTexture, Write],
 );
 /// Without a mask, then with one.
-const OUTPUT: [[Kernel; 2]; 2] = [
-    [
-        Kernel::new::<Params>(
-            "winograd4.output",
-            concat!(
-                include_str!("../../../../shaders/snippets/packed.wgsl"),
-                include_str!("../../../../shaders/snippets/winograd4.wgsl"),
-                include_str!("../../../../shaders/conv/planes/winograd_no_mask.wgsl"),
-                include_str!("../../../../shaders/conv/planes/winograd_output.wgsl")
-            ),
-            "forward",
-            &[ReadTexture, Write, Read],
-        ),
-        Kernel::new::<Params>(
-            "winograd6.output",
-            concat!(
-                include_str!("../../../../shaders/snippets/packed.wgsl"),
-                include_str!("../../../../shaders/snippets/winograd6.wgsl"),
-                include_str!("../../../../shaders/conv/planes/winograd_no_mask.wgsl"),
-                include_str!("../../../../shaders/conv/planes/winograd_output.wgsl")
-            ),
-            "forward",
-            &[ReadTexture, Write, Read],
-        ),
-    ],
-    [
-        Kernel::new::<Params>(
-            "winograd4.output.mask",
-            concat!(
-                include_str!("../../../../shaders/snippets/packed.wgsl"),
-                include_str!("../../../../shaders/snippets/winograd4.wgsl"),
-                include_str!("../../../../shaders/conv/planes/winograd_mask.wgsl"),
-                include_str!("../../../../shaders/conv/planes/winograd_output.wgsl")
-            ),
-            "forward",
-            &[ReadTexture, Write, Read, Write],
-        ),
-        Kernel::new::<Params>(
-            "winograd6.output.mask",
-            concat!(
-                include_str!("../../../../shaders/snippets/packed.wgsl"),
-                include_str!("../../../../shaders/snippets/winograd6.wgsl"),
-                include_str!("../../../../shaders/conv/planes/winograd_mask.wgsl"),
-                include_str!("../../../../shaders/conv/planes/winograd_output.wgsl")
-            ),
-            "forward",
-            &[ReadTexture, Write, Read, Write],
-        ),
-    ],
+const OUTPUT: [Kernel; 2] = [
+    output(&[ReadTexture, Write, Read]),
+    output(&[ReadTexture, Write, Read, Write]),
 ];
-const UP: [Kernel; 2] = [
-    Kernel::new::<UpParams>(
-        "winograd4.up",
-        concat!(
-            include_str!("../../../../shaders/snippets/packed.wgsl"),
-            include_str!("../../../../shaders/snippets/winograd4.wgsl"),
-            include_str!("../../../../shaders/conv/planes/winograd_up.wgsl")
-        ),
+const UP: Kernel = Kernel::new::<UpParams>(
+    "winograd.up",
+    "conv/planes/winograd_up.wgsl",
+    "forward",
+    &[Read, Write],
+);
+
+const fn output(bindings: &'static [Access]) -> Kernel {
+    Kernel::new::<Params>(
+        "winograd.output",
+        "conv/planes/winograd_output.wgsl",
         "forward",
-        &[Read, Write],
-    ),
-    Kernel::new::<UpParams>(
-        "winograd6.up",
-        concat!(
-            include_str!("../../../../shaders/snippets/packed.wgsl"),
-            include_str!("../../../../shaders/snippets/winograd6.wgsl"),
-            include_str!("../../../../shaders/conv/planes/winograd_up.wgsl")
-        ),
-        "forward",
-        &[Read, Write],
-    ),
-];
+        bindings,
+    )
+}
+
+/// `kernel` with what Winograd's transforms of F(m x m, 3x3) on four channels import.
+fn transforms(kernel: Kernel, m: usize) -> Kernel {
+    kernel
+        .import("transforms", transforms_file(m))
+        .import("value", "snippets/value_vec4f.wgsl")
+}
 
 pub(super) fn input_kernel(lanes: usize, m: usize) -> &'static Kernel {
-    for_lanes(&INPUT[usize::from(m == 6)], lanes)
+    INPUT.variant(format!("winograd{m}.input.{lanes}"), |kernel| {
+        transforms(kernel, m).constant("LANES", lanes)
+    })
 }
 
 pub(super) fn up_kernel(lanes: usize, m: usize) -> &'static Kernel {
-    for_lanes(&UP[usize::from(m == 6)], lanes)
+    UP.variant(format!("winograd{m}.up.{lanes}"), |kernel| {
+        transforms(kernel, m).constant("LANES", lanes)
+    })
 }
 
 pub(super) fn product_kernel(lanes: usize, outs: usize, groups: usize) -> &'static Kernel {
-    PRODUCT.sized(
-        format!("{}.{lanes}x{outs}x{groups}", PRODUCT.name),
-        || format!("const LANES: u32 = {lanes}u;\nconst OUTS: u32 = {outs}u;\nconst GROUPS: u32 = {groups}u;\n"),
+    PRODUCT.variant(
+        format!("winograd.product.{lanes}x{outs}x{groups}"),
+        |kernel| {
+            kernel
+                .constant("LANES", lanes)
+                .constant("OUTS", outs)
+                .constant("GROUPS", groups)
+        },
     )
 }
 
 pub(super) fn output_kernel(lanes: usize, m: usize, pool: bool, mask: bool) -> &'static Kernel {
-    let kernel = &OUTPUT[usize::from(mask)][usize::from(m == 6)];
-    kernel.sized(
-        format!("{}.{lanes}{}", kernel.name, if pool { ".pool" } else { "" }),
-        || format!("const LANES: u32 = {lanes}u;\nconst POOL: bool = {pool};\n"),
+    let (named, file) = match mask {
+        true => (".mask", "conv/planes/winograd_mask.wgsl"),
+        false => ("", "conv/planes/winograd_no_mask.wgsl"),
+    };
+    let pooled = if pool { ".pool" } else { "" };
+    OUTPUT[usize::from(mask)].variant(
+        format!("winograd{m}.output{named}.{lanes}{pooled}"),
+        |kernel| {
+            transforms(kernel, m)
+                .import("mask", file)
+                .constant("LANES", lanes)
+                .constant("POOL", pool)
+        },
     )
 }
 
