@@ -120,3 +120,61 @@ fn exit_code(error: &Error) -> ExitCode {
         Error::Interrupted { .. } => 130,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use goldfish::{Error, Remedy};
+
+    use super::Cli;
+    use super::advice::{flag, flags, say};
+
+    #[test]
+    fn a_subcommand_names_the_flags_that_it_has() {
+        let full = || Error::Memory("no room".into());
+        for (name, says) in [
+            ("train", "no room (--batch-size, --image-size, --device)"),
+            ("predict", "no room (--image-size, --device)"),
+            ("selftest", "no room (--device)"),
+        ] {
+            assert_eq!(say(&full(), &Cli::command(), name), says);
+        }
+        let plain = Error::Usage("no".into());
+        assert_eq!(say(&plain, &Cli::command(), "train"), "no");
+    }
+
+    #[test]
+    fn every_remedy_and_every_setting_is_a_flag_of_train() {
+        let program = Cli::command();
+        let train = program.find_subcommand("train").expect("it is there");
+        let known = |flag: &str| {
+            let mut all = program.get_arguments().chain(train.get_arguments());
+            all.any(|argument| argument.get_long() == Some(flag))
+        };
+        for remedy in [
+            Remedy::LessAtOnce,
+            Remedy::OtherDevice,
+            Remedy::LowerRate,
+            Remedy::LeaveOut,
+            Remedy::OtherFolder,
+        ] {
+            assert!(flags(remedy).iter().all(|flag| known(flag)), "{remedy:?}");
+        }
+        for setting in [
+            "alpha",
+            "batch_size",
+            "dropout",
+            "epochs",
+            "lr",
+            "portable",
+            "precision",
+            "rank",
+            "targets",
+        ] {
+            let typed = flag(setting);
+            let long = typed.trim_start_matches("--").split(' ').next();
+            assert!(long.is_some_and(known), "{typed}");
+        }
+    }
+}
