@@ -27,5 +27,5 @@ pub use select::{DeviceInfo, devices};
 pub(crate) use texture::{Recycled, Texture};
 pub(crate) use tile::Tile;
 pub use transfer::Readback;
-pub(crate) use trips::check_trips;
+pub(crate) use trips::{check_trips, max_trips};
 pub(crate) use warmer::Warmer;
