@@ -93,6 +93,15 @@ impl Input {
     }
 }
 
+/// How far a number that is not finite may spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spread {
+    /// No further than the definition says, as in PyTorch: NaN is NaN, and an infinity has its sign.
+    Exact,
+    /// Where the definition has one there is one, NaN for an infinity too. It may be in other places.
+    Mixed,
+}
+
 /// One op at one size.
 pub struct Case {
     /// The op's name.
@@ -107,7 +116,7 @@ pub struct Case {
     tolerance: f64,
     /// Deviation of the gradient from above.
     upstream: f64,
-    spread: nonfinite::Spread,
+    spread: Spread,
 }
 
 /// A case's op on its tape.
@@ -188,7 +197,7 @@ impl Case {
             suits: Box::new(|_| true),
             tolerance: TOLERANCE,
             upstream: 1.0,
-            spread: nonfinite::Spread::Exact,
+            spread: Spread::Exact,
         }
     }
 
@@ -221,6 +230,13 @@ impl Case {
             upstream: deviation,
             ..self
         }
+    }
+
+    /// The same for what mixes neighbouring elements, as Winograd's transforms do: what is not finite may spread among
+    /// them.
+    pub(crate) fn mixing(mut self) -> Self {
+        self.spread = Spread::Mixed;
+        self
     }
 
     /// Whether `gpu` runs what the case is about.

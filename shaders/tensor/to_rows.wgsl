@@ -1,5 +1,6 @@
 // Planes to rows, averaged to `cells` x `cells` windows as adaptive_avg_pool2d does (the identity where a plane has that
 // side): element c * cells^2 + row * cells + column of an image's row.
+#import snippets/packed.wgsl
 #const LANES: u32 // of a workgroup, which is one subgroup
 
 struct Params {

@@ -1,29 +1,13 @@
 //! What a case makes of NaN and of infinities, one at a time: in each input, and in the gradient that comes from above.
 //! They must come out where the reference has them; a run that diverges is not to look like one that does not.
 
-use super::{Case, GRADIENT_SAMPLES, STEP, relative_error};
+use super::{Case, GRADIENT_SAMPLES, STEP, Spread, relative_error};
 use crate::error::Result;
 use crate::gpu::Gpu;
 
 const KINDS: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 
-/// How far a number that is not finite may spread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spread {
-    /// No further than the definition says, as in PyTorch: NaN is NaN, and an infinity has its sign.
-    Exact,
-    /// Where the definition has one there is one, NaN for an infinity too. It may be in other places.
-    Mixed,
-}
-
 impl Case {
-    /// The same for what mixes neighbouring elements, as Winograd's transforms do: what is not finite may spread among
-    /// them.
-    pub(crate) fn mixing(mut self) -> Self {
-        self.spread = Spread::Mixed;
-        self
-    }
-
     /// What was wrong, if anything; `data` are the inputs of the finite run.
     pub(super) fn nonfinite(&self, gpu: &Gpu, data: &[Vec<f32>]) -> Result<Option<String>> {
         for index in 0..data.len() {

@@ -31,5 +31,6 @@ pub(crate) use texture::{Recycled, Texture};
 pub(crate) use tile::Tile;
 pub use transfer::Readback;
 pub use trips::check_trips;
+pub(crate) use trips::max_trips;
 pub(crate) use warmer::Warmer;
 pub use wgsl::{Constant, Wgsl};

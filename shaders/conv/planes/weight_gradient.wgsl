@@ -9,25 +9,29 @@ struct Params {
     cout: u32,
     cin: u32,
     size: u32, // side of the planes
+    splits: u32, // of an image's pixels, each summed by itself
+    span: u32, // pixels of a split
     alpha: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var dy: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
 @group(0) @binding(2) var x: texture_storage_2d<rgba32float, read>; // as dy
-@group(0) @binding(3) var<storage, read_write> dw: array<f32>; // [image, cout, cin, SIDE, SIDE]
+@group(0) @binding(3) var<storage, read_write> dw: array<f32>; // [image, split, cout, cin, SIDE, SIDE]
 
-// One workgroup computes one row of the kernels of four output and four input channels, for one image: lanes take the
-// pixels in turn.
+// One workgroup computes one row of the kernels of four output and four input channels, for one split of one image: lanes
+// take its pixels in turn.
 @compute @workgroup_size(LANES)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
     let padded = params.size + 2u;
     let row = group.y % SIDE;
     let out_quad = group.y / SIDE;
-    let dy_origin = vec2u(group.z, out_quad) * padded + 1u;
-    let x_origin = vec2u(group.z, group.x) * padded + vec2u(1u - SIDE / 2u, 1u + row - SIDE / 2u);
+    let image = group.z / params.splits;
+    let dy_origin = vec2u(image, out_quad) * padded + 1u;
+    let x_origin = vec2u(image, group.x) * padded + vec2u(1u - SIDE / 2u, 1u + row - SIDE / 2u);
     var sums: array<vec4f, SUMS>; // [SIDE][out], channels of x in a vector
-    let plane = params.size * params.size;
-    for (var pixel = lane; pixel < plane; pixel += LANES) {
+    let first = (group.z % params.splits) * params.span;
+    let end = min(first + params.span, params.size * params.size);
+    for (var pixel = first + lane; pixel < end; pixel += LANES) {
         let py = pixel / params.size;
         let at = vec2u(pixel - py * params.size, py);
         let d = textureLoad(dy, dy_origin + at);

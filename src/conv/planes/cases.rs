@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::down::down;
+use super::down::{down, weight_gradient};
 use super::layer::{Inner, Layer, convolve};
 use super::site::{Needs, Site};
+use crate::autograd::Var;
 use crate::check::{Case, Input};
 use crate::gpu::Warmer;
 use crate::ops::conv2d::reference_3x3;
@@ -16,6 +17,8 @@ use crate::random::Stream;
 
 /// Winograd's F(6x6) is within 1.2e-5 of the largest value, F(4x4) too (see benches/RESULTS.md); a gradient passes two.
 const WINOGRAD: f64 = 4e-5;
+/// A lane adds some 10^5 products one by one.
+const LONG_SUM: f64 = 5e-5;
 
 pub(crate) fn cases() -> Vec<Case> {
     // Channels out and in, rank, images, side, pool, pools before the layer (which chooses the tiles).
@@ -101,5 +104,40 @@ pub(crate) fn cases() -> Vec<Case> {
         conv([9, 6, 5, 1, 11], true, 1),
         conv([12, 10, 4, 2, 9], false, 3),
         conv([33, 7, 2, 1, 8], true, 4),
+        large_plane(),
     ]
+}
+
+/// The gradient of a factor on a plane whose pixels are more than a lane's loop runs over, with as many as 16 lanes.
+fn large_plane() -> Case {
+    let (size, side) = (1032, 3);
+    Case::new(
+        "weight_gradient",
+        format!("[1, 1, {size}, {size}] twice"),
+        [
+            Input::normal([1, 1, size, size]),
+            Input::normal([1, 1, size, size]),
+        ],
+        move |tape, v| {
+            let [dy, x] = [to_planes(tape, &v[0], 1)?, to_planes(tape, &v[1], 1)?];
+            let dw = weight_gradient(&dy.tensor, &x.tensor, side, 1.0)?;
+            Ok(Var::frozen(&dw))
+        },
+        move |v| {
+            let tap = |i: usize| -> f64 {
+                // Pixels whose neighbour at the tap is within the plane.
+                let range = |t: usize| 1usize.saturating_sub(t)..(size + 1 - t).min(size);
+                let (r, s) = (i / side, i % side);
+                range(r)
+                    .flat_map(|y| range(s).map(move |x| (y, x)))
+                    .map(|(y, x)| v[0][y * size + x] * v[1][(y + r - 1) * size + x + s - 1])
+                    .sum()
+            };
+            (0..side * side).map(tap).collect()
+        },
+    )
+    .on_software()
+    .forward_only()
+    .within(LONG_SUM)
+    .mixing()
 }

@@ -9,8 +9,7 @@ use super::direct::{Layout, Sizes, conv};
 use crate::autograd::{Backward, Gradient, Tape, Var};
 use crate::error::{Error, Result};
 use crate::gpu::Access::{ReadTexture, Write};
-use crate::gpu::Kernel;
-use crate::gpu::check_trips;
+use crate::gpu::{Kernel, max_trips};
 use crate::ops::sum;
 use crate::tensor::Tensor;
 use crate::tensor::planes::planes;
@@ -21,6 +20,8 @@ struct GradientParams {
     cout: u32,
     cin: u32,
     size: u32,
+    splits: u32,
+    span: u32,
     alpha: f32,
 }
 
@@ -117,22 +118,25 @@ pub(super) fn weight_gradient(dy: &Tensor, x: &Tensor, side: usize, alpha: f32) 
     let (x_texture, [_, cin, _]) = planes("conv2d", x)?;
     let gpu = dy.gpu();
     let lanes = gpu.info().subgroup[0] as usize;
-    check_trips(gpu, "conv2d", (size * size).div_ceil(lanes))?;
-    let parts = Tensor::empty(gpu, [n, cout, cin, side, side])?;
+    let pixels = size * size;
+    let splits = pixels.div_ceil(lanes).div_ceil(max_trips(gpu));
+    let parts = Tensor::empty(gpu, [n * splits, cout, cin, side, side])?;
     let params = GradientParams {
         cout: cout as u32,
         cin: cin as u32,
         size: size as u32,
+        splits: splits as u32,
+        span: pixels.div_ceil(splits) as u32,
         alpha,
     };
-    let grid = [cin.div_ceil(4), cout.div_ceil(4) * side, n];
+    let grid = [cin.div_ceil(4), cout.div_ceil(4) * side, n * splits];
     let bindings = [
         dy_texture.into(),
         x_texture.into(),
         parts.buffer("conv2d")?.into(),
     ];
     gpu.run_grid(gradient_kernel(lanes, side), &params, &bindings, grid)?;
-    match n {
+    match n * splits {
         1 => Ok(parts.reshaped([cout, cin, side, side])),
         _ => sum::forward(&parts, 1.0),
     }
