@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use super::device::Gpu;
-use super::pool::{Buffer, GUARD, GUARD_BYTES};
+use super::pool::{Buffer, GUARD};
 use super::shared;
 use super::texture::{Recycled, Texture};
 use crate::error::{Error, Result};
 
 impl Gpu {
-    /// A buffer, its contents undefined, with guard words behind it where they are asked for.
+    /// A buffer, its contents undefined. Where guards are asked for, their words are behind it, and in it too.
     pub(crate) fn alloc(&self, bytes: u64) -> Result<Buffer> {
         let buffer = self.0.pool.take(&self.0.device, bytes)?;
         if self.0.pool.guard {
-            let words = [GUARD; GUARD_BYTES as usize / 4];
+            let words = vec![GUARD; buffer.bound as usize / 4];
             self.submit()?;
             self.0
                 .queue
-                .write_buffer(&buffer.raw, bytes, bytemuck::cast_slice(&words));
+                .write_buffer(&buffer.raw, 0, bytemuck::cast_slice(&words));
         }
         self.failure()?;
         Ok(buffer)
@@ -51,7 +51,7 @@ impl Gpu {
         Ok(texture)
     }
 
-    /// A texture for planes of `padded` texels a side, their borders included: a used one where there is one, whose
+    /// A texture for planes of `padded` texels a side, their borders included (0: without borders): a used one where there is one, whose
     /// planes hold what they held, else a new one of zeros.
     ///
     /// # Errors
@@ -65,6 +65,11 @@ impl Gpu {
             Some(texture) => texture,
             None => self.texture("planes", size)?,
         };
+        if self.0.pool.guard {
+            // What is recorded may still read it.
+            self.wait()?;
+            texture.soil(padded);
+        }
         Ok(Recycled {
             texture: Some(texture),
             key,
@@ -89,5 +94,31 @@ impl Gpu {
             width,
             height: high,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Gpu;
+    use crate::gpu::{GpuOptions, IMAGE_WIDTH, devices};
+
+    #[test]
+    fn memory_that_is_higher_than_an_image_can_be_is_refused() {
+        if devices().is_empty() {
+            return eprintln!("skipped: this machine has no device");
+        }
+        let gpu = Gpu::open(&GpuOptions::default()).expect("a device opens");
+        let highest = u64::from(gpu.limits().max_texture_dimension_2d) * IMAGE_WIDTH as u64 * 16;
+        if !gpu.has_textures() || highest >= gpu.limits().max_buffer_size {
+            return eprintln!(
+                "skipped: this device's buffers are no images, or all are small enough"
+            );
+        }
+        let refused = gpu.alloc(highest + 1).map(drop);
+        let text = refused.expect_err("one row too many").to_string();
+        assert!(text.contains("a side: lower the batch"), "{text}");
+        // And nothing is left over that spoils the next call.
+        gpu.alloc(1 << 20).expect("a buffer");
+        gpu.wait().expect("the device goes on");
     }
 }
