@@ -11,5 +11,5 @@ pub(crate) mod weights;
 pub use arch::Arch;
 pub use lora::{Adapter, Lora, Target};
 pub use targets::Choice;
-pub use vgg::{Loading, Vgg};
+pub use vgg::{LoadStep, Loading, Vgg};
 pub use weights::Source;

@@ -30,6 +30,58 @@ pub struct Loading {
     pub tuning: Option<PathBuf>,
 }
 
+/// What [`Vgg::load`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadStep {
+    /// Measured one more of the kernels that [`Loading::tuning`] asks for.
+    Measured {
+        /// So far.
+        done: usize,
+        /// In all.
+        of: usize,
+    },
+    /// Brought one more layer to the device, of so many bytes.
+    Loaded(u64),
+}
+
+/// A layer in the network that is loaded.
+struct Place {
+    layer: Layer,
+    /// Pools before it.
+    pools: usize,
+    needs: planes::Needs,
+}
+
+impl Place {
+    /// Each layer's.
+    fn all(arch: Arch, how: &Loading) -> Vec<Place> {
+        let (mut pools, mut below) = (0, true);
+        let places = arch.layers().into_iter().map(|layer| {
+            let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
+            let backward = how.trained && !below;
+            let before = pools;
+            below &= rank == 0;
+            pools += usize::from(layer.pool);
+            Place {
+                layer,
+                pools: before,
+                needs: planes::Needs { backward, rank },
+            }
+        });
+        places.collect()
+    }
+
+    /// What the portable family chooses a convolution's kernels for.
+    fn site(&self, precision: Precision) -> rows::Site {
+        rows::Site {
+            cin: self.layer.weight[1],
+            cout: self.layer.weight[0],
+            side: SIDE >> self.pools,
+            precision,
+        }
+    }
+}
+
 /// A layer's weight where its kernels want it.
 #[derive(Clone)]
 pub(super) enum Weight {
@@ -59,9 +111,20 @@ pub struct Vgg {
     pub(super) arch: Arch,
     pub(super) layers: Vec<Loaded>,
     pub(super) software: Option<Arc<planes::Context>>,
-    measured: usize,
+    measured: rows::Measured,
     /// Compiles as long as there is something to compile for.
     _warmer: Option<Arc<Warmer>>,
+}
+
+impl Loading {
+    /// The version of the kernels that are measured, which a [`Loading::tuning`] file carries: a file of another is not
+    /// used.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] where a kernel's source is broken.
+    pub fn kernels_version() -> Result<String> {
+        rows::engine()
+    }
 }
 
 impl Vgg {
@@ -104,12 +167,12 @@ impl Vgg {
             arch,
             layers,
             software: None,
-            measured: 0,
+            measured: rows::Measured::default(),
             _warmer: None,
         })
     }
 
-    /// A network with the numbers of `source`. `progress` hears of each layer with its bytes.
+    /// A network with the numbers of `source`. `progress` hears of each kernel that is measured, then of each layer.
     ///
     /// # Errors
     /// [`Error::Memory`] where the device has no room.
@@ -118,7 +181,7 @@ impl Vgg {
         arch: Arch,
         source: &Source,
         how: &Loading,
-        mut progress: impl FnMut(u64),
+        mut progress: impl FnMut(LoadStep),
     ) -> Result<Self> {
         let warmer = Arc::new(Warmer::new(gpu));
         let software = match !how.portable && planes::suits(gpu) {
@@ -133,22 +196,28 @@ impl Vgg {
             false => None,
         };
         let mut tuner = rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
+        let places = Place::all(arch, how);
+        let chosen = |place: &&Place| software.is_none() && place.layer.is_conv();
+        let sites = places.iter().filter(chosen).flat_map(|place| {
+            let site = place.site(how.precision);
+            let turned = place.needs.backward.then(|| site.turned());
+            std::iter::once(site).chain(turned)
+        });
+        let sites: Vec<rows::Site> = sites.collect();
+        let measured =
+            tuner.measure(&sites, |done, of| progress(LoadStep::Measured { done, of }))?;
         let mut layers = Vec::new();
-        let (mut pools, mut below) = (0, true);
-        for layer in arch.layers() {
-            let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
+        for place in places {
+            let (layer, needs) = (&place.layer, place.needs);
             let weight_name = format!("{}.weight", layer.name);
             let bias_name = format!("{}.bias", layer.name);
             let (shape, outputs) = (&layer.weight, layer.weight[0]);
-            let backward = how.trained && !below;
-            below &= rank == 0;
             let (weight, bias) = match &software {
                 Some(context) if layer.is_conv() => {
                     let values = source.read(&weight_name, shape);
                     let bias = source.read(&bias_name, &[outputs]);
                     let sizes = [outputs, shape[1]];
-                    let pool = [usize::from(layer.pool), pools];
-                    let needs = planes::Needs { backward, rank };
+                    let pool = [usize::from(layer.pool), place.pools];
                     let conv = planes::Layer::new(context, sizes, &values, &bias, pool, needs)?;
                     (Weight::Planes(Arc::new(conv)), None)
                 }
@@ -160,14 +229,9 @@ impl Vgg {
                     };
                     let bias = fill(&bias_name, &[outputs])?;
                     let weight = if layer.is_conv() {
-                        let site = rows::Site {
-                            cin: shape[1],
-                            cout: outputs,
-                            side: SIDE >> pools,
-                            precision: how.precision,
-                        };
+                        let site = place.site(how.precision);
                         let values = source.read(&weight_name, shape);
-                        let conv = rows::Layer::new(&mut tuner, site, &values, &bias, backward)?;
+                        let conv = rows::Layer::new(&tuner, site, &values, &bias, needs.backward)?;
                         warmer.send(&conv.kernels());
                         Weight::Tiles(Arc::new(conv))
                     } else if how.precision == Precision::F16 && Halves::suit(shape[1]) {
@@ -181,10 +245,10 @@ impl Vgg {
                     (weight, Some(bias))
                 }
             };
-            pools += usize::from(layer.pool);
-            progress((shape.iter().product::<usize>() + outputs) as u64 * 4);
+            let bytes = (shape.iter().product::<usize>() + outputs) as u64 * 4;
+            progress(LoadStep::Loaded(bytes));
             layers.push(Loaded {
-                layer,
+                layer: place.layer,
                 weight,
                 bias,
             });
@@ -194,7 +258,7 @@ impl Vgg {
             arch,
             layers,
             software,
-            measured: tuner.finish(),
+            measured,
             _warmer: Some(warmer),
         })
     }
@@ -219,7 +283,13 @@ impl Vgg {
 
     /// How many kernels were measured when this network was loaded: those that [`Loading::tuning`]'s file lacked.
     pub fn measured(&self) -> usize {
-        self.measured
+        self.measured.choices
+    }
+
+    /// Why what was measured could not be kept in [`Loading::tuning`]'s file: the next network measures again, may choose
+    /// otherwise, and then rounds otherwise.
+    pub fn unkept(&self) -> Option<&str> {
+        self.measured.lost.as_deref()
     }
 
     /// The parameters by name that are there row by row: all of [`Vgg::new`], else at most those of linear layers.
