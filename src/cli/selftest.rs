@@ -31,7 +31,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         for outcome in &outcomes {
             let error = |error: Option<f64>| error.map_or("-".into(), |e| format!("{e:.0e}"));
             let verdict = match (outcome.skipped, &outcome.problem) {
-                (Some(needs), _) => format!("skipped: the device has not {needs}"),
+                (Some(needs), _) => format!("skipped: the device lacks {needs}"),
                 (None, Some(problem)) => format!("FAIL {problem}"),
                 (None, None) if outcome.is_ok() => "ok".into(),
                 (None, None) => format!("FAIL (at most {:.0e})", outcome.tolerance),

@@ -99,8 +99,32 @@ impl Gpu {
 
 #[cfg(test)]
 mod tests {
-    use super::Gpu;
+    use super::{GUARD, Gpu};
     use crate::gpu::{GpuOptions, IMAGE_WIDTH, devices};
+
+    #[test]
+    fn guarded_memory_starts_dirty_and_is_used_again_once_it_is_checked() {
+        if devices().is_empty() {
+            return eprintln!("skipped: this machine has no device");
+        }
+        let options = GpuOptions {
+            guard: true,
+            ..GpuOptions::default()
+        };
+        let gpu = Gpu::open(&options).expect("a device opens");
+        let take = || {
+            let buffer = gpu.alloc(1000).expect("a buffer");
+            let words = gpu.read(&buffer).and_then(|read| read.wait_u32());
+            assert_eq!(words.expect("its words"), [GUARD; 250]);
+            gpu.write(&buffer, 0, &[0; 1000]).expect("written");
+            buffer.id
+        };
+        let (first, second) = (take(), take());
+        assert_ne!(first, second);
+        gpu.check_guards("none").expect("nobody wrote past the end");
+        let again = take();
+        assert!([first, second].contains(&again), "{again}");
+    }
 
     #[test]
     fn memory_that_is_higher_than_an_image_can_be_is_refused() {

@@ -7,8 +7,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Algorithm, Choice, Site};
-use super::matrix;
 use super::prepared::Prepared;
+use super::{direct, matrix, winograd};
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::gpu::{Gpu, Tile};
@@ -173,7 +173,7 @@ impl Tuner {
 /// The version of this family's kernels: the package's, and a hash of their sources (FNV-1a).
 pub(crate) fn engine() -> Result<String> {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for kernel in super::kernels() {
+    for kernel in [direct::kernels(), winograd::kernels()].concat() {
         for byte in kernel.wgsl()?.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
