@@ -81,7 +81,7 @@ pub fn run(gpu: &Gpu) -> Result<bool> {
             "{} {}: error {:.1e}, of the gradient {:.1e}, allowed {:.0e} {}",
             outcome.op,
             outcome.case,
-            outcome.forward_error,
+            outcome.forward_error.unwrap_or(f64::NAN),
             outcome.gradient_error.unwrap_or(f64::NAN),
             outcome.tolerance,
             outcome.problem.as_deref().unwrap_or_default()

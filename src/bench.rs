@@ -83,25 +83,32 @@ pub struct JobTime {
 pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
     let mut times = Vec::new();
     let mut tuner = rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
-    for (cin, cout, side) in [
+    let sites = [
         (3, 64, 224),
         (64, 64, 224),
         (128, 128, 112),
         (256, 256, 56),
         (512, 512, 28),
         (512, 512, 14),
-    ] {
+    ]
+    .map(|(cin, cout, side)| rows::Site {
+        cin,
+        cout,
+        side,
+        precision: how.precision,
+        gradient: false,
+    });
+    if let Some(why) = tuner.measure(&sites, |_, _| {})?.lost {
+        tracing::warn!("what was measured could not be kept: {why}");
+    }
+    for site in sites {
+        let rows::Site {
+            cin, cout, side, ..
+        } = site;
         let x = Var::frozen(&noise(gpu, "x", &[1, cin, side, side])?);
         let w = Stream::new(0, "w").normals(cout * cin * 9, 1.0);
-        let site = rows::Site {
-            cin,
-            cout,
-            side,
-            precision: how.precision,
-            gradient: false,
-        };
         let bias = noise(gpu, "bias", &[cout])?;
-        let layer = Arc::new(rows::Layer::new(&mut tuner, site, &w, &bias, false)?);
+        let layer = Arc::new(rows::Layer::new(&tuner, site, &w, &bias, false)?);
         let seconds = each(gpu, || {
             rows::convolve(&mut Tape::new(), &layer, &x, true).map(drop)
         })?;
@@ -145,7 +152,6 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
         unit: "GFLOP/s",
         share: rate / peak.gflops,
     });
-    tuner.finish();
     Ok(times)
 }
 

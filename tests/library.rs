@@ -159,7 +159,7 @@ fn wrong_gradient() {
     )
     .run(&guarded());
     assert_eq!(outcome.problem, None);
-    assert_eq!(outcome.forward_error, 0.0);
+    assert_eq!(outcome.forward_error, Some(0.0));
     let error = outcome.gradient_error.expect("it has a gradient");
     assert!(
         (error - 0.5).abs() < 1e-6 && !outcome.is_ok(),
@@ -179,14 +179,11 @@ fn wrong_uses() {
         &[Access::ReadTexture, Write],
     )
     .with_text(DOUBLE);
-    let large = Kernel::new::<[u32; 65]>("large", "outside.wgsl", "forward", &[Read, Write])
-        .with_text(DOUBLE);
     let same = Var::frozen(&y);
     let same = ops::reshape(&mut Tape::new(), &same, [8, 8]).expect("another shape");
     for (says, result) in [
         ("1 tensors for 2", gpu.compute(&KERNEL, &64u32, &[&x], 1)),
         ("params of 8", gpu.compute(&KERNEL, &64u64, &[&x, &y], 1)),
-        ("260", gpu.compute(&large, &[0u32; 65], &[&x, &y], 1)),
         (
             "another device",
             gpu.compute(&KERNEL, &64u32, &[&elsewhere, &y], 1),

@@ -1,7 +1,7 @@
 //! Every op against its f64 reference, its gradient against finite differences, with every index checked
 //! and guard words behind every buffer.
 
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use goldfish::ops::{self, Targets, Transpose};
 use goldfish::optim::Adam;
@@ -10,29 +10,36 @@ use libtest_mimic::Trial;
 
 use crate::support::{gpu, gpu_trial, gpu_with, normal};
 
-/// A device whose shaders check every index. One case at a time: the guards are checked for all buffers.
-static CHECKED: LazyLock<Mutex<Gpu>> = LazyLock::new(|| {
-    Mutex::new(gpu_with(GpuOptions {
+/// A device whose shaders check every index, where one opens. One case at a time: the guards are checked for all buffers.
+static CHECKED: LazyLock<Mutex<goldfish::Result<Gpu>>> = LazyLock::new(|| {
+    Mutex::new(Gpu::open(&GpuOptions {
+        device: std::env::var("GOLDFISH_DEVICE").ok(),
         guard: true,
         checked: true,
         ..GpuOptions::default()
     }))
 });
 
+/// A case that failed does not spoil the device for the next.
+fn checked() -> MutexGuard<'static, goldfish::Result<Gpu>> {
+    CHECKED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub fn trials() -> Vec<Trial> {
     let cases = goldfish::selftest::cases().into_iter().map(|case| {
         let name = format!("ops::{}_{}", case.op, case.name.replace(' ', "_"));
-        gpu_trial(&name, move || {
-            // A case that failed does not spoil the device for the next.
-            let gpu = CHECKED
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if !case.suits(&gpu) {
-                return;
-            }
-            let outcome = case.run(&gpu);
+        let skipped = checked().as_ref().is_ok_and(|gpu| !case.suits(gpu));
+        let trial = gpu_trial(&name, move || {
+            let gpu = checked();
+            let outcome = case.run(gpu.as_ref().expect("a device opens"));
             assert!(outcome.is_ok(), "{outcome:?}");
-        })
+        });
+        match skipped {
+            true => trial
+                .with_ignored_flag(true)
+                .with_kind("does not suit the device"),
+            false => trial,
+        }
     });
     cases
         .chain([

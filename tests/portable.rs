@@ -2,7 +2,7 @@
 
 use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Tracked;
-use goldfish::nn::{Loading, Source, Vgg};
+use goldfish::nn::{LoadStep, Loading, Source, Vgg};
 use goldfish::{GpuOptions, Precision, Tape, Var};
 use libtest_mimic::Trial;
 use predicates::str::contains;
@@ -87,14 +87,51 @@ fn tuning() {
     let kept = serde_json::json!({
         "device": info.name,
         "driver": info.driver,
+        "engine": Loading::kernels_version().expect("a version"),
         "choices": choices,
     });
-    let load =
-        || Vgg::load(&gpu, VGG19_TINY, &Source::Random(6), &tuned, |_| {}).expect("a network");
+    let load = |how: &Loading| {
+        let mut steps = Vec::new();
+        let report = |step| steps.push(step);
+        let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(6), how, report);
+        (base.expect("a network"), steps)
+    };
     std::fs::write(&path, kept.to_string()).expect("a file");
-    assert_eq!(load().measured(), 1);
-    let base = load();
-    assert_eq!(base.measured(), 0);
+    let (base, steps) = load(&tuned);
+    assert_eq!((base.measured(), base.unkept()), (1, None));
+    let measured = steps.iter().filter_map(|step| match step {
+        LoadStep::Measured { done, of } => Some((*done, *of)),
+        LoadStep::Loaded(_) => None,
+    });
+    let measured: Vec<(usize, usize)> = measured.collect();
+    let of = measured.len();
+    assert!(of > 1, "{steps:?}");
+    assert!(
+        measured.iter().copied().eq((1..=of).map(|done| (done, of))),
+        "{measured:?}"
+    );
+    let (base, steps) = load(&tuned);
+    assert_eq!((base.measured(), base.unkept()), (0, None));
+    assert_eq!(steps.len(), base.depth());
+    // A file that can be read, in a folder where none can be made.
+    #[cfg(target_os = "linux")]
+    {
+        use std::io::Write;
+        use std::os::fd::AsRawFd;
+
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(kept.to_string().as_bytes())
+            .expect("written");
+        let (base, _) = load(&Loading {
+            tuning: Some(format!("/proc/self/fd/{}", file.as_raw_fd()).into()),
+            ..portable()
+        });
+        assert_eq!(base.measured(), 1);
+        assert!(
+            base.unkept()
+                .is_some_and(|why| why.contains("/proc/self/fd"))
+        );
+    }
     let file = std::fs::read_to_string(&path).expect("the file");
     let file: serde_json::Value = serde_json::from_str(&file).expect("JSON");
     let found = file["choices"].as_object().expect("choices");
@@ -135,9 +172,9 @@ fn half() {
         .assert()
         .code(2)
         .stderr(contains("neither f32 nor f16"));
-    // The software family has none; GPUs do.
+    // The software family has none. Not every software device runs it.
     let refused = answers(&["--precision", "f16"]).assert();
-    if goldfish::Gpu::new().expect("a device").is_software() {
+    if network(&gpu(), VGG19_TINY, 3, false).family() == "software" {
         refused.code(2).stderr(contains("--kernels portable"));
     } else {
         refused.success();

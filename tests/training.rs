@@ -445,7 +445,15 @@ fn parts_add_up() {
         max_binding: Some(100 << 10),
         ..GpuOptions::default()
     });
+    let [all, some] =
+        [gpu(), small.clone()].map(|gpu| network(&gpu, VGG19_TINY, 2, true).max_batch(0, SIZE));
+    assert!(
+        all >= 7 && (1..7).contains(&some),
+        "{all} and {some} images at a time"
+    );
     let parts = run_layers(&small, "features.0", plan, true, portable());
+    assert_eq!(parts.losses.len(), whole.losses.len());
+    assert!(!whole.losses.is_empty());
     for (part, whole) in parts.losses.iter().zip(&whole.losses) {
         assert!((part - whole).abs() < 1e-4 * whole, "{part} for {whole}");
     }

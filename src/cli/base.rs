@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Once;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use goldfish::data::Transform;
 use goldfish::formats::Tensors;
-use goldfish::nn::{Arch, Loading, Source, Vgg};
+use goldfish::nn::{Arch, LoadStep, Loading, Source, Vgg};
 use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
@@ -151,6 +152,26 @@ impl BaseArgs {
     }
 }
 
+/// Where what was measured of a device is kept, or a notice that there is no such place.
+fn choices(gpu: &Gpu) -> Option<PathBuf> {
+    let Some(folder) = dirs::cache_dir() else {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| {
+            eprintln!(
+                "notice   there is no cache folder (neither XDG_CACHE_HOME nor HOME is set): nothing is measured and fixed \
+                 kernels are used, so that this run may round differently from one that has a folder. Set one of them, \
+                 or take fixed kernels everywhere with --tune off"
+            );
+        });
+        return None;
+    };
+    Some(
+        folder
+            .join("goldfish")
+            .join(gpu.info().file_stem() + ".json"),
+    )
+}
+
 impl Base {
     /// `how` with what the command line says of the kernels.
     pub fn loading(&self, gpu: &Gpu, how: Loading) -> Loading {
@@ -162,11 +183,7 @@ impl Base {
         Loading {
             portable: self.kernels == Kernels::Portable,
             precision: self.precision,
-            tuning: dirs::cache_dir().filter(|_| tuned).map(|folder| {
-                folder
-                    .join("goldfish")
-                    .join(gpu.info().file_stem() + ".json")
-            }),
+            tuning: tuned.then(|| choices(gpu)).flatten(),
             ..how
         }
     }
@@ -180,13 +197,26 @@ impl Base {
             .iter()
             .map(|(_, shape)| shape.len() * 4)
             .sum();
-        let mut progress = Progress::new("base", "MiB", (bytes >> 20).max(1) as u64);
-        let mut done = 0;
-        let report = |bytes: u64| {
-            done += bytes;
-            progress.set(done >> 20, "");
+        let total = (bytes >> 20).max(1) as u64;
+        let (mut tuning, mut base) = (None, None);
+        let mut loaded = 0;
+        let report = |step: LoadStep| match step {
+            LoadStep::Measured { done, of } => {
+                let bar =
+                    tuning.get_or_insert_with(|| Progress::new("tuning", "kernels", of as u64));
+                bar.set(done as u64, "");
+                if done == of {
+                    tuning.take().into_iter().for_each(|bar| bar.finish(""));
+                }
+            }
+            LoadStep::Loaded(bytes) => {
+                loaded += bytes;
+                let bar = base.get_or_insert_with(|| Progress::new("base", "MiB", total));
+                bar.set(loaded >> 20, "");
+            }
         };
         let network = self.with_source(|source| Vgg::load(gpu, self.arch, source, how, report))?;
+        let progress = base.unwrap_or_else(|| Progress::new("base", "MiB", total));
         progress.finish(&format!(
             ", {} {}, {} kernels{}{}",
             self.arch.name,
@@ -201,6 +231,12 @@ impl Base {
                 n => format!(", {n} measured on this device"),
             }
         ));
+        if let Some(why) = network.unkept() {
+            eprintln!(
+                "notice   what was measured could not be kept ({why}): two runs may choose differently, and then round \
+                 differently. Make the cache folder writable, or take fixed kernels with --tune off"
+            );
+        }
         Ok(network)
     }
 

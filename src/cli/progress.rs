@@ -57,12 +57,11 @@ impl Progress {
             bar.set_position(done);
         } else if done < self.total && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            let rate = done as f64 / self.start.elapsed().as_secs_f64();
-            let left = (self.total - done) as f64 / rate;
             let Progress {
                 label, unit, total, ..
             } = self;
-            eprintln!("{label:8} {done}/{total} {message} {rate:.1} {unit}/s ETA {left:.0} s");
+            let pace = pace(done, *total, unit, self.start.elapsed());
+            eprintln!("{label:8} {done}/{total} {message} {pace}");
         }
     }
 
@@ -72,7 +71,8 @@ impl Progress {
             bar.finish_and_clear();
         }
         let seconds = self.start.elapsed().as_secs_f64();
-        let rate = self.total as f64 / seconds;
+        // A clock may not have moved since the start.
+        let rate = self.total as f64 / seconds.max(1e-3);
         let Progress {
             label, unit, total, ..
         } = self;
@@ -80,5 +80,29 @@ impl Progress {
         eprintln!(
             "{label:8} {total} {unit_of_total} in {seconds:.1} s ({rate:.1} {unit}/s){message}"
         );
+    }
+}
+
+/// How fast it goes and when it ends, which nobody knows before something is done.
+fn pace(done: u64, total: u64, unit: &str, elapsed: Duration) -> String {
+    if done == 0 {
+        return "ETA unknown".into();
+    }
+    let rate = done as f64 / elapsed.as_secs_f64().max(1e-3);
+    let left = (total - done) as f64 / rate;
+    format!("{rate:.1} {unit}/s ETA {left:.0} s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, pace};
+
+    #[test]
+    fn the_end_is_a_number_or_unknown() {
+        let at = |done, seconds| pace(done, 10, "it", Duration::from_secs(seconds));
+        assert_eq!(at(0, 12), "ETA unknown");
+        assert_eq!(at(0, 0), "ETA unknown");
+        assert_eq!(at(4, 2), "2.0 it/s ETA 3 s");
+        assert!(!at(1, 0).contains("inf"), "{}", at(1, 0));
     }
 }

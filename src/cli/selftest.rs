@@ -1,6 +1,7 @@
 //! `goldfish selftest`: does this device compute what it should?
 
 use clap::Args as ClapArgs;
+use goldfish::check::Outcome;
 use goldfish::selftest;
 use goldfish::{Error, Result};
 
@@ -28,33 +29,38 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
             "op", "case", "forward", "gradient"
         );
         for outcome in &outcomes {
-            let gradient = outcome
-                .gradient_error
-                .map_or("-".into(), |e| format!("{e:.0e}"));
-            let verdict = match (&outcome.problem, outcome.is_ok()) {
-                (Some(problem), _) => format!("FAIL {problem}"),
-                (None, false) => format!("FAIL (at most {:.0e})", outcome.tolerance),
-                (None, true) => "ok".into(),
+            let error = |error: Option<f64>| error.map_or("-".into(), |e| format!("{e:.0e}"));
+            let verdict = match (outcome.skipped, &outcome.problem) {
+                (Some(needs), _) => format!("skipped: the device lacks {needs}"),
+                (None, Some(problem)) => format!("FAIL {problem}"),
+                (None, None) if outcome.is_ok() => "ok".into(),
+                (None, None) => format!("FAIL (at most {:.0e})", outcome.tolerance),
             };
             text += &format!(
-                "{:<20} {:<58} {:>8} {gradient:>8} {verdict}\n",
+                "{:<20} {:<58} {:>8} {:>8} {verdict}\n",
                 outcome.op,
                 outcome.case,
-                format!("{:.0e}", outcome.forward_error),
+                error(outcome.forward_error),
+                error(outcome.gradient_error),
             );
         }
         super::print(&text)?;
     }
-    let failed = outcomes.iter().filter(|o| !o.is_ok()).count();
+    let count = |what: fn(&Outcome) -> bool| outcomes.iter().filter(|o| what(o)).count();
+    let (ok, failed) = (count(Outcome::is_ok), count(Outcome::is_failure));
     if failed > 0 {
         return Err(Error::device(format!(
-            "{failed} of {} cases failed: results of this device cannot be trusted. Update its driver or choose \
+            "{failed} of the {} cases that suit it failed: results of this device cannot be trusted. Update its driver or choose \
              another device with --device",
-            outcomes.len()
+            ok + failed
         )));
     }
     if !args.json {
-        super::print(&format!("{} cases ok\n", outcomes.len()))?;
+        let skipped = match outcomes.len() - ok {
+            0 => String::new(),
+            n => format!(", {n} skipped, which do not suit this device"),
+        };
+        super::print(&format!("{ok} cases ok{skipped}\n"))?;
     }
     Ok(())
 }

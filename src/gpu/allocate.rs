@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::device::Gpu;
-use super::pool::{Buffer, Fresh, GUARD, GUARD_BYTES};
+use super::pool::{Buffer, Fresh, GUARD};
 use super::shared;
 use super::texture::{Recycled, Texture};
 use crate::error::{Error, Result};
 
 impl Gpu {
-    /// A buffer, its contents undefined, with guard words behind it where they are asked for.
+    /// A buffer, its contents undefined. Where guards are asked for, their words are behind it, and in it too.
     pub(crate) fn alloc(&self, bytes: u64) -> Result<Buffer> {
         self.alloc_fresh(bytes).map(Buffer::from)
     }
@@ -18,11 +18,11 @@ impl Gpu {
     pub(crate) fn alloc_fresh(&self, bytes: u64) -> Result<Fresh> {
         let fresh = self.0.pool.take(&self.0.device, bytes)?;
         if self.0.pool.guard {
-            let words = [GUARD; GUARD_BYTES as usize / 4];
+            let words = vec![GUARD; fresh.bound() as usize / 4];
             self.submit()?;
             self.0
                 .queue
-                .write_buffer(fresh.raw(), bytes, bytemuck::cast_slice(&words));
+                .write_buffer(fresh.raw(), 0, bytemuck::cast_slice(&words));
         }
         self.failure()?;
         Ok(fresh)
@@ -57,7 +57,7 @@ impl Gpu {
         Ok(texture)
     }
 
-    /// A texture for planes of `padded` texels a side, their borders included: a used one where there is one, whose
+    /// A texture for planes of `padded` texels a side, their borders included (0: without borders): a used one where there is one, whose
     /// planes hold what they held, else a new one of zeros.
     ///
     /// # Errors
@@ -67,10 +67,15 @@ impl Gpu {
         let mut free = self.0.planes.0.lock().expect("no panic holds the textures");
         let used = free.get_mut(&key).and_then(Vec::pop);
         drop(free);
-        let texture = match used {
+        let mut texture = match used {
             Some(texture) => texture,
             None => self.texture("planes", size)?,
         };
+        if self.0.pool.guard {
+            // What is recorded may still read it.
+            self.wait()?;
+            texture.soil(padded);
+        }
         Ok(Recycled {
             texture: Some(texture),
             key,
@@ -95,5 +100,55 @@ impl Gpu {
             width,
             height: high,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GUARD, Gpu};
+    use crate::gpu::{GpuOptions, IMAGE_WIDTH, devices};
+
+    #[test]
+    fn guarded_memory_starts_dirty_and_is_used_again_once_it_is_checked() {
+        if devices().is_empty() {
+            return eprintln!("skipped: this machine has no device");
+        }
+        let options = GpuOptions {
+            guard: true,
+            ..GpuOptions::default()
+        };
+        let gpu = Gpu::open(&options).expect("a device opens");
+        let take = || {
+            let buffer = gpu.alloc(1000).expect("a buffer");
+            let words = gpu.read(&buffer).and_then(|read| read.wait_u32());
+            assert_eq!(words.expect("its words"), [GUARD; 250]);
+            gpu.write(&buffer, 0, &[0; 1000]).expect("written");
+            buffer.id
+        };
+        let (first, second) = (take(), take());
+        assert_ne!(first, second);
+        gpu.check_guards("none").expect("nobody wrote past the end");
+        let again = take();
+        assert!([first, second].contains(&again), "{again}");
+    }
+
+    #[test]
+    fn memory_that_is_higher_than_an_image_can_be_is_refused() {
+        if devices().is_empty() {
+            return eprintln!("skipped: this machine has no device");
+        }
+        let gpu = Gpu::open(&GpuOptions::default()).expect("a device opens");
+        let highest = u64::from(gpu.limits().max_texture_dimension_2d) * IMAGE_WIDTH as u64 * 16;
+        if !gpu.has_textures() || highest >= gpu.limits().max_buffer_size {
+            return eprintln!(
+                "skipped: this device's buffers are no images, or all are small enough"
+            );
+        }
+        let refused = gpu.alloc(highest + 1).map(drop);
+        let text = refused.expect_err("one row too many").to_string();
+        assert!(text.contains("a side: lower the batch"), "{text}");
+        // And nothing is left over that spoils the next call.
+        gpu.alloc(1 << 20).expect("a buffer");
+        gpu.wait().expect("the device goes on");
     }
 }

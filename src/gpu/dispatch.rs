@@ -30,7 +30,7 @@ impl Binding<'_> {
     /// What stands for a buffer that the pool recycles, which alone are bound again.
     fn recycled(&self) -> Option<[u64; 2]> {
         match self {
-            Binding::Buffer(buffer) => Some([buffer.id?, buffer.bound]),
+            Binding::Buffer(buffer) => Some([buffer.id, buffer.bound]),
             Binding::Texture(_) => None,
         }
     }

@@ -8,6 +8,7 @@ use std::sync::{LazyLock, Mutex};
 
 use bytemuck::Pod;
 
+use super::batch::UNIFORM_STRIDE;
 use super::shaders;
 use super::wgsl::{Constant, Given, Wgsl};
 use crate::error::{Error, Result};
@@ -48,12 +49,27 @@ pub struct Kernel {
 
 impl Kernel {
     /// The kernel `name` (`op.entry`, unique) with uniform `P` at binding 0 and `bindings` after it.
+    ///
+    /// `P` has at most 256 bytes, which is what a dispatch has room for:
+    /// ```
+    /// goldfish::gpu::Kernel::new::<[u32; 64]>("op.forward", "", "forward", &[]);
+    /// ```
+    /// A larger one does not compile:
+    /// ```compile_fail,E0080
+    /// goldfish::gpu::Kernel::new::<[u32; 65]>("op.forward", "", "forward", &[]);
+    /// ```
     pub const fn new<P: Pod>(
         name: &'static str,
         file: &'static str,
         entry: &'static str,
         bindings: &'static [Access],
     ) -> Self {
+        const {
+            assert!(
+                size_of::<P>() <= UNIFORM_STRIDE,
+                "Params has more bytes than a dispatch has room for"
+            )
+        };
         Kernel {
             name: Cow::Borrowed(name),
             file,

@@ -16,7 +16,7 @@ pub(crate) const IMAGE_LEAST: u64 = 16 << 10;
 
 /// Bytes behind every buffer that hold [`GUARD`] words when guarding is on.
 pub(super) const GUARD_BYTES: u64 = 256;
-/// The pattern whose change betrays a write out of bounds.
+/// The pattern whose change betrays a write out of bounds, and a NaN that betrays a read of what nobody wrote.
 pub(super) const GUARD: u32 = 0x7fb5_a5a5;
 
 /// Counts of a device's buffers, in bytes and pieces.
@@ -38,6 +38,8 @@ pub struct PoolStats {
 struct Lists {
     free: HashMap<u64, Vec<Raw>>,
     guarded: Vec<(wgpu::Buffer, u64)>,
+    /// Given back, and free once their guards are checked.
+    unchecked: Vec<(u64, Raw)>,
     stats: PoolStats,
     /// Buffers ever made.
     made: u64,
@@ -63,8 +65,8 @@ struct Raw {
 
 /// A storage buffer of a whole number of 4-byte words.
 pub(crate) struct Buffer {
-    /// The memory's, where the pool will have it back.
-    pub(super) id: Option<u64>,
+    /// The memory's.
+    pub(super) id: u64,
     pub(super) raw: wgpu::Buffer,
     /// The same memory as an image of [`IMAGE_WIDTH`] texels a row, on devices that read those faster.
     pub(super) image: Option<wgpu::TextureView>,
@@ -75,6 +77,8 @@ pub(crate) struct Buffer {
     pub(super) bound: u64,
     /// Bytes that it takes.
     class: u64,
+    /// With a guard behind its data.
+    guarded: bool,
     pool: Weak<Mutex<Lists>>,
 }
 
@@ -168,16 +172,21 @@ impl Pool {
         lists.stats.live_bytes += class;
         lists.stats.peak_bytes = lists.stats.peak_bytes.max(lists.stats.live_bytes);
         let buffer = Buffer {
-            id: (!self.guard).then_some(raw.id),
+            id: raw.id,
             raw: raw.buffer,
             image: raw.image,
             host: raw.host,
             class,
             bytes,
             bound,
+            guarded: self.guard,
             pool: Arc::downgrade(&self.lists),
         };
-        Ok(Fresh { buffer, new })
+        Ok(Fresh {
+            buffer,
+            // A guarded one is filled with its guard's pattern before anything else.
+            new: new && !self.guard,
+        })
     }
 
     /// Whether `buffer` is of this pool.
@@ -205,6 +214,7 @@ impl Pool {
     pub(super) fn trim(&self) {
         let mut lists = self.lists.lock().expect("no panic holds the pool");
         lists.free.clear();
+        lists.unchecked.clear();
         lists.stats.free_bytes = 0;
     }
 
@@ -212,13 +222,24 @@ impl Pool {
         self.lists.lock().expect("no panic holds the pool").stats
     }
 
-    /// Every buffer handed out since the last call with the offset of its guard; empties the list.
+    /// Every buffer handed out since the last call with the offset of its guard. Those that were given back meanwhile are
+    /// free from here on.
     pub(super) fn drain_guarded(&self) -> Vec<(wgpu::Buffer, u64)> {
-        std::mem::take(&mut self.lists.lock().expect("no panic holds the pool").guarded)
+        let mut lists = self.lists.lock().expect("no panic holds the pool");
+        let lists = &mut *lists;
+        for (class, raw) in lists.unchecked.drain(..) {
+            lists.free.entry(class).or_default().push(raw);
+        }
+        std::mem::take(&mut lists.guarded)
     }
 }
 
 impl Fresh {
+    /// Bytes that a kernel will see.
+    pub(super) fn bound(&self) -> u64 {
+        self.buffer.bound
+    }
+
     pub(super) fn raw(&self) -> &wgpu::Buffer {
         &self.buffer.raw
     }
@@ -257,21 +278,23 @@ impl Drop for Buffer {
         let class = self.class;
         lists.stats.live -= 1;
         lists.stats.live_bytes -= class;
-        if let Some(id) = self.id {
-            lists.stats.free_bytes += class;
-            lists.free.entry(class).or_default().push(Raw {
-                id,
-                buffer: self.raw.clone(),
-                image: self.image.clone(),
-                host: self.host,
-            });
+        lists.stats.free_bytes += class;
+        let raw = Raw {
+            id: self.id,
+            buffer: self.raw.clone(),
+            image: self.image.clone(),
+            host: self.host,
+        };
+        match self.guarded {
+            true => lists.unchecked.push((class, raw)),
+            false => lists.free.entry(class).or_default().push(raw),
         }
     }
 }
 
-/// Rounds up so that few sizes exist: at most an eighth is wasted.
+/// Rounds up so that few sizes exist, eight from one power of two to the next: at most an eighth is wasted.
 fn size_class(bytes: u64) -> u64 {
-    let step = (bytes.next_power_of_two() / 8).max(256);
+    let step = (bytes.next_power_of_two() / 16).max(256);
     bytes.div_ceil(step) * step
 }
 
@@ -281,13 +304,24 @@ mod tests {
 
     #[test]
     fn size_classes_hold_what_they_round_and_waste_at_most_an_eighth() {
-        for bytes in [1, 4, 255, 256, 257, 4096, 4097, 1_000_003, 411_041_792] {
+        for bytes in [
+            1,
+            4,
+            255,
+            256,
+            257,
+            4096,
+            4097,
+            1_000_003,
+            1_048_577,
+            411_041_792,
+        ] {
             let class = size_class(bytes);
             assert!(
                 class >= bytes && class.is_multiple_of(4),
                 "{bytes} -> {class}"
             );
-            assert!(class <= bytes + (bytes / 4).max(256), "{bytes} -> {class}");
+            assert!(class <= bytes + (bytes / 8).max(256), "{bytes} -> {class}");
             assert_eq!(size_class(class), class);
         }
     }

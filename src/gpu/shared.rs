@@ -103,6 +103,15 @@ pub(super) fn create(
             "{label}: {what} of {mib} MiB failed ({e}): close other programs, or lower the batch or image size"
         ))
     };
+    // Vulkan does not check it.
+    let most = device.limits().max_texture_dimension_2d as usize;
+    if width.max(height) > most {
+        return Err(Error::Memory(format!(
+            "{label}: {} MiB as an image of {width} x {height} texels are not possible on this device, whose images have at \
+             most {most} a side: lower the batch or image size",
+            (width * height * 16) >> 20
+        )));
+    }
     let usage = vk::ImageUsageFlags::STORAGE;
     let image_info = vk::ImageCreateInfo::default()
         .image_type(vk::ImageType::TYPE_2D)

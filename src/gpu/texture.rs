@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Mutex, Weak};
 
-use super::pool::Counted;
+use super::pool::{Counted, GUARD};
 use super::shared;
 
 /// An `rgba32float` image whose memory is also a buffer of `vec4f`, rows [`Texture::pitch`] apart.
@@ -80,13 +80,27 @@ impl Texture {
         self.height
     }
 
+    /// Fills planes of `padded` texels a side (0: without borders), but not their borders, with NaN: whoever reads what nobody wrote shows.
+    pub(super) fn soil(&mut self, padded: usize) {
+        let inside = |at: usize| padded == 0 || (1..padded - 1).contains(&(at % padded));
+        let (pitch, width) = (self.shared.pitch, self.width);
+        let rows = self.memory().chunks_mut(pitch * 4).enumerate();
+        for (_, row) in rows.filter(|(y, _)| inside(*y)) {
+            let texels = row.chunks_mut(4).take(width).enumerate();
+            for (_, texel) in texels.filter(|(x, _)| inside(*x)) {
+                texel.fill(f32::from_bits(GUARD));
+            }
+        }
+    }
+
     /// The memory, `pitch` texels a row.
     #[allow(unsafe_code)]
     pub(super) fn memory(&mut self) -> &mut [f32] {
         let floats = self.shared.pitch * self.height * 4;
         assert!(floats * 4 <= self.shared.bytes);
         // SAFETY: the memory has `bytes`, is aligned as a driver's mapping is, and lives as long as `self`. Only
-        // `texture_from` calls this, for the time of one closure, on a texture that nobody else has yet.
+        // `texture_from` and `soil` come here, for the time of one closure, with a texture that nobody else has yet and no
+        // work is left that knows it.
         unsafe { std::slice::from_raw_parts_mut(self.shared.host.0.as_ptr().cast(), floats) }
     }
 }

@@ -31,8 +31,72 @@ pub struct Loading {
     pub tuning: Option<PathBuf>,
 }
 
+/// What [`Vgg::load`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadStep {
+    /// Measured one more of the kernels that [`Loading::tuning`] asks for.
+    Measured {
+        /// So far.
+        done: usize,
+        /// In all.
+        of: usize,
+    },
+    /// Brought one more layer to the device, of so many bytes.
+    Loaded(u64),
+}
+
+/// A layer in the network that is loaded.
+struct Place {
+    layer: Layer,
+    /// Pools before it.
+    pools: usize,
+    needs: planes::Needs,
+}
+
+impl Place {
+    /// Each layer's.
+    fn all(arch: Arch, how: &Loading) -> Vec<Place> {
+        let (mut pools, mut below) = (0, true);
+        let places = arch.layers().into_iter().map(|layer| {
+            let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
+            let backward = how.trained && !below;
+            let before = pools;
+            below &= rank == 0;
+            pools += usize::from(layer.pool);
+            Place {
+                layer,
+                pools: before,
+                needs: planes::Needs { backward, rank },
+            }
+        });
+        places.collect()
+    }
+
+    /// What the portable family chooses a convolution's kernels for.
+    fn site(&self, precision: Precision) -> rows::Site {
+        rows::Site {
+            cin: self.layer.weight[1],
+            cout: self.layer.weight[0],
+            side: SIDE >> self.pools,
+            precision,
+            gradient: false,
+        }
+    }
+}
+
+impl Loading {
+    /// The version of the kernels that are measured, which a [`Loading::tuning`] file carries: a file of another is not
+    /// used.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] where a kernel's source is broken.
+    pub fn kernels_version() -> Result<String> {
+        rows::engine()
+    }
+}
+
 impl Vgg {
-    /// A network with the numbers of `source`. `progress` hears of each layer with its bytes.
+    /// A network with the numbers of `source`. `progress` hears of each kernel that is measured, then of each layer.
     ///
     /// # Errors
     /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the kernels or a weight are not for `how`.
@@ -41,7 +105,7 @@ impl Vgg {
         arch: Arch,
         source: &Source,
         how: &Loading,
-        mut progress: impl FnMut(u64),
+        mut progress: impl FnMut(LoadStep),
     ) -> Result<Self> {
         let warmer = Arc::new(Warmer::new(gpu));
         let software = match !how.portable && planes::suits(gpu) {
@@ -55,108 +119,95 @@ impl Vgg {
             true => Some(planes::Context::new(gpu, &warmer)?),
             false => None,
         };
-        let mut loader = Loader {
+        let mut tuner = rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
+        let places = Place::all(arch, how);
+        let chosen = |place: &&Place| software.is_none() && place.layer.is_conv();
+        let sites = places.iter().filter(chosen).flat_map(|place| {
+            let site = place.site(how.precision);
+            let turned = place.needs.backward.then(|| site.turned());
+            std::iter::once(site).chain(turned)
+        });
+        let sites: Vec<rows::Site> = sites.collect();
+        let measured =
+            tuner.measure(&sites, |done, of| progress(LoadStep::Measured { done, of }))?;
+        let loader = Loader {
             gpu,
             source,
-            how,
-            tuner: rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?,
+            precision: how.precision,
+            tuner: &tuner,
             warmer: &warmer,
-            pools: 0,
-            below: true,
         };
         let mut layers = Vec::new();
-        for layer in arch.layers() {
-            let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
-            let held = loader.layer(&layer, rank, software.as_ref())?;
-            progress((layer.weight.iter().product::<usize>() + layer.weight[0]) as u64 * 4);
-            layers.push(Loaded { layer, held, rank });
+        for place in places {
+            let held = loader.layer(&place, software.as_ref())?;
+            let shape = &place.layer.weight;
+            let bytes = (shape.iter().product::<usize>() + shape[0]) as u64 * 4;
+            progress(LoadStep::Loaded(bytes));
+            layers.push(Loaded {
+                layer: place.layer,
+                held,
+                rank: place.needs.rank,
+            });
         }
         Ok(Vgg {
             gpu: gpu.clone(),
             arch,
             layers,
-            measured: loader.tuner.finish(),
             software,
+            measured,
             _warmer: Some(warmer),
         })
     }
 }
 
-/// Loads the layers in their order.
+/// Brings layers to the device.
 struct Loader<'a> {
     gpu: &'a Gpu,
     source: &'a Source<'a>,
-    how: &'a Loading,
-    tuner: rows::Tuner,
+    precision: Precision,
+    tuner: &'a rows::Tuner,
     warmer: &'a Warmer,
-    /// Pools so far.
-    pools: usize,
-    /// Whether no layer so far is adapted: no gradient goes further down.
-    below: bool,
 }
 
 impl Loader<'_> {
-    fn layer(
-        &mut self,
-        layer: &Layer,
-        rank: usize,
-        software: Option<&Arc<planes::Context>>,
-    ) -> Result<Held> {
-        let backward = self.how.trained && !self.below;
-        self.below &= rank == 0;
-        let held = match software {
-            Some(context) if layer.is_conv() => {
-                let needs = planes::Needs { backward, rank };
-                Held::Planes(Arc::new(self.in_planes(layer, context, needs)?))
-            }
-            _ => {
-                let bias = self.tensor(&bias_name(layer), &layer.weight[..1])?;
-                let weight = match layer.is_conv() {
-                    true => Weight::Tiles(Arc::new(self.in_tiles(layer, &bias, backward)?)),
-                    false => self.linear(layer)?,
-                };
-                Held::Rows { weight, bias }
-            }
+    fn layer(&self, place: &Place, software: Option<&Arc<planes::Context>>) -> Result<Held> {
+        let layer = &place.layer;
+        if let Some(context) = software.filter(|_| layer.is_conv()) {
+            return Ok(Held::Planes(Arc::new(self.in_planes(place, context)?)));
+        }
+        let bias = self.tensor(&bias_name(layer), &layer.weight[..1])?;
+        let weight = match layer.is_conv() {
+            true => Weight::Tiles(Arc::new(self.in_tiles(place, &bias)?)),
+            false => self.linear(layer)?,
         };
-        self.pools += usize::from(layer.pool);
-        Ok(held)
+        Ok(Held::Rows { weight, bias })
     }
 
-    fn in_planes(
-        &self,
-        layer: &Layer,
-        context: &Arc<planes::Context>,
-        needs: planes::Needs,
-    ) -> Result<planes::Layer> {
-        let shape = &layer.weight;
+    fn in_planes(&self, place: &Place, context: &Arc<planes::Context>) -> Result<planes::Layer> {
+        let (layer, shape) = (&place.layer, &place.layer.weight);
         let weight = self.source.read(&weight_name(layer), shape);
         let bias = self.source.read(&bias_name(layer), &shape[..1]);
         let site = planes::Site {
             cin: shape[1],
             cout: shape[0],
-            depth: self.pools,
+            depth: place.pools,
             pooled: layer.pool,
         };
-        planes::Layer::new(context, site, &weight, &bias, needs)
+        planes::Layer::new(context, site, &weight, &bias, place.needs)
     }
 
-    fn in_tiles(&mut self, layer: &Layer, bias: &Tensor, backward: bool) -> Result<rows::Layer> {
-        let site = rows::Site {
-            cin: layer.weight[1],
-            cout: layer.weight[0],
-            side: SIDE >> self.pools,
-            precision: self.how.precision,
-            gradient: false,
-        };
+    fn in_tiles(&self, place: &Place, bias: &Tensor) -> Result<rows::Layer> {
+        let layer = &place.layer;
         let weight = self.source.read(&weight_name(layer), &layer.weight);
-        let conv = rows::Layer::new(&mut self.tuner, site, &weight, bias, backward)?;
+        let (site, backward) = (place.site(self.precision), place.needs.backward);
+        let conv = rows::Layer::new(self.tuner, site, &weight, bias, backward)?;
         self.warmer.send(&conv.kernels());
         Ok(conv)
     }
 
     fn linear(&self, layer: &Layer) -> Result<Weight> {
         let (name, shape) = (weight_name(layer), &layer.weight);
-        if self.how.precision == Precision::F16 && Halves::suit(shape[1]) {
+        if self.precision == Precision::F16 && Halves::suit(shape[1]) {
             let fill = |first: usize, out: &mut [f32]| self.source.fill(&name, shape, first, out);
             let halves = Halves::from_fn(self.gpu, [shape[0], shape[1]], fill)?;
             return Ok(Weight::Halves(halves));

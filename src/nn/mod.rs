@@ -10,7 +10,7 @@ mod vgg;
 pub(crate) mod weights;
 
 pub use arch::Arch;
-pub use load::Loading;
+pub use load::{LoadStep, Loading};
 pub use lora::{Adapter, Lora, Target};
 pub use targets::Choice;
 pub use vgg::Vgg;

@@ -50,7 +50,7 @@ pub struct Vgg {
     pub(super) arch: Arch,
     pub(super) layers: Vec<Loaded>,
     pub(super) software: Option<Arc<planes::Context>>,
-    pub(super) measured: usize,
+    pub(super) measured: rows::Measured,
     /// Compiles as long as there is something to compile for.
     pub(super) _warmer: Option<Arc<Warmer>>,
 }
@@ -108,7 +108,7 @@ impl Vgg {
             arch,
             layers,
             software: None,
-            measured: 0,
+            measured: rows::Measured::default(),
             _warmer: None,
         })
     }
@@ -133,7 +133,13 @@ impl Vgg {
 
     /// How many kernels were measured when this network was loaded: those that [`tuning`](crate::nn::Loading::tuning)'s file lacked.
     pub fn measured(&self) -> usize {
-        self.measured
+        self.measured.choices
+    }
+
+    /// Why what was measured could not be kept in [`Loading::tuning`]'s file: the next network measures again, may choose
+    /// otherwise, and then rounds otherwise.
+    pub fn unkept(&self) -> Option<&str> {
+        self.measured.lost.as_deref()
     }
 
     /// The parameters by name that are there row by row: all of [`Vgg::new`], else at most those of linear layers.

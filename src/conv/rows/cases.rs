@@ -120,8 +120,8 @@ fn conv(
             };
             let (weight, bias) = parameters(cout, cin);
             let bias = Tensor::from_slice(gpu, [cout], &bias)?;
-            let mut tuner = Tuner::always(gpu, choice);
-            let layer = Arc::new(Layer::new(&mut tuner, site, &weight, &bias, true)?);
+            let tuner = Tuner::always(gpu, choice);
+            let layer = Arc::new(Layer::new(&tuner, site, &weight, &bias, true)?);
             convolve(tape, &layer, &v[0], way.finished)
         },
         move |v| {
@@ -134,7 +134,10 @@ fn conv(
             y
         },
     )
-    .where_it(move |gpu| tile(gpu).is_some())
+    .where_it(
+        "the tile (cooperative matrices, or threads of a workgroup)",
+        move |gpu| tile(gpu).is_some(),
+    )
 }
 
 /// Random numbers that f16 holds.

@@ -35,6 +35,16 @@ impl std::fmt::Display for Site {
 }
 
 impl Site {
+    /// The gradient of its input, as a convolution.
+    pub(crate) fn turned(self) -> Self {
+        Site {
+            cin: self.cout,
+            cout: self.cin,
+            gradient: true,
+            ..self
+        }
+    }
+
     /// Input channels that the weight of [`Algorithm::Direct`] is padded to.
     pub(super) fn padded(&self) -> usize {
         self.cin

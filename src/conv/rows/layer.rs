@@ -20,8 +20,8 @@ struct Direction {
 }
 
 impl Direction {
-    fn new(tuner: &mut Tuner, site: Site, weight: &[f32]) -> Result<Self> {
-        let choice = tuner.choice(&site)?;
+    fn new(tuner: &Tuner, site: Site, weight: &[f32]) -> Result<Self> {
+        let choice = tuner.choice(&site);
         let prepared = Prepared::new(tuner.gpu(), site, choice.algorithm, weight)?;
         Ok(Direction { choice, prepared })
     }
@@ -44,7 +44,7 @@ impl Layer {
     /// # Errors
     /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the precision cannot hold a weight.
     pub(crate) fn new(
-        tuner: &mut Tuner,
+        tuner: &Tuner,
         site: Site,
         weight: &[f32],
         bias: &Tensor,
@@ -52,13 +52,8 @@ impl Layer {
     ) -> Result<Self> {
         let forward = Direction::new(tuner, site, weight)?;
         let turned = || {
-            let back = Site {
-                cin: site.cout,
-                cout: site.cin,
-                gradient: true,
-                ..site
-            };
-            Direction::new(tuner, back, &turn(weight, [site.cout, site.cin]))
+            let weight = turn(weight, [site.cout, site.cin]);
+            Direction::new(tuner, site.turned(), &weight)
         };
         let backward = backward.then(turned).transpose()?;
         let zeros = vec![0.0; site.cin.max(site.cout)];

@@ -17,7 +17,7 @@ mod winograd;
 pub(crate) use cases::cases;
 pub(crate) use choice::Site;
 pub(crate) use layer::{Layer, convolve};
-pub(crate) use tune::Tuner;
+pub(crate) use tune::{Measured, Tuner, engine};
 
 use crate::gpu::Kernel;
 

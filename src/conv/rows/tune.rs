@@ -7,8 +7,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Algorithm, Choice, Site};
-use super::matrix;
 use super::prepared::Prepared;
+use super::{direct, matrix, winograd};
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::gpu::{Gpu, Tile};
@@ -22,6 +22,15 @@ const BATCH: usize = 8;
 const RUNS: usize = 3;
 /// A run this much slower than the best is not repeated.
 const HOPELESS: f64 = 1.5;
+/// Seconds that a run on a GPU lasts at least: its work is repeated until then, as handing work over and waiting for it
+/// takes some 0.05 ms whatever the work.
+const RUN: f64 = 2e-3;
+/// Most repetitions in a run, for work that takes no time.
+const REPEATS: f64 = 64.0;
+/// Seconds of a single piece of work that may be waiting and not the work.
+const WAIT: f64 = 2e-4;
+/// Random numbers of a measurement, over and over: what they are is nothing to its time, and making them is.
+const NOISE: usize = 1 << 16;
 /// The largest file that is read: some 100 choices have 8 KiB.
 const LARGEST_FILE: u64 = 1 << 20;
 
@@ -31,6 +40,9 @@ const LARGEST_FILE: u64 = 1 << 20;
 struct Kept {
     device: String,
     driver: String,
+    /// Of the kernels: see [`engine`].
+    #[serde(default)]
+    engine: String,
     /// Spellings of [`Choice`] by those of [`Site`].
     choices: BTreeMap<String, String>,
 }
@@ -45,7 +57,15 @@ pub(crate) struct Tuner {
     /// `None`: nothing is measured.
     file: Option<PathBuf>,
     kept: Kept,
-    measured: usize,
+}
+
+/// What measuring came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Measured {
+    /// Choices that no file had.
+    pub(crate) choices: usize,
+    /// Why they are not kept.
+    pub(crate) lost: Option<String>,
 }
 
 impl Tuner {
@@ -58,6 +78,10 @@ impl Tuner {
         let fresh = Kept {
             device: info.name.clone(),
             driver: info.driver.clone(),
+            engine: match file {
+                Some(_) => engine()?,
+                None => String::new(),
+            },
             choices: BTreeMap::new(),
         };
         let kept = file.and_then(|file| {
@@ -77,7 +101,6 @@ impl Tuner {
             always: None,
             file: file.map(Path::to_path_buf),
             kept: kept.unwrap_or(fresh),
-            measured: 0,
         })
     }
 
@@ -89,7 +112,6 @@ impl Tuner {
             always: Some(choice),
             file: None,
             kept: Kept::default(),
-            measured: 0,
         }
     }
 
@@ -97,43 +119,85 @@ impl Tuner {
         &self.gpu
     }
 
-    /// How the device computes `site`.
-    pub(super) fn choice(&mut self, site: &Site) -> Result<Choice> {
-        if let Some(choice) = self.always {
-            // As a measured choice would: see `Site::suits`.
-            let unfit = site.gradient && self.gpu.matrix_tiles().contains(&choice.tile);
-            let tile = if unfit { Tile::MIDDLE } else { choice.tile };
-            return Ok(Choice { tile, ..choice }.at(site));
+    /// Measures what no earlier run did for `sites`, and keeps it. `progress` hears how many candidates are measured, and of
+    /// how many.
+    pub(crate) fn measure(
+        &mut self,
+        sites: &[Site],
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Measured> {
+        let mut missing: Vec<Site> = Vec::new();
+        for site in sites {
+            let measures = self.always.is_none() && self.file.is_some();
+            if measures && self.kept(site).is_none() && !missing.contains(site) {
+                missing.push(*site);
+            }
         }
-        if self.file.is_none() {
-            return Ok(Choice::fixed(site, &self.matrices));
+        let candidates = |site: &Site| Choice::candidates(&self.gpu, site, &self.matrices);
+        let candidates: Vec<Vec<Choice>> = missing.iter().map(candidates).collect();
+        let of = candidates.iter().map(Vec::len).sum();
+        let mut done = 0;
+        for (site, candidates) in missing.iter().zip(&candidates) {
+            let mut one = || {
+                done += 1;
+                progress(done, of);
+            };
+            let best = fastest(&self.gpu, site, candidates, &mut one)?;
+            self.kept.choices.insert(site.to_string(), best.to_string());
         }
-        let candidates = Choice::candidates(&self.gpu, site, &self.matrices);
-        let name = site.to_string();
-        let kept = self.kept.choices.get(&name);
-        if let Some(found) = candidates.iter().find(|c| Some(&c.to_string()) == kept) {
-            return Ok(*found);
-        }
-        let best = fastest(&self.gpu, site, &candidates)?;
-        self.kept.choices.insert(name, best.to_string());
-        self.measured += 1;
-        Ok(best)
+        let file = self.file.as_deref().filter(|_| !missing.is_empty());
+        let written = file.map_or(Ok(()), |file| write(file, &self.kept));
+        Ok(Measured {
+            choices: missing.len(),
+            lost: written.err().map(|error| error.to_string()),
+        })
     }
 
-    /// Keeps what was measured, and says how many choices that are.
-    pub(crate) fn finish(self) -> usize {
-        if let Some(file) = self.file.filter(|_| self.measured > 0)
-            && let Err(error) = write(&file, &self.kept)
-        {
-            tracing::warn!("what was measured of this device could not be kept: {error}");
+    /// What an earlier run kept for `site`, where it can still be chosen.
+    fn kept(&self, site: &Site) -> Option<Choice> {
+        let kept = self.kept.choices.get(&site.to_string())?;
+        let mut candidates = Choice::candidates(&self.gpu, site, &self.matrices).into_iter();
+        candidates.find(|choice| choice.to_string() == *kept)
+    }
+
+    /// How the device computes `site`: as was measured, where it was.
+    pub(super) fn choice(&self, site: &Site) -> Choice {
+        match self.always {
+            Some(choice) => {
+                // As a measured choice would: see `Site::suits`.
+                let unfit = site.gradient && self.gpu.matrix_tiles().contains(&choice.tile);
+                let tile = if unfit { Tile::MIDDLE } else { choice.tile };
+                Choice { tile, ..choice }.at(site)
+            }
+            None => self
+                .kept(site)
+                .unwrap_or_else(|| Choice::fixed(site, &self.matrices)),
         }
-        self.measured
     }
 }
 
+/// The version of this family's kernels: the package's, and a hash of their sources (FNV-1a).
+pub(crate) fn engine() -> Result<String> {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for kernel in [direct::kernels(), winograd::kernels()].concat() {
+        for byte in kernel.wgsl()?.text().bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    Ok(format!("{} {hash:016x}", env!("CARGO_PKG_VERSION")))
+}
+
 /// The candidate whose shortest run on random data is the shortest.
-fn fastest(gpu: &Gpu, site: &Site, candidates: &[Choice]) -> Result<Choice> {
-    let noise = |name, n, deviation| Stream::new(0, name).normals(n, deviation);
+fn fastest(
+    gpu: &Gpu,
+    site: &Site,
+    candidates: &[Choice],
+    progress: &mut dyn FnMut(),
+) -> Result<Choice> {
+    let noise = |name, n: usize, deviation| -> Vec<f32> {
+        let some = Stream::new(0, name).normals(n.min(NOISE), deviation);
+        some.into_iter().cycle().take(n).collect()
+    };
     let deviation = 1.0 / (9.0 * site.cin as f64).sqrt();
     let weight = noise("weight", site.cout * site.cin * 9, deviation);
     let image = (site.cin.max(site.cout) * site.side * site.side * 4) as u64;
@@ -154,19 +218,30 @@ fn fastest(gpu: &Gpu, site: &Site, candidates: &[Choice]) -> Result<Choice> {
                     &prepared.insert((choice.algorithm, ready)).1
                 }
             };
-            let run = || -> Result<f64> {
+            let run = |repeats: usize| -> Result<f64> {
                 gpu.wait()?;
                 let start = Instant::now();
-                ready.run(choice, &x, &bias, Floor::RELU)?;
+                for _ in 0..repeats {
+                    ready.run(choice, &x, &bias, Floor::RELU)?;
+                }
                 gpu.wait()?;
-                Ok(start.elapsed().as_secs_f64())
+                Ok(start.elapsed().as_secs_f64() / repeats as f64)
             };
+            let hopeless = |seconds: f64| best.is_some_and(|(least, _)| seconds > HOPELESS * least);
             // The first run compiles.
-            run()?;
+            run(1)?;
+            let mut repeats = 1;
+            if !gpu.is_software() {
+                let once = run(1)?;
+                if hopeless(once - WAIT) {
+                    return Ok(once);
+                }
+                repeats = (RUN / once).ceil().clamp(1.0, REPEATS) as usize;
+            }
             let mut shortest = f64::INFINITY;
             for _ in 0..RUNS {
-                shortest = shortest.min(run()?);
-                if best.is_some_and(|(seconds, _)| shortest > HOPELESS * seconds) {
+                shortest = shortest.min(run(repeats)?);
+                if hopeless(shortest) {
                     break;
                 }
             }
@@ -185,6 +260,7 @@ fn fastest(gpu: &Gpu, site: &Site, candidates: &[Choice]) -> Result<Choice> {
                 failed = Some(error);
             }
         }
+        progress();
     }
     gpu.trim();
     match (best, failed) {
@@ -197,7 +273,7 @@ fn fastest(gpu: &Gpu, site: &Site, candidates: &[Choice]) -> Result<Choice> {
     }
 }
 
-/// What `file` holds for the device of `fresh`; `None` where there is no such file.
+/// What `file` holds for the device, the driver and the kernels of `fresh`; `None` where there is no such file.
 fn read(file: &Path, fresh: &Kept) -> Result<Option<Kept>, String> {
     let bytes = match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -206,8 +282,15 @@ fn read(file: &Path, fresh: &Kept) -> Result<Option<Kept>, String> {
         Ok(_) => std::fs::read(file).map_err(|e| e.to_string())?,
     };
     let kept: Kept = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
-    let same = (&kept.device, &kept.driver) == (&fresh.device, &fresh.driver);
-    Ok(same.then_some(kept))
+    let pairs = [
+        ("device", &kept.device, &fresh.device),
+        ("driver", &kept.driver, &fresh.driver),
+        ("version of goldfish's kernels", &kept.engine, &fresh.engine),
+    ];
+    if let Some((what, kept, fresh)) = pairs.into_iter().find(|(_, kept, fresh)| kept != fresh) {
+        return Err(format!("it is of another {what} ({kept:?}, now {fresh:?})"));
+    }
+    Ok(Some(kept))
 }
 
 fn write(file: &Path, kept: &Kept) -> Result<()> {
@@ -220,24 +303,45 @@ fn write(file: &Path, kept: &Kept) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kept, read, write};
+    use super::{Kept, engine, read, write};
 
-    fn kept(driver: &str) -> Kept {
+    fn kept(driver: &str, engine: &str) -> Kept {
         Kept {
             device: "a card".into(),
             driver: driver.into(),
+            engine: engine.into(),
             choices: [("site".into(), "choice".into())].into(),
         }
     }
 
     #[test]
-    fn what_was_kept_is_read_again_and_not_for_another_driver() {
+    fn what_was_kept_is_read_again_and_not_for_another_driver_or_other_kernels() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("below").join("card.json");
-        assert_eq!(read(&file, &kept("1")), Ok(None));
-        write(&file, &kept("1")).expect("written");
-        assert_eq!(read(&file, &kept("1")), Ok(Some(kept("1"))));
-        assert_eq!(read(&file, &kept("2")), Ok(None));
+        assert_eq!(read(&file, &kept("1", "a")), Ok(None));
+        write(&file, &kept("1", "a")).expect("written");
+        assert_eq!(read(&file, &kept("1", "a")), Ok(Some(kept("1", "a"))));
+        for (other, what) in [(kept("2", "a"), "driver"), (kept("1", "b"), "kernels")] {
+            let problem = read(&file, &other).expect_err(what);
+            assert!(problem.contains(what), "{problem}");
+        }
+        // As it was before the kernels had a version.
+        let text = r#"{"device":"a card","driver":"1","choices":{}}"#;
+        std::fs::write(&file, text).expect("written");
+        let problem = read(&file, &kept("1", "a")).expect_err("no version");
+        assert!(problem.contains("kernels"), "{problem}");
+    }
+
+    #[test]
+    fn the_version_is_of_the_package_and_its_kernels() {
+        let version = engine().expect("the kernels unroll");
+        let (package, hash) = version.split_once(' ').expect("two words");
+        assert_eq!(package, env!("CARGO_PKG_VERSION"));
+        assert!(
+            hash.len() == 16 && hash.chars().all(|c| c.is_ascii_hexdigit()),
+            "{hash}"
+        );
+        assert_eq!(engine().expect("the same again"), version);
     }
 
     #[test]
@@ -246,7 +350,7 @@ mod tests {
         let file = folder.path().join("x.json");
         for text in ["", "{", "[]", r#"{"device":1}"#] {
             std::fs::write(&file, text).expect("written");
-            assert!(read(&file, &kept("1")).is_err(), "{text}");
+            assert!(read(&file, &kept("1", "a")).is_err(), "{text}");
         }
     }
 }
