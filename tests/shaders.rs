@@ -111,12 +111,10 @@ const WRONG: [(&str, usize, &str); 3] = [
 ];
 
 fn broken() {
-    parse(&shader("y[1] = 1.0;"));
+    parse(&shader("y[1] = 1.0;")).expect("it is right");
     for (code, column, says) in WRONG {
-        let kernel = shader(code);
-        let panic = std::panic::catch_unwind(|| parse(&kernel)).expect_err("it is wrong");
-        let message = panic.downcast_ref::<String>().expect("a message");
-        names_the_place(message, code, column, says);
+        let message = parse(&shader(code)).expect_err("it is wrong");
+        names_the_place(&message, code, column, says);
     }
 }
 
@@ -152,11 +150,11 @@ fn names_the_place(message: &str, code: &str, column: usize, says: &str) {
     assert!(quoted, "line {row} is not quoted in {message}");
 }
 
-/// Panics with what is wrong, and where.
-fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
-    let wgsl = kernel.wgsl().unwrap_or_else(|e| panic!("{e}"));
+/// The module and what is known of it; or what is wrong, and where.
+fn parse(kernel: &Kernel) -> Result<(Module, ModuleInfo), String> {
+    let wgsl = kernel.wgsl().map_err(|e| e.to_string())?;
     let module = naga::front::wgsl::parse_str(wgsl.text())
-        .unwrap_or_else(|e| panic!("{}", wgsl.explain(&e.emit_to_string(wgsl.text()))));
+        .map_err(|e| wgsl.explain(&e.emit_to_string(wgsl.text())))?;
     let capabilities = Capabilities::SUBGROUP
         | Capabilities::SHADER_INT64
         | Capabilities::SHADER_FLOAT16
@@ -166,13 +164,13 @@ fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
-        .unwrap_or_else(|e| panic!("{}", wgsl.explain(&e.emit_to_string(wgsl.text()))));
-    (module, info)
+        .map_err(|e| wgsl.explain(&e.emit_to_string(wgsl.text())))?;
+    Ok((module, info))
 }
 
 /// `Params` has the size that Rust writes, and the entry point uses exactly the bindings that Rust declares.
 fn bindings_match(kernel: &Kernel) {
-    let (module, info) = parse(kernel);
+    let (module, info) = parse(kernel).unwrap_or_else(|e| panic!("{e}"));
     let index = module
         .entry_points
         .iter()
@@ -228,7 +226,7 @@ fn bindings_match(kernel: &Kernel) {
 }
 
 fn translates(kernel: &Kernel) {
-    let (module, info) = parse(kernel);
+    let (module, info) = parse(kernel).unwrap_or_else(|e| panic!("{e}"));
     let entry = (naga::ShaderStage::Compute, kernel.entry.to_string());
     let pipeline = spv::PipelineOptions {
         shader_stage: entry.0,
