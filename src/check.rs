@@ -321,7 +321,8 @@ impl Case {
             }
             outcome.gradient_error = Some(worst);
         }
-        if outcome.problem.is_none() {
+        // What is wrong of finite numbers has been said.
+        if outcome.is_ok() {
             outcome.problem = self.nonfinite(gpu, &data)?;
             gpu.check_guards(&format!("{} {}", self.op, self.name))?;
         }

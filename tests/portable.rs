@@ -205,8 +205,10 @@ fn splits_count() {
             }
             (cin, side) = (cout, side / if block < 4 { 2 } else { 1 });
         }
-        let kept =
-            serde_json::json!({ "device": info.name, "driver": info.driver, "choices": choices });
+        let engine = Loading::kernels_version().expect("every kernel is whole");
+        let kept = serde_json::json!({
+            "device": info.name, "driver": info.driver, "engine": engine, "choices": choices
+        });
         std::fs::write(&path, kept.to_string()).expect("a file");
         let tuned = Loading {
             tuning: Some(path.clone()),
