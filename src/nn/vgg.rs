@@ -136,7 +136,7 @@ impl Vgg {
         self.measured.choices
     }
 
-    /// Why what was measured could not be kept in [`Loading::tuning`]'s file: the next network measures again, may choose
+    /// Why what was measured could not be kept in [`Loading::tuning`](crate::nn::Loading::tuning)'s file: the next network measures again, may choose
     /// otherwise, and then rounds otherwise.
     pub fn unkept(&self) -> Option<&str> {
         self.measured.lost.as_deref()
