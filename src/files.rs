@@ -25,29 +25,19 @@ pub fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> Result<()>
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".goldfish-")
-        .suffix(".tmp")
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".goldfish-").suffix(".tmp");
+    // A result is readable as any other new file is: what the umask leaves of this.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder
         .tempfile_in(folder)
         .map_err(Error::io(path, "write"))?;
     fill(file.as_file_mut())?;
     file.as_file()
         .sync_all()
         .map_err(Error::io(path, "write"))?;
-    share_as_umask_allows(file.as_file()).map_err(Error::io(path, "write"))?;
     file.persist(path)
         .map_err(|e| Error::io(path, "write")(e.error))?;
-    Ok(())
-}
-
-/// Temporary files are private to their owner; a result is readable as any other new file is.
-#[cfg(unix)]
-fn share_as_umask_allows(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn share_as_umask_allows(_: &std::fs::File) -> std::io::Result<()> {
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use goldfish::data::{Decoded, decode};
+use goldfish::data::{Decoded, Transform, decode};
 use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 
@@ -26,6 +26,11 @@ pub fn trials() -> Vec<Trial> {
             wrong_endings,
         ),
         trial("pictures::damage_anywhere_is_no_panic", damage),
+        trial("pictures::no_number_in_a_header_is_a_panic", headers),
+        trial(
+            "pictures::a_thread_of_a_picture_takes_no_more_than_its_crop",
+            thin,
+        ),
     ]
 }
 
@@ -186,4 +191,47 @@ fn damage() {
         }
     }
     assert!(read_still > 100 && failed > 100, "{read_still} {failed}");
+}
+
+/// One pixel wide and a million high: as wide as the crop, its other side would be 196 GB.
+fn thin() {
+    let crop = |width: usize, height: usize| {
+        let rgb = (0..width * height * 3).map(|i| (i / 3 % 251) as u8);
+        let picture = Decoded {
+            rgb: rgb.collect(),
+            width,
+            height,
+        };
+        Transform { size: 32 }.crop(&picture)
+    };
+    for crop in [crop(1, 1_000_000), crop(1_000_000, 1)] {
+        assert_eq!(crop.len(), 32 * 32 * 3);
+        // The middle pixel, and its neighbour: half a million is 8 past a multiple of 251.
+        assert!(
+            crop.iter().all(|&sample| (7..=8).contains(&sample)),
+            "{crop:?}"
+        );
+    }
+}
+
+/// Bytes of headers as numbers that fields have in the wild and that a reader may not expect: an eighth of all places and
+/// numbers, another one in each file.
+fn headers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut failed = 0;
+    for (file, ((_, name), (bytes, _))) in fixtures(&recorded()).into_iter().enumerate() {
+        if ![".tif", ".bmp", ".gif"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
+            continue;
+        }
+        let places = (0..bytes.len().min(200)).flat_map(|at| [0, 1, 3, 5, 255].map(|v| (at, v)));
+        for (at, value) in places.skip(file % 8).step_by(8) {
+            let mut bytes = bytes.clone();
+            bytes[at] = value;
+            failed += usize::from(read(folder.path(), &name, &bytes, false).is_err());
+        }
+    }
+    assert!(failed > 100, "{failed}");
 }

@@ -351,19 +351,34 @@ fn stops() {
     let start = lora(&gpu, 1);
     let mut frozen = Prefix::new(base(&gpu), &start, &images, keep(true));
     let stop = AtomicBool::new(false);
+    // One step an epoch.
+    let plan = Plan {
+        epochs: 12,
+        batch_size: images.len(),
+        ..PLAN
+    };
     let report = |record: goldfish::train::StepRecord| {
         stop.store(record.step == 2, Ordering::Relaxed);
         Ok(())
     };
-    let trained = train(&mut frozen, &images, &labels, start, PLAN, &stop, report).expect("a run");
+    let trained = train(&mut frozen, &images, &labels, start, plan, &stop, report).expect("a run");
     let Err(Error::Interrupted { step }) = trained.end else {
         panic!("{:?}", trained.end)
     };
     assert_eq!(step, trained.losses.len() as u64);
     assert!((2..12).contains(&step), "{step}");
-    // What is kept is the adapter after as many steps of an uninterrupted run: one epoch has three.
-    let whole = run(&gpu, PLAN, true, 1);
-    assert_eq!(trained.losses, whole.losses[..step as usize]);
+    // What is kept is the adapter of a run of as many steps.
+    let whole = run(
+        &gpu,
+        Plan {
+            epochs: step as usize,
+            ..plan
+        },
+        true,
+        1,
+    );
+    assert_eq!(trained.losses, whole.losses);
+    assert!(adapter_bits(&trained) == adapter_bits(&whole));
 }
 
 /// A run of `targets` on a network that is loaded so.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::codecs;
-use super::resize::resize;
+use super::resize::resize_window;
 use crate::error::{Error, Remedy, Result};
 use crate::gpu::Gpu;
 use crate::tensor::Tensor;
@@ -73,32 +73,24 @@ impl Transform {
     }
 
     /// The crop, interleaved RGB: short side to [`Transform::resized`] (the long side truncated), then the
-    /// middle square, where `(length - size) / 2` is rounded with ties to even and missing pixels are black.
+    /// middle square, where `(length - size) / 2` is rounded with ties to even.
     pub fn crop(self, image: &Decoded) -> Vec<u8> {
         let short = self.resized();
         let (width, height) = match (image.width, image.height) {
             (w, h) if w <= h => (short, (short * h) / w),
             (w, h) => ((short * w) / h, short),
         };
-        let pixels = if short == image.width.min(image.height) {
-            image.rgb.clone()
-        } else {
-            resize(&image.rgb, [image.width, image.height], [width, height])
-        };
         let margin =
-            |length: usize| ((length as f64 - self.size as f64) / 2.0).round_ties_even() as isize;
+            |length: usize| ((length as f64 - self.size as f64) / 2.0).round_ties_even() as usize;
+        // The short side is no shorter than the crop, so that no pixel is missing.
         let (left, top) = (margin(width), margin(height));
-        let mut out = vec![0; self.size * self.size * 3];
-        for (y, line) in out.chunks_exact_mut(self.size * 3).enumerate() {
-            for (x, pixel) in line.chunks_exact_mut(3).enumerate() {
-                let (sx, sy) = (x as isize + left, y as isize + top);
-                if (0..width as isize).contains(&sx) && (0..height as isize).contains(&sy) {
-                    let source = (sy as usize * width + sx as usize) * 3;
-                    pixel.copy_from_slice(&pixels[source..source + 3]);
-                }
-            }
-        }
-        out
+        let window = [left..left + self.size, top..top + self.size];
+        resize_window(
+            &image.rgb,
+            [image.width, image.height],
+            [width, height],
+            window,
+        )
     }
 
     /// The image file at `path` as the network takes it: [1, 3, size, size].

@@ -1,15 +1,23 @@
 //! Pillow's antialiased bilinear resize, bit for bit: coefficients in 22-bit fixed point, a horizontal and a
 //! vertical pass with u8 between them (`src/libImaging/Resample.c` of Pillow 13).
 
+use std::ops::Range;
+
 /// Bits behind the point of a coefficient: 32 less 8 of the sample and 2 for the sum.
 const PRECISION: u32 = 32 - 8 - 2;
 
-/// For each output sample, the first input sample and its weights.
-fn coefficients(from: usize, to: usize) -> Vec<(usize, Vec<i32>)> {
+/// For an output sample, the first input sample and its weights.
+type Weights = (usize, Vec<i32>);
+
+/// Those of the output samples `window` where `from` samples become `to`. An unchanged side is not filtered.
+fn coefficients(from: usize, to: usize, window: Range<usize>) -> Vec<Weights> {
+    if from == to {
+        return window.map(|out| (out, vec![1 << PRECISION])).collect();
+    }
     let scale = from as f64 / to as f64;
     let filter_scale = scale.max(1.0);
     let support = filter_scale;
-    (0..to)
+    window
         .map(|out| {
             let center = (out as f64 + 0.5) * scale;
             let first = ((center - support + 0.5) as i64).max(0) as usize;
@@ -32,19 +40,25 @@ fn coefficients(from: usize, to: usize) -> Vec<(usize, Vec<i32>)> {
         .collect()
 }
 
+/// The input samples that some of `outputs` look at.
+fn seen(outputs: &[Weights]) -> Range<usize> {
+    let first = outputs.iter().map(|(first, _)| *first).min();
+    let end = outputs.iter().map(|(first, weights)| first + weights.len());
+    first.unwrap_or(0)..end.max().unwrap_or(0)
+}
+
 fn clip(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
 const HALF: i32 = 1 << (PRECISION - 1);
 
-/// Interleaved RGB rows of `width` pixels at `new_width`.
-fn horizontal(pixels: &[u8], width: usize, new_width: usize) -> Vec<u8> {
-    let columns = coefficients(width, new_width);
-    let mut resized = vec![0; pixels.len() / width * new_width];
+/// Interleaved RGB rows of `width` pixels, each as `columns`.
+fn horizontal(pixels: &[u8], width: usize, columns: &[Weights]) -> Vec<u8> {
+    let mut resized = vec![0; pixels.len() / width * columns.len()];
     let rows = pixels
         .chunks_exact(width * 3)
-        .zip(resized.chunks_exact_mut(new_width * 3));
+        .zip(resized.chunks_exact_mut(columns.len() * 3));
     for (row, out) in rows {
         for ((first, weights), out) in columns.iter().zip(out.chunks_exact_mut(3)) {
             let mut sums = [HALF; 3];
@@ -59,20 +73,15 @@ fn horizontal(pixels: &[u8], width: usize, new_width: usize) -> Vec<u8> {
     resized
 }
 
-/// Interleaved RGB rows of `width` pixels, `height` of them, as `new_height`.
-fn vertical(pixels: &[u8], width: usize, [height, new_height]: [usize; 2]) -> Vec<u8> {
+/// Interleaved RGB rows of `width` pixels, from row `top` on, as `rows`.
+fn vertical(pixels: &[u8], width: usize, top: usize, rows: &[Weights]) -> Vec<u8> {
     let line = width * 3;
-    let mut resized = vec![0; line * new_height];
+    let mut resized = vec![0; line * rows.len()];
     let mut sums = vec![0i32; line];
-    for ((first, weights), out) in coefficients(height, new_height)
-        .iter()
-        .zip(resized.chunks_exact_mut(line))
-    {
+    for ((first, weights), out) in rows.iter().zip(resized.chunks_exact_mut(line)) {
         sums.fill(HALF);
-        for (weight, row) in weights
-            .iter()
-            .zip(pixels[first * line..].chunks_exact(line))
-        {
+        let lines = pixels[(first - top) * line..].chunks_exact(line);
+        for (weight, row) in weights.iter().zip(lines) {
             for (sum, &sample) in sums.iter_mut().zip(row) {
                 *sum += i32::from(sample) * weight;
             }
@@ -84,21 +93,21 @@ fn vertical(pixels: &[u8], width: usize, [height, new_height]: [usize; 2]) -> Ve
     resized
 }
 
-/// `pixels`, interleaved RGB of `width` x `height`, at another size. An unchanged side is not filtered.
-pub fn resize(
+/// `pixels`, interleaved RGB of `width` x `height`, at another size.
+pub fn resize(pixels: &[u8], size: [usize; 2], new: [usize; 2]) -> Vec<u8> {
+    resize_window(pixels, size, new, new.map(|length| 0..length))
+}
+
+/// Columns and rows `window` of [`resize`]: what is outside of them is not computed, however long a side becomes.
+pub(super) fn resize_window(
     pixels: &[u8],
     [width, height]: [usize; 2],
     [new_width, new_height]: [usize; 2],
+    [columns, rows]: [Range<usize>; 2],
 ) -> Vec<u8> {
     assert_eq!(pixels.len(), width * height * 3);
-    let wide = |pixels: Vec<u8>| match new_width == width {
-        true => pixels,
-        false => horizontal(&pixels, width, new_width),
-    };
-    let high = |pixels: Vec<u8>, width: usize| match new_height == height {
-        true => pixels,
-        false => vertical(&pixels, width, [height, new_height]),
-    };
+    let columns = coefficients(width, new_width, columns);
+    let rows = coefficients(height, new_height, rows);
     // Since Pillow 13 the vertical pass is first where it takes away more than twice what the
     // horizontal one does; earlier versions differ by 1 in some samples of such tall images.
     let (less_wide, less_high) = (
@@ -106,7 +115,13 @@ pub fn resize(
         height as i64 - new_height as i64,
     );
     if less_high > 0 && less_high > 2 * less_wide {
-        return wide(high(pixels.to_vec(), width));
+        return horizontal(&vertical(pixels, width, 0, &rows), width, &columns);
     }
-    high(wide(pixels.to_vec()), new_width)
+    let seen = seen(&rows);
+    let wide = horizontal(
+        &pixels[seen.start * width * 3..seen.end * width * 3],
+        width,
+        &columns,
+    );
+    vertical(&wide, columns.len(), seen.start, &rows)
 }

@@ -61,6 +61,14 @@ pub fn write_merged(
                 source.fill(name, shape.dims(), first * columns, &mut values);
                 if let Some(lora) = lora {
                     values = add(gpu, &values, lora, first..first + rows, sign)?;
+                    if !values.iter().all(|value| value.is_finite()) {
+                        return Err(Error::data(
+                            path,
+                            format!(
+                                "{name} would not be finite: the adapter's numbers or its scale are too large"
+                            ),
+                        ));
+                    }
                 }
                 put(bytemuck::cast_slice(&values))?;
             }

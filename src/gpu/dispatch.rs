@@ -110,11 +110,16 @@ impl Gpu {
         self.dispatch(kernel, bytemuck::bytes_of(params), bindings, grid)
     }
 
-    /// Has the driver compile `kernel` now, on a thread that has nothing else to do.
+    /// Has the driver compile `kernel` now, as [`Gpu::compute`] will run it.
     ///
     /// # Errors
     /// [`Error::Kernel`] where the shader is wrong, with the line of the file; what the device reported.
     pub fn warm(&self, kernel: &Kernel) -> Result<()> {
+        self.ahead(&kernel.checked())
+    }
+
+    /// Has the driver compile `kernel` now, on a thread that has nothing else to do.
+    pub(super) fn ahead(&self, kernel: &Kernel) -> Result<()> {
         if !self.has_textures() {
             let start = Instant::now();
             if self.pipeline(kernel)?.1 {

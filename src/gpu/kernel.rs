@@ -99,9 +99,11 @@ impl Kernel {
         }
     }
 
-    /// The same with `text` in its file, for shaders from outside of this crate. They may import what lies in `shaders/`.
+    /// The same with `text` in its file, for shaders from outside of this crate. They may import what lies in `shaders/`, and
+    /// check every index and loop.
     pub const fn with_text(mut self, text: &'static str) -> Self {
         self.text = Some(text);
+        self.checked = true;
         self
     }
 
@@ -118,7 +120,7 @@ impl Kernel {
     }
 
     /// This kernel under another name, with the imports and constants that `give` adds. One kernel a name, made once.
-    pub fn variant(&self, name: String, give: impl FnOnce(Self) -> Self) -> &'static Self {
+    pub(crate) fn variant(&self, name: String, give: impl FnOnce(Self) -> Self) -> &'static Self {
         static VARIANTS: LazyLock<Mutex<HashMap<String, &'static Kernel>>> =
             LazyLock::new(Mutex::default);
         let mut variants = VARIANTS.lock().expect("no panic holds the kernels");

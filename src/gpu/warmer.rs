@@ -28,7 +28,7 @@ impl Warmer {
                     return;
                 }
                 // It may be another thread's error that this one met first.
-                if let Err(error) = gpu.warm(kernel) {
+                if let Err(error) = gpu.ahead(kernel) {
                     return gpu.report(error);
                 }
             }

@@ -259,6 +259,14 @@ impl Adapter {
             for (lora, scale) in parts {
                 a.extend(lora.a.to_vec()?);
                 let scale = (f64::from(lora.scale()) * scale) as f32;
+                if !scale.is_finite() {
+                    return Err(Error::setting(
+                        "adapter",
+                        format!(
+                            "has a scale that is out of range: that of {module} becomes {scale}"
+                        ),
+                    ));
+                }
                 for (index, value) in lora.b.to_vec()?.into_iter().enumerate() {
                     let (row, r) = (index / lora.rank(), index % lora.rank());
                     b[row * rank + column + r] = scale * value;

@@ -15,7 +15,7 @@ struct Params {
     n: u32,
 }
 
-/// What the last step of a kernel makes 0: numbers whose bits, as an i32, lie below. `shaders/relu.wgsl` says why bits.
+/// What the last step of a kernel makes 0: numbers whose bits, as an i32, lie below. `shaders/ops/relu.wgsl` says why bits.
 #[repr(transparent)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Floor(i32);

@@ -315,6 +315,12 @@ pub fn predict(
         let logits = network.logits(&mut Tape::new(), x, &factors)?;
         let (classes, logits) = (logits.tensor.shape()[1], logits.tensor.to_vec()?);
         for (&image, logits) in input.indices.iter().zip(logits.chunks(classes)) {
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                return Err(Error::data(
+                    images.path(image),
+                    "its logits are not finite: the numbers of the weights or of the adapter are too large",
+                ));
+            }
             each(image, logits)?;
         }
     }

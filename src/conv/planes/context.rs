@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::gpu::{Buffer, Gpu, Kernel, Texture, Warmer};
 
 /// Channels that a convolution without bias may have.
-const ZEROS: usize = 4096;
+pub(super) const ZEROS: usize = 4096;
 
 /// Textures without a border that every layer uses in turn, by label and size.
 #[derive(Default)]

@@ -3,8 +3,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::context::Context;
-use crate::error::Result;
+use super::context::{Context, ZEROS};
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Buffer, Kernel, Recycled, Texture};
 use crate::ops::relu::Floor;
@@ -208,6 +208,10 @@ pub(super) fn conv(
     layout: Layout,
     scale: f32,
 ) -> Result<Tensor> {
+    if sizes.cout > ZEROS {
+        let expected = format!("at most {ZEROS} channels out of a convolution without bias");
+        return Err(Error::shape("conv2d", expected, sizes.cout.to_string()));
+    }
     let size = sizes.texels(context);
     let weights: Recycled = context.gpu.planes(size, 0)?;
     let params = PackParams {

@@ -17,13 +17,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
     let mut bytes = bytes.to_vec();
     let palette = palette_as_grey(&mut bytes).unwrap_or(false);
     let mut limits = Limits::default();
-    // What a picture may take is bounded by its pixels and samples; a strip is no larger than the file.
-    limits.decoding_buffer_size = usize::MAX;
+    // A strip is no larger than the file, and a picture than four samples of 64 bits a pixel; a palette has its room.
     limits.intermediate_buffer_size = bytes.len();
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(problem)?;
-    decoder = decoder.with_limits(limits);
     let (width, height) = decoder.dimensions().map_err(problem)?;
     bounded(width, height)?;
+    limits.decoding_buffer_size = width as usize * height as usize * 32 + (1 << 20);
+    decoder = decoder.with_limits(limits);
     // A strip may claim more rows than there are; a tile is decoded whole.
     if decoder.get_chunk_type() == ChunkType::Tile {
         let (across, down) = decoder.chunk_dimensions();
@@ -42,11 +42,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
 
     let color = decoder.colortype().map_err(problem)?;
     let (channels, bits) = match color {
-        ColorType::Gray(bits) => (1, bits),
+        ColorType::Gray(bits @ (1 | 2 | 4 | 8 | 16 | 32 | 64)) => (1, bits),
         ColorType::Multiband {
-            bit_depth,
+            bit_depth: bits @ (1 | 2 | 4 | 8 | 16 | 32),
             num_samples: 2,
-        } => (2, bit_depth),
+        } => (2, bits),
         ColorType::RGB(bits @ (8 | 16)) | ColorType::YCbCr(bits @ 8) => (3, bits),
         ColorType::RGBA(bits @ (8 | 16)) | ColorType::CMYK(bits @ (8 | 16)) => (4, bits),
         other => return Err(refused(&format!("{other:?}"))),
@@ -139,6 +139,7 @@ fn clip(sample: i32) -> u8 {
 
 /// The first `count` samples of a row of `bits` each, from the highest bit of a byte down.
 fn unpacked(row: &[u8], bits: u8, count: usize) -> impl Iterator<Item = u8> {
+    // 1, 2 or 4 bits, of which a byte has a whole number.
     let (bits, a_byte) = (usize::from(bits), 8 / usize::from(bits));
     (0..count).map(move |i| {
         let shift = 8 - bits * (i % a_byte + 1);
