@@ -11,7 +11,7 @@ use goldfish::data::{Dataset, ImageStore};
 use goldfish::formats::adapter;
 use goldfish::nn::lora::{Init, PIXELS};
 use goldfish::nn::{Adapter, Choice, Loading};
-use goldfish::train::{Plan, Prefix, Room, Run, predict, train};
+use goldfish::train::{Plan, Prefix, Room, Run, Task, predict, train};
 use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
@@ -285,13 +285,23 @@ pub fn job(
     }
     let steps = plan.steps_per_epoch(images.len()) * plan.epochs;
     let mut progress = Progress::new("train", "it", steps as u64);
-    let trained = train(&mut prefix, &images, &labels, start, plan, stop, |record| {
-        progress.set(
-            record.step,
-            &format!("epoch {} loss {:.4}", record.epoch, record.loss),
-        );
-        run.log(&record)
-    })?;
+    let trained = train(
+        &mut prefix,
+        Task {
+            images: &images,
+            labels: &labels,
+            plan,
+            stop,
+        },
+        start,
+        |record| {
+            progress.set(
+                record.step,
+                &format!("epoch {} loss {:.4}", record.epoch, record.loss),
+            );
+            run.log(&record)
+        },
+    )?;
     let (adapter, bytes) = run.finish(&trained.adapter, &base.name())?;
     if let Err(error) = trained.end {
         eprintln!("saved    {}", adapter.display());
