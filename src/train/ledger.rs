@@ -27,7 +27,7 @@ pub(super) struct Pending {
     pub(super) adapter: Adapter,
     /// Whether the update that made it overflowed, on its way; `None` for the adapter of the start.
     pub(super) lost: Option<Readback>,
-    /// The parts of the loss of the step that it was used in, on their way; `None` for the run's last adapter.
+    /// The loss of the step that it was used in, on its way, in terms to add; `None` for the run's last adapter.
     pub(super) losses: Option<Vec<Readback>>,
 }
 
@@ -96,12 +96,12 @@ impl<F: FnMut(StepRecord) -> Result<()>> Ledger<F> {
                 lr,
             }));
         }
-        let Some(parts) = step.losses else {
+        let Some(terms) = step.losses else {
             return Ok(None);
         };
         let mut loss = 0.0;
-        for part in parts {
-            loss += part.wait()?.iter().sum::<f32>();
+        for term in terms {
+            loss += term.wait()?.iter().sum::<f32>();
         }
         let number = self.losses.len() as u64 + 1;
         if !loss.is_finite() {
