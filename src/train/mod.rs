@@ -1,10 +1,10 @@
 //! Training: a frozen base, a tracked adapter, one loop.
 
 mod frozen;
+mod kept;
 mod ledger;
 pub(crate) mod normalize;
 mod plan;
-mod rows;
 mod run;
 mod step;
 
@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use frozen::Prefix;
+pub use kept::Room;
 pub use ledger::Trained;
 pub use plan::Plan;
-pub use rows::Room;
 pub use run::{Run, StepRecord};
 
 use crate::autograd::{Tape, Var};
