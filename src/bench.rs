@@ -23,7 +23,7 @@ use crate::nn::lora::Init;
 use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
 use crate::ops::{self, Transpose};
 use crate::random::Stream;
-use crate::train::{Plan, Prefix, Room, train};
+use crate::train::{Plan, Prefix, Room, Task, train};
 
 /// One op at one shape.
 #[derive(Clone, Debug, Serialize)]
@@ -203,11 +203,13 @@ fn steps(base: &Vgg, images: &Arc<ImageStore>, epochs: usize, cached: bool) -> R
     let mut ends = Vec::new();
     train(
         &mut frozen,
-        images,
-        &labels,
+        Task {
+            images,
+            labels: &labels,
+            plan,
+            stop: &AtomicBool::new(false),
+        },
         adapter,
-        plan,
-        &AtomicBool::new(false),
         |_| {
             ends.push(Instant::now());
             Ok(())

@@ -11,7 +11,7 @@ use goldfish::nn::{Adapter, Loading, Source, Vgg};
 use goldfish::ops::{self, Targets};
 use goldfish::optim::Adam;
 use goldfish::random::Stream;
-use goldfish::train::{Plan, Prefix, Room, train};
+use goldfish::train::{Plan, Prefix, Room, Task, train};
 use goldfish::{Gpu, Gradient, Tape, Var};
 use libtest_mimic::Trial;
 
@@ -253,11 +253,13 @@ fn full() {
     };
     let run = train(
         &mut frozen,
-        &images,
-        &[1; 4],
+        Task {
+            images: &images,
+            labels: &[1; 4],
+            plan,
+            stop: &AtomicBool::new(false),
+        },
         start,
-        plan,
-        &AtomicBool::new(false),
         |_| Ok(()),
     );
     let losses = run.expect("a run").losses;

@@ -8,7 +8,7 @@ use goldfish::data::{ImageStore, Transform};
 use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
 use goldfish::nn::{Adapter, Loading, Source, Vgg};
-use goldfish::train::{Plan, Prefix, Room, Trained, train};
+use goldfish::train::{Plan, Prefix, Room, Task, Trained, train};
 use goldfish::{Error, Gpu, GpuOptions, Precision, Tensor};
 use libtest_mimic::Trial;
 
@@ -127,11 +127,13 @@ fn run(gpu: &Gpu, plan: Plan, cache: bool, seed: u64) -> Trained {
     let stop = AtomicBool::new(false);
     train(
         &mut prefix,
-        &images,
-        &labels,
+        Task {
+            images: &images,
+            labels: &labels,
+            plan,
+            stop: &stop,
+        },
         start,
-        plan,
-        &stop,
         |_| Ok(()),
     )
     .expect("a run")
@@ -160,11 +162,13 @@ fn learns() {
     let plan = Plan { epochs: 12, ..PLAN };
     let trained = train(
         &mut frozen,
-        &images,
-        &labels,
+        Task {
+            images: &images,
+            labels: &labels,
+            plan,
+            stop: &AtomicBool::new(false),
+        },
         start,
-        plan,
-        &AtomicBool::new(false),
         |_| Ok(()),
     );
     let losses = trained.expect("a run").losses;
@@ -244,11 +248,13 @@ fn no_leak() {
     };
     train(
         &mut frozen,
-        &images,
-        &labels,
+        Task {
+            images: &images,
+            labels: &labels,
+            plan,
+            stop: &AtomicBool::new(false),
+        },
         start,
-        plan,
-        &AtomicBool::new(false),
         report,
     )
     .expect("a run");
@@ -306,11 +312,13 @@ fn refuses_nan() {
     let stop = AtomicBool::new(false);
     let end = train(
         &mut prefix,
-        &images,
-        &labels,
+        Task {
+            images: &images,
+            labels: &labels,
+            plan: PLAN,
+            stop: &stop,
+        },
         start,
-        PLAN,
-        &stop,
         |_| Ok(()),
     );
     let text = end.map(drop).expect_err("NaN in B").to_string();
@@ -361,7 +369,18 @@ fn stops() {
         stop.store(record.step == 2, Ordering::Relaxed);
         Ok(())
     };
-    let trained = train(&mut frozen, &images, &labels, start, plan, &stop, report).expect("a run");
+    let trained = train(
+        &mut frozen,
+        Task {
+            images: &images,
+            labels: &labels,
+            plan,
+            stop: &stop,
+        },
+        start,
+        report,
+    )
+    .expect("a run");
     let Err(Error::Interrupted { step }) = trained.end else {
         panic!("{:?}", trained.end)
     };
@@ -398,11 +417,13 @@ fn run_layers(gpu: &Gpu, targets: &str, plan: Plan, cache: bool, how: Loading) -
     let stop = AtomicBool::new(false);
     train(
         &mut prefix,
-        &images,
-        &labels,
+        Task {
+            images: &images,
+            labels: &labels,
+            plan,
+            stop: &stop,
+        },
         start,
-        plan,
-        &stop,
         |_| Ok(()),
     )
     .expect("a run")

@@ -9,6 +9,7 @@ use goldfish::nn::Loading;
 use serde::Serialize;
 
 use super::base::BaseArgs;
+use super::terminal::{Lines, json};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -107,8 +108,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         }
     }
     if args.json {
-        let json = serde_json::to_string(&report).expect("plain values become JSON");
-        return super::print(&format!("{json}\n"));
+        return super::print(&json(&report, Lines::One));
     }
     super::print(&table(&report))
 }

@@ -7,7 +7,7 @@ use goldfish::data::top;
 use goldfish::{Error, Result};
 
 use super::base::BaseArgs;
-use super::train::{TrainArgs, job, summary};
+use super::train::{Request, TrainArgs, job, summary};
 
 /// The illustrations, for a program far from its repository.
 const ILLUSTRATIONS: [(&str, &[u8]); 5] = [
@@ -57,14 +57,14 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         );
         unpack(&data.join("goldfish"))?;
     }
-    let job = job(
-        &data,
-        &args.output,
-        true,
-        &args.base,
-        &args.settings,
+    let job = job(Request {
+        data: &data,
+        output: &args.output,
+        overwrite: true,
+        base: &args.base,
+        settings: &args.settings,
         device,
-    )?;
+    })?;
     let mut text = String::new();
     if let Some([before, after]) = &job.logits {
         text += &format!("\n{:<16} {:<34} {}\n", "illustration", "before", "after");

@@ -3,6 +3,8 @@
 use clap::Args as ClapArgs;
 use goldfish::{Error, Result};
 
+use super::terminal::{Lines, json};
+
 #[derive(ClapArgs)]
 pub struct Args {
     /// Print JSON
@@ -13,8 +15,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let devices = goldfish::gpu::devices();
     if args.json {
-        let json = serde_json::to_string_pretty(&devices).expect("plain values become JSON");
-        return super::print(&format!("{json}\n"));
+        return super::print(&json(&devices, Lines::Many));
     }
     if devices.is_empty() {
         return Err(Error::device(

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::adapters::AdapterArgs;
 use super::base::BaseArgs;
 use super::predict::{open_images, tell, with_logits};
+use super::terminal::{Lines, json};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -134,8 +135,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
             .collect(),
     };
     if args.json {
-        let json = serde_json::to_string_pretty(&report).expect("plain values become JSON");
-        return super::print(&format!("{json}\n"));
+        return super::print(&json(&report, Lines::Many));
     }
     super::print(&table(&report))
 }

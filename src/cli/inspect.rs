@@ -6,6 +6,8 @@ use clap::Args as ClapArgs;
 use goldfish::Result;
 use goldfish::formats::Summary;
 
+use super::terminal::{Lines, json};
+
 #[derive(ClapArgs)]
 pub struct Args {
     /// A safetensors file, or the folder of a run or of a PEFT adapter
@@ -19,8 +21,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let summary = Summary::read(&args.path)?;
     if args.json {
-        let json = serde_json::to_string_pretty(&summary).expect("plain values become JSON");
-        return super::print(&format!("{json}\n"));
+        return super::print(&json(&summary, Lines::Many));
     }
     super::print(&table(&summary))
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::adapters::AdapterArgs;
 use super::base::{Base, BaseArgs};
 use super::progress::Progress;
+use super::terminal::{Lines, json};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -74,7 +75,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     )?;
     super::print(&match args.format {
         Format::Table => table(&report),
-        Format::Json => serde_json::to_string(&report).expect("plain values become JSON") + "\n",
+        Format::Json => json(&report, Lines::One),
         Format::Csv => csv(&report)?,
     })
 }

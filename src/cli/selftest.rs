@@ -6,6 +6,7 @@ use goldfish::selftest;
 use goldfish::{Error, Result};
 
 use super::progress::Progress;
+use super::terminal::{Lines, json};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -21,8 +22,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
     })?;
     progress.finish("");
     if args.json {
-        let json = serde_json::to_string_pretty(&outcomes).expect("plain values become JSON");
-        super::print(&format!("{json}\n"))?;
+        super::print(&json(&outcomes, Lines::Many))?;
     } else {
         let mut text = format!(
             "{:<20} {:<58} {:>8} {:>8}\n",

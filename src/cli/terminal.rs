@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish::{Error, Gpu, GpuOptions, Precision, Result};
+use serde::Serialize;
 
 /// Opens the device for frozen weights in `precision` and says which it is on stderr.
 pub fn open_device(device: Option<String>, precision: Precision) -> Result<Gpu> {
@@ -27,6 +28,22 @@ pub fn stop_on_ctrl_c() -> &'static AtomicBool {
         eprintln!("\nstopping after this step (once more to stop at once)");
     });
     &STOP
+}
+
+/// How a result lies as JSON.
+#[derive(Clone, Copy)]
+pub enum Lines {
+    One,
+    Many,
+}
+
+/// A result as JSON, ended by a newline.
+pub fn json(result: &impl Serialize, lines: Lines) -> String {
+    let text = match lines {
+        Lines::One => serde_json::to_string(result),
+        Lines::Many => serde_json::to_string_pretty(result),
+    };
+    text.expect("plain values become JSON") + "\n"
 }
 
 /// Writes a result to stdout; a reader that has gone away is no error.

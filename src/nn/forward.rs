@@ -91,10 +91,10 @@ impl Vgg {
 
     /// The first layer whose planes have been through three pools.
     pub(super) fn small_planes(&self) -> usize {
-        let mut pools = 0;
+        let mut halvings = 0;
         let after = self.layers.iter().position(|l| {
-            pools += usize::from(l.layer.pool);
-            pools == 3
+            halvings += usize::from(l.layer.pool);
+            halvings == 3
         });
         after.map_or(0, |layer| layer + 1)
     }

@@ -48,24 +48,24 @@ pub enum LoadStep {
 /// A layer in the network that is loaded.
 struct Place {
     layer: Layer,
-    /// Pools before it.
-    pools: usize,
+    /// Max-pools before it, each of which halves the side.
+    halvings: usize,
     needs: planes::Needs,
 }
 
 impl Place {
     /// Each layer's.
     fn all(arch: Arch, how: &Loading) -> Vec<Place> {
-        let (mut pools, mut below) = (0, true);
+        let (mut halvings, mut below) = (0, true);
         let places = arch.layers().into_iter().map(|layer| {
             let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
             let backward = how.trained && !below;
-            let before = pools;
+            let before = halvings;
             below &= rank == 0;
-            pools += usize::from(layer.pool);
+            halvings += usize::from(layer.pool);
             Place {
                 layer,
-                pools: before,
+                halvings: before,
                 needs: planes::Needs { backward, rank },
             }
         });
@@ -77,7 +77,7 @@ impl Place {
         rows::Site {
             cin: self.layer.weight[1],
             cout: self.layer.weight[0],
-            side: SIDE >> self.pools,
+            side: SIDE >> self.halvings,
             precision,
             gradient: false,
         }
@@ -190,7 +190,7 @@ impl Loader<'_> {
         let site = planes::Site {
             cin: shape[1],
             cout: shape[0],
-            depth: place.pools,
+            depth: place.halvings,
             pooled: layer.pool,
         };
         planes::Layer::new(context, site, &weight, &bias, place.needs)

@@ -240,14 +240,14 @@ impl Adapter {
         modules.extend(arch.layers().into_iter().map(|layer| layer.name));
         let mut sum = Adapter::default();
         for module in modules {
-            let parts: Vec<(&Lora, f64)> = adapters
+            let terms: Vec<(&Lora, f64)> = adapters
                 .iter()
                 .filter_map(|(adapter, scale)| Some((adapter.get(&module)?, *scale)))
                 .collect();
-            let Some((first, _)) = parts.first() else {
+            let Some((first, _)) = terms.first() else {
                 continue;
             };
-            let rank: usize = parts.iter().map(|(lora, _)| lora.rank()).sum();
+            let rank: usize = terms.iter().map(|(lora, _)| lora.rank()).sum();
             let (mut a_dims, mut b_dims) = (
                 first.a.shape().dims().to_vec(),
                 first.b.shape().dims().to_vec(),
@@ -256,7 +256,7 @@ impl Adapter {
             let mut a = Vec::new();
             let mut b = vec![0.0; b_dims[0] * rank];
             let mut column = 0;
-            for (lora, scale) in parts {
+            for (lora, scale) in terms {
                 a.extend(lora.a.to_vec()?);
                 let scale = (f64::from(lora.scale()) * scale) as f32;
                 if !scale.is_finite() {

@@ -179,8 +179,8 @@ impl Vgg {
 
     /// Side of the planes that convolution `layer` takes for images of `side`.
     pub(super) fn side_at(&self, layer: usize, side: usize) -> usize {
-        let pools = self.layers[..layer].iter().filter(|l| l.layer.pool).count();
-        side >> pools
+        let halvings = self.layers[..layer].iter().filter(|l| l.layer.pool).count();
+        side >> halvings
     }
 
     /// Numbers that `layer` takes for an image of `side`: C S S of a convolution, the columns of a linear layer, the
@@ -243,8 +243,8 @@ impl Vgg {
                 (None, _) => most / (cout.max(cin) * size * size * 4),
             }
         };
-        let least = (first..self.convs()).map(bound).min();
+        let images = (first..self.convs()).map(bound).min();
         // An image that does not fit alone is an error where it is computed.
-        least.map_or(usize::MAX, |images| images.max(1))
+        images.map_or(usize::MAX, |images| images.max(1))
     }
 }

@@ -14,12 +14,12 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
 ///
 /// # Errors
 /// [`Error::Shape`] where they differ in more than the first dimension, or there is none.
-pub fn concat(tape: &mut Tape, parts: &[Var]) -> Result<Var> {
-    let Some(first) = parts.first() else {
+pub fn concat(tape: &mut Tape, xs: &[Var]) -> Result<Var> {
+    let Some(first) = xs.first() else {
         return Err(Error::shape("concat", "at least one tensor", "none"));
     };
     let tail = |var: &Var| var.tensor.shape().dims()[1..].to_vec();
-    if let Some(other) = parts.iter().find(|part| tail(part) != tail(first)) {
+    if let Some(other) = xs.iter().find(|x| tail(x) != tail(first)) {
         return Err(Error::shapes(
             "concat",
             "one shape but for the first dimension",
@@ -27,18 +27,18 @@ pub fn concat(tape: &mut Tape, parts: &[Var]) -> Result<Var> {
             other.tensor.shape(),
         ));
     }
-    let counts: Vec<usize> = parts.iter().map(|part| part.tensor.shape()[0]).collect();
+    let counts: Vec<usize> = xs.iter().map(|x| x.tensor.shape()[0]).collect();
     let mut dims = first.tensor.shape().dims().to_vec();
     dims[0] = counts.iter().sum();
     let gpu = first.tensor.gpu();
     let y = Tensor::empty(gpu, dims)?;
     let mut offset = 0;
-    for part in parts {
-        let from = part.tensor.buffer("concat")?;
+    for x in xs {
+        let from = x.tensor.buffer("concat")?;
         gpu.copy(from, 0, y.buffer("concat")?, offset, from.bytes)?;
         offset += from.bytes;
     }
-    let parents: Vec<&Var> = parts.iter().collect();
+    let parents: Vec<&Var> = xs.iter().collect();
     tape.record(y, &parents, || Rule { counts })
 }
 
@@ -49,7 +49,7 @@ struct Rule {
 impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let mut first = 0;
-        let parts = self.counts.iter().zip(wanted).map(|(&count, &wanted)| {
+        let slices = self.counts.iter().zip(wanted).map(|(&count, &wanted)| {
             let rows = first..first + count;
             first += count;
             match wanted {
@@ -57,7 +57,7 @@ impl Backward for Rule {
                 false => Ok(None),
             }
         });
-        parts.collect()
+        slices.collect()
     }
 }
 

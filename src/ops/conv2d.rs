@@ -166,7 +166,7 @@ fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tens
     let tile = tile(p.cout);
     let columns = p.cin as usize * p.taps();
     let pixels = (p.n * p.oh * p.ow) as usize;
-    // The parts of the sum fit a binding.
+    // The partial sums fit a binding.
     let part = p.cout as u64 * columns as u64 * 4;
     let most = (dy.gpu().max_binding() / part).max(1) as usize;
     let span = pixels.div_ceil(most).next_multiple_of(tile.depth).max(SPAN);
@@ -176,19 +176,19 @@ fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tens
         span: span as u32,
         ..*p
     };
-    let parts = Tensor::empty(dy.gpu(), [splits, p.cout as usize, columns])?;
+    let partial = Tensor::empty(dy.gpu(), [splits, p.cout as usize, columns])?;
     let groups = tile.groups(p.cout as usize, columns) * splits;
     let bindings = [
         dy.buffer("conv2d")?,
         x.buffer("conv2d")?,
-        parts.buffer("conv2d")?,
+        partial.buffer("conv2d")?,
     ];
     let kernel = tiled(&BACKWARD_W, p.fixed(), tile);
     dy.gpu().run(kernel, p, &bindings, groups)?;
     if splits == 1 {
-        return Ok(parts.reshaped(shape.clone()));
+        return Ok(partial.reshaped(shape.clone()));
     }
-    Ok(sum::forward(&parts, 1.0)?.reshaped(shape.clone()))
+    Ok(sum::forward(&partial, 1.0)?.reshaped(shape.clone()))
 }
 
 struct Rule {

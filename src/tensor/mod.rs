@@ -104,12 +104,12 @@ impl Tensor {
     pub(crate) fn planes(gpu: &Gpu, [n, channels, size]: [usize; 3]) -> Result<Self> {
         let padded = size + 2;
         let texels = [n * padded, channels.div_ceil(4) * padded];
-        let least = gpu.limits().max_storage_buffer_binding_size;
-        if (texels[0] * texels[1] * 16) as u64 > least {
+        let most = gpu.limits().max_storage_buffer_binding_size;
+        if (texels[0] * texels[1] * 16) as u64 > most {
             return Err(Error::Memory(format!(
                 "{n} images of {channels} channels of {size} x {size} do not fit this device's bindings of {} MiB: \
                  lower the batch or image size",
-                least >> 20
+                most >> 20
             )));
         }
         Ok(Tensor {

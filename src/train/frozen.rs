@@ -5,8 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::kept::{Room, Rows};
 use super::normalize::{crop_bytes, normalize};
-use super::rows::{Room, Rows};
 use crate::data::{Batch, ImageStore, Transform};
 use crate::error::Result;
 use crate::nn::lora::PIXELS;

@@ -1,140 +1,64 @@
 //! Training: a frozen base, a tracked adapter, one loop.
 
 mod frozen;
+mod kept;
+mod ledger;
 pub(crate) mod normalize;
-mod rows;
+mod plan;
 mod run;
 mod step;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 pub use frozen::Prefix;
-pub use rows::Room;
+pub use kept::Room;
+pub use ledger::Trained;
+pub use plan::Plan;
 pub use run::{Run, StepRecord};
 
 use crate::autograd::{Tape, Var};
 use crate::data::ImageStore;
 use crate::error::{Error, Result};
-use crate::gpu::Readback;
 use crate::nn::Adapter;
 use crate::optim::Adam;
-use crate::random::Stream;
-use step::{Given, Network, Step};
+use ledger::{Ledger, Pending};
+use step::{Given, Network};
 
 /// Steps whose loss may still be on its way to the host. A software device works while it is handed its work: there is
 /// nothing to overlap.
 const IN_FLIGHT: usize = 2;
 
-/// What the loop needs to know.
+/// What [`train`] trains on, how and for how long.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// Passes over the data.
-    pub epochs: usize,
-    /// Images a step; an epoch's last step takes the rest.
-    pub batch_size: usize,
-    /// Adam's learning rate.
-    pub lr: f64,
-    /// Seed of the order of the images and of dropout.
-    pub seed: u64,
-    /// Share of what goes into each A that is dropped in training.
-    pub dropout: f64,
-    /// Keeps less for the gradient and computes it once more instead.
-    pub checkpoint: bool,
+pub struct Task<'a> {
+    /// The images.
+    pub images: &'a Arc<ImageStore>,
+    /// The category of each.
+    pub labels: &'a [u32],
+    /// The settings.
+    pub plan: Plan,
+    /// Ends the run after the current step.
+    pub stop: &'a AtomicBool,
 }
 
-impl Default for Plan {
-    /// The tutorial's.
-    fn default() -> Self {
-        Plan {
-            epochs: 20,
-            batch_size: 5,
-            lr: 1e-3,
-            seed: 0,
-            dropout: 0.0,
-            checkpoint: false,
-        }
-    }
-}
-
-impl Plan {
-    /// Refuses settings that cannot train.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] naming the setting.
-    pub fn check(&self) -> Result<()> {
-        for (name, value) in [("epochs", self.epochs), ("batch_size", self.batch_size)] {
-            if value == 0 {
-                return Err(Error::setting(name, "must be at least 1"));
-            }
-        }
-        if !self.lr.is_finite() || self.lr <= 0.0 {
-            return Err(Error::setting(
-                "lr",
-                format!("must be a positive number, found {}", self.lr),
-            ));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::setting(
-                "dropout",
-                format!("must lie between 0 and 1, found {}", self.dropout),
-            ));
-        }
-        Ok(())
-    }
-
-    /// The images of every step. Epoch `e` (from 0) is cut from [`Stream::permutation`] of the stream `shuffle <e>`;
-    /// a step's images are sorted, since their order means nothing and steps of the same ones can share their data.
-    pub fn order(&self, images: usize) -> Vec<Vec<usize>> {
-        (0..self.epochs)
-            .flat_map(|epoch| {
-                let order = Stream::new(self.seed, &format!("shuffle {epoch}")).permutation(images);
-                let batches = order.chunks(self.batch_size).map(|images| {
-                    let mut images = images.to_vec();
-                    images.sort_unstable();
-                    images
-                });
-                batches.collect::<Vec<_>>()
-            })
-            .collect()
-    }
-
-    /// Steps of one epoch.
-    pub fn steps_per_epoch(&self, images: usize) -> usize {
-        images.div_ceil(self.batch_size)
-    }
-}
-
-/// How training ended. The adapter is the last one known to be good, whatever happened.
-#[derive(Debug)]
-pub struct Trained {
-    /// The adapter.
-    pub adapter: Adapter,
-    /// The loss of every finished step.
-    pub losses: Vec<f32>,
-    /// The most bytes that a step kept of an image for its gradient.
-    pub kept: u64,
-    /// [`Error::NonFinite`] or [`Error::Interrupted`] where it did not run to its end.
-    pub end: Result<()>,
-}
-
-/// Trains `adapter` on the labelled images with Adam on cross-entropy. `report` hears of every step in
-/// order; `stop` ends the run after the current step.
+/// Trains `adapter` on the labelled images with Adam on cross-entropy. `report` hears of every step in order.
 ///
 /// # Errors
 /// What the device or an image file reported, and [`Error::Usage`] where `adapter` has numbers that are not finite. What
 /// diverges later and a stop are not errors here: see [`Trained::end`].
 pub fn train(
     prefix: &mut Prefix,
-    images: &Arc<ImageStore>,
-    labels: &[u32],
+    task: Task,
     mut adapter: Adapter,
-    plan: Plan,
-    stop: &AtomicBool,
-    mut report: impl FnMut(StepRecord) -> Result<()>,
+    report: impl FnMut(StepRecord) -> Result<()>,
 ) -> Result<Trained> {
+    let Task {
+        images,
+        labels,
+        plan,
+        stop,
+    } = task;
     plan.check()?;
     if !finite(&adapter)? {
         return Err(Error::Usage(
@@ -142,137 +66,45 @@ pub fn train(
                 .into(),
         ));
     }
-    let start = Instant::now();
-    let mut adam = Adam::new(plan.lr);
-    let mut losses = Vec::new();
-    let mut pending: VecDeque<Pending> = VecDeque::new();
-    let mut end = Ok(());
-    let steps_per_epoch = plan.steps_per_epoch(images.len());
-    // Waits for the oldest step; what ends the run, if anything.
-    let mut settle = |losses: &mut Vec<f32>, oldest: Pending| -> Result<Option<Error>> {
-        let parts = oldest.losses.into_iter().map(Readback::wait);
-        let loss = parts.sum::<Result<Loss>>()?.0;
-        let step = losses.len() as u64 + 1;
-        let lr = plan.lr;
-        if let Some(error) = overflowed(oldest.lost, losses, lr)? {
-            return Ok(Some(error));
-        }
-        if !loss.is_finite() {
-            return Ok(Some(Error::NonFinite { step, loss, lr }));
-        }
-        losses.push(loss);
-        let epoch = (losses.len() - 1) / steps_per_epoch + 1;
-        let seconds = start.elapsed().as_secs_f64();
-        Ok(report(StepRecord {
-            step,
-            epoch,
-            loss,
-            lr,
-            seconds,
-        })
-        .err())
-    };
+    let mut ledger = Ledger::new(plan, images.len(), &adapter, report);
     let network = Network::after(prefix, images.transform().size, plan.checkpoint);
-    let mut kept = 0;
-    let in_flight = if prefix.base().gpu().is_software() {
-        0
-    } else {
-        IN_FLIGHT
+    let in_flight = match prefix.base().gpu().is_software() {
+        true => 0,
+        false => IN_FLIGHT,
     };
-    // The adapter of the last finite loss: an update after it may have gone to NaN.
-    let mut good = adapter.clone();
+    let mut adam = Adam::new(plan.lr);
     // Whether the update that made `adapter` overflowed, on its way.
     let mut lost = None;
+    let mut kept = 0;
     for input in prefix.inputs(images, plan.order(images.len())) {
         let input = input?;
         if stop.load(Ordering::Relaxed) {
-            end = Err(Error::Interrupted { step: adam.steps });
+            ledger.stop(Error::Interrupted { step: adam.steps });
             break;
         }
         let labels: Vec<u32> = input.indices.iter().map(|&i| labels[i]).collect();
         let dropout = (plan.dropout, plan.seed, adam.steps);
-        let Step {
-            losses: reading,
-            gradients,
-            kept: bytes,
-        } = network.step(&input, &labels, &adapter, dropout)?;
-        kept = kept.max(bytes);
-        let used = adapter.clone();
+        let step = network.step(&input, &labels, &adapter, dropout)?;
+        kept = kept.max(step.kept);
         let mut factors = adapter.factors();
-        adam.step(&mut factors, &gradients)?;
-        adapter = adapter.with(&factors);
-
-        pending.push_back(Pending {
-            losses: reading,
+        adam.step(&mut factors, &step.gradients)?;
+        let next = adapter.with(&factors);
+        let pending = Pending {
+            adapter: std::mem::replace(&mut adapter, next),
             lost: std::mem::replace(&mut lost, adam.lost()?),
-            used: used.clone(),
-        });
-        if pending.len() > in_flight
-            && let Some(oldest) = pending.pop_front()
-        {
-            let used = oldest.used.clone();
-            if let Some(error) = settle(&mut losses, oldest)? {
-                end = Err(error);
-                break;
-            }
-            good = used;
+            losses: Some(step.losses),
+        };
+        ledger.enter(pending, in_flight)?;
+        if ledger.ended() {
+            break;
         }
     }
-    if !matches!(end, Err(Error::NonFinite { .. })) {
-        for oldest in pending {
-            let used = oldest.used.clone();
-            if let Some(error) = settle(&mut losses, oldest)? {
-                end = Err(error);
-                break;
-            }
-            good = used;
-        }
-    }
-    // The last update has no loss behind it: it counts where its numbers are finite.
-    if !matches!(end, Err(Error::NonFinite { .. })) {
-        match overflowed(lost, &losses, plan.lr)? {
-            Some(error) => end = Err(error),
-            None => good = adapter,
-        }
-    }
-    Ok(Trained {
-        adapter: good,
-        losses,
-        kept,
-        end,
-    })
-}
-
-/// A step that the device may still work on.
-struct Pending {
-    /// The parts of its loss, on their way.
-    losses: Vec<Readback>,
-    /// Whether the update that made `used` overflowed, on its way; `None` for the first.
-    lost: Option<Readback>,
-    /// The adapter that it was computed with.
-    used: Adapter,
-}
-
-/// The error where an update after `losses` made numbers that are not finite.
-fn overflowed(lost: Option<Readback>, losses: &[f32], lr: f64) -> Result<Option<Error>> {
-    let Some(lost) = lost else {
-        return Ok(None);
+    let last = Pending {
+        adapter,
+        lost,
+        losses: None,
     };
-    let raised = lost.wait()?.iter().any(|word| word.to_bits() != 0);
-    Ok(raised.then(|| Error::NonFinite {
-        step: losses.len() as u64,
-        loss: losses.last().copied().unwrap_or(f32::NAN),
-        lr,
-    }))
-}
-
-/// The parts of a step's loss, added.
-struct Loss(f32);
-
-impl std::iter::Sum<Vec<f32>> for Loss {
-    fn sum<I: Iterator<Item = Vec<f32>>>(parts: I) -> Self {
-        Loss(parts.flatten().sum())
-    }
+    ledger.close(last, kept)
 }
 
 fn finite(adapter: &Adapter) -> Result<bool> {

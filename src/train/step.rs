@@ -10,7 +10,7 @@ use crate::ops::{self, Targets};
 
 /// What a step comes to.
 pub(super) struct Step {
-    /// The parts of its loss, on their way.
+    /// Its loss, on its way, in terms to add: one for each group of images.
     pub(super) losses: Vec<Readback>,
     pub(super) gradients: Vec<Gradient>,
     /// Bytes kept of an image between the forward and the backward pass.
@@ -52,7 +52,7 @@ impl Network {
     }
 
     /// A step's loss and the gradients of the factors. Images that do not fit the device together go in
-    /// parts, whose losses and gradients add up.
+    /// groups, whose losses and gradients add up.
     pub(super) fn step(
         &self,
         input: &Input,

@@ -1,0 +1,138 @@
+//! What decides an adapter, as flags and as the library's settings.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use goldfish::Result;
+use goldfish::nn::Choice;
+use goldfish::nn::lora::{Init, PIXELS};
+use goldfish::train::Plan;
+use serde::Serialize;
+
+/// What decides the adapter, given base and data.
+#[derive(ClapArgs, Clone)]
+pub struct TrainArgs {
+    /// What to adapt, in any mix: pixels (the branch from the image straight to the logits), classifier, features, all
+    /// (every layer), or torchvision's names with * and ?, as in features.28,classifier.*
+    #[arg(
+        long,
+        value_name = "NAME,...",
+        value_delimiter = ',',
+        default_value = "pixels"
+    )]
+    pub(super) targets: Vec<String>,
+    /// Rank of the adapter
+    #[arg(long, default_value_t = 10)]
+    pub(super) rank: usize,
+    /// Scale of the adapter times its rank [default: the rank, a scale of 1]
+    #[arg(long, allow_negative_numbers = true)]
+    pub(super) alpha: Option<f64>,
+    /// Other ranks for some modules
+    #[arg(long, value_name = "NAME=R,...", value_delimiter = ',', value_parser = named::<usize>)]
+    pub(super) rank_pattern: Vec<(String, usize)>,
+    /// Other alphas for some modules
+    #[arg(long, value_name = "NAME=A,...", value_delimiter = ',', value_parser = named::<f64>)]
+    pub(super) alpha_pattern: Vec<(String, f64)>,
+    /// Divide alpha by the root of the rank (rsLoRA)
+    #[arg(long)]
+    pub(super) rslora: bool,
+    /// Share of what goes into each A that is dropped in training
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(super) dropout: f64,
+    /// How A starts: tutorial (standard normal), kaiming (PEFT's default) or gaussian (deviation 1/rank) [default:
+    /// tutorial for pixels, kaiming for layers]
+    #[arg(long, value_enum)]
+    pub(super) init: Option<InitArg>,
+    /// Passes over the images
+    #[arg(long, default_value_t = 20)]
+    pub(super) epochs: usize,
+    /// Images a step
+    #[arg(long, default_value_t = 5)]
+    pub(super) batch_size: usize,
+    /// Adam's learning rate
+    #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true)]
+    pub(super) lr: f64,
+    /// Seed of the adapter's start, of the order of the images and of dropout
+    #[arg(long, default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Start from the adapter in this folder, or of this file; its modules, ranks and alphas are kept
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "rank", "alpha", "rank_pattern", "alpha_pattern", "rslora", "init"])]
+    pub(super) init_adapter: Option<PathBuf>,
+    /// Keep what the layers below the lowest adapted one make of each image (auto), or compute it in every epoch (off);
+    /// the adapter is the same
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(super) cache: Cache,
+    /// Memory for what is kept, in MiB: on the device, as much again on the host, then a file beside the run
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub(super) cache_memory: u64,
+    /// Keep less of each step for its gradient and compute it once more instead
+    #[arg(long)]
+    pub(super) checkpoint_activations: bool,
+}
+
+impl TrainArgs {
+    pub(super) fn plan(&self) -> Plan {
+        Plan {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            lr: self.lr,
+            seed: self.seed,
+            dropout: self.dropout,
+            checkpoint: self.checkpoint_activations,
+        }
+    }
+
+    pub(super) fn choice(&self) -> Choice {
+        Choice {
+            targets: self.targets.clone(),
+            rank: self.rank,
+            alpha: self.alpha,
+            ranks: self.rank_pattern.clone(),
+            alphas: self.alpha_pattern.clone(),
+        }
+    }
+
+    /// How the A of a module starts.
+    pub(super) fn init(&self, module: &str) -> Init {
+        match (self.init, module) {
+            (Some(init), _) => init.into(),
+            (None, PIXELS) => Init::Tutorial,
+            (None, _) => Init::Kaiming,
+        }
+    }
+}
+
+/// `NAME=VALUE`.
+fn named<T: FromStr>(text: &str) -> Result<(String, T), String> {
+    let parse = || {
+        let (name, value) = text.split_once('=')?;
+        Some((name.to_string(), value.parse().ok()?))
+    };
+    parse().ok_or_else(|| format!("{text:?} is not NAME=VALUE, as in features.28=4"))
+}
+
+#[derive(Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum InitArg {
+    Tutorial,
+    Kaiming,
+    Gaussian,
+}
+
+impl From<InitArg> for Init {
+    fn from(init: InitArg) -> Self {
+        match init {
+            InitArg::Tutorial => Init::Tutorial,
+            InitArg::Kaiming => Init::Kaiming,
+            InitArg::Gaussian => Init::Gaussian,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Cache {
+    Auto,
+    Off,
+}
