@@ -1,4 +1,4 @@
-//! Rows of numbers, one an image, computed once: on the device while they fit, then in host memory, then in a file.
+//! Numbers of every image that are computed once and kept: on the device while they fit, then in host memory, then in a file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -46,8 +46,8 @@ enum Place {
     File(usize),
 }
 
-/// Rows by image.
-pub(super) struct Rows {
+/// One row of bytes an image.
+pub(super) struct Kept {
     gpu: Gpu,
     /// Bytes in a row, a multiple of 4.
     length: usize,
@@ -62,10 +62,10 @@ pub(super) struct Rows {
     last: Option<(Vec<usize>, Tensor)>,
 }
 
-impl Rows {
+impl Kept {
     /// No row yet of `length` bytes each.
     pub(super) fn new(gpu: &Gpu, images: usize, length: usize, room: Room) -> Self {
-        Rows {
+        Kept {
             gpu: gpu.clone(),
             length,
             room,

@@ -1,5 +1,6 @@
 //! Training: a frozen base, a tracked adapter, one loop.
 
+mod cache;
 mod frozen;
 mod kept;
 mod ledger;
