@@ -1,7 +1,7 @@
 //! How the GPUs' kernels are chosen and stored: half precision, and what was measured of a device.
 
 use goldfish::nn::arch::VGG19_TINY;
-use goldfish::nn::lora::Tracked;
+use goldfish::nn::lora::Factors;
 use goldfish::nn::{LoadStep, Loading, Source, Vgg};
 use goldfish::{GpuOptions, Precision, Tape, Var};
 use libtest_mimic::Trial;
@@ -229,7 +229,7 @@ fn splits_count() {
             &x,
             layer,
             None,
-            &Tracked::default(),
+            &Factors::default(),
             false,
         );
         let shape = logits.expect("as many as fit").tensor.shape().clone();

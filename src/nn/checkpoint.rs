@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::lora::Tracked;
+use super::lora::Factors;
 use super::vgg::Vgg;
 use crate::autograd::{Backward, Gradient, Tape, Var};
 use crate::error::Result;
@@ -15,7 +15,7 @@ pub(super) fn recomputed(
     base: Vgg,
     x: &Var,
     range: Range<usize>,
-    adapter: Tracked,
+    adapter: Factors,
 ) -> Result<Var> {
     let factors = adapter.of(base.layers[range.clone()].iter().map(|l| &*l.layer.name));
     let mut parents = vec![x];
@@ -39,7 +39,7 @@ struct Checkpoint {
     base: Vgg,
     x: Tensor,
     range: Range<usize>,
-    adapter: Tracked,
+    adapter: Factors,
 }
 
 impl Backward for Checkpoint {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::arch::{Layer, POOLED};
 use super::checkpoint::recomputed;
-use super::lora::{Tracked, TrackedLora};
+use super::lora::{Factors, LoraFactors};
 use super::vgg::{Held, Loaded, Vgg, Weight};
 use crate::autograd::{Tape, Var};
 use crate::conv::{planes, rows};
@@ -27,14 +27,14 @@ impl Vgg {
     /// # Errors
     /// [`Error::Shape`] for other input, [`Error::Memory`] where an activation does not fit a binding.
     pub fn forward(&self, tape: &mut Tape, images: &Var) -> Result<Var> {
-        self.forward_from(tape, images, 0, None, &Tracked::default(), false)
+        self.forward_from(tape, images, 0, None, &Factors::default(), false)
     }
 
     /// The same with an adapter: its LoRAs on the layers, and the branch from the pixels where it has one.
     ///
     /// # Errors
     /// As [`Vgg::forward`], and [`Error::Shape`] where the branch is for images of another size.
-    pub fn adapted(&self, tape: &mut Tape, images: &Var, adapter: &Tracked) -> Result<Var> {
+    pub fn adapted(&self, tape: &mut Tape, images: &Var, adapter: &Factors) -> Result<Var> {
         let logits = self.forward_from(tape, images, 0, None, adapter, false)?;
         adapter.branch(tape, &logits, images)
     }
@@ -51,7 +51,7 @@ impl Vgg {
         x: &Var,
         layer: usize,
         product: Option<&Var>,
-        adapter: &Tracked,
+        adapter: &Factors,
         checkpoint: bool,
     ) -> Result<Var> {
         self.pass(tape, x, layer..self.depth(), product, adapter, checkpoint)
@@ -65,7 +65,7 @@ impl Vgg {
         x: &Var,
         range: Range<usize>,
         product: Option<&Var>,
-        adapter: &Tracked,
+        adapter: &Factors,
         checkpoint: bool,
     ) -> Result<Var> {
         let small = self.small_planes().min(range.end);
@@ -136,7 +136,7 @@ impl Vgg {
         tape: &mut Tape,
         x: &Var,
         range: Range<usize>,
-        adapter: &Tracked,
+        adapter: &Factors,
         checkpoint: bool,
     ) -> Result<Var> {
         if !checkpoint {
@@ -161,7 +161,7 @@ impl Vgg {
         x: &Var,
         range: Range<usize>,
         product: Option<&Var>,
-        adapter: &Tracked,
+        adapter: &Factors,
     ) -> Result<Var> {
         let mut x = self.enter(tape, x, range.start)?;
         for index in range.clone() {
@@ -233,7 +233,7 @@ impl Vgg {
         tape: &mut Tape,
         conv: &Arc<planes::Layer>,
         x: &Var,
-        lora: Option<&TrackedLora>,
+        lora: Option<&LoraFactors>,
     ) -> Result<Var> {
         let (Some(lora), Some(context)) = (lora, &self.software) else {
             return planes::convolve(tape, conv, x, None);
@@ -256,7 +256,7 @@ impl Vgg {
         x: &Var,
         product: &Var,
         bias: &Var,
-        lora: Option<&TrackedLora>,
+        lora: Option<&LoraFactors>,
     ) -> Result<Var> {
         let layer = &self.layers[index].layer;
         let mut y = product.clone();
@@ -321,7 +321,7 @@ impl Vgg {
         }
         let n = pixels.len() / image;
         let images = Var::frozen(&Tensor::from_slice(&self.gpu, [n, 3, side, side], pixels)?);
-        let (mut tape, none) = (Tape::new(), Tracked::default());
+        let (mut tape, none) = (Tape::new(), Factors::default());
         let y = self.pass(&mut tape, &images, 0..layer, None, &none, false)?;
         in_rows(&mut tape, &y)?.tensor.to_vec()
     }

@@ -110,8 +110,8 @@ impl Lora {
         self.a.shape().len() + self.b.shape().len()
     }
 
-    fn tracked(&self, a: Var, b: Var) -> TrackedLora {
-        TrackedLora {
+    fn tracked(&self, a: Var, b: Var) -> LoraFactors {
+        LoraFactors {
             a,
             b,
             scale: self.scale(),
@@ -207,7 +207,7 @@ impl Adapter {
     }
 
     /// The factors as leaves of `tape`, and those leaves in the order of [`Adapter::factors`].
-    pub fn track(&self, tape: &mut Tape) -> (Tracked, Vec<Var>) {
+    pub fn track(&self, tape: &mut Tape) -> (Factors, Vec<Var>) {
         let mut leaves = Vec::new();
         let mut loras = BTreeMap::new();
         for (module, lora) in &self.0 {
@@ -215,16 +215,16 @@ impl Adapter {
             leaves.extend([a.clone(), b.clone()]);
             loras.insert(module.clone(), lora.tracked(a, b));
         }
-        (Tracked(loras), leaves)
+        (Factors(loras), leaves)
     }
 
     /// The factors as frozen values.
-    pub fn frozen(&self) -> Tracked {
+    pub fn frozen(&self) -> Factors {
         let loras = self.0.iter().map(|(module, lora)| {
             let [a, b] = [&lora.a, &lora.b].map(Var::frozen);
             (module.clone(), lora.tracked(a, b))
         });
-        Tracked(loras.collect())
+        Factors(loras.collect())
     }
 
     /// The sum of several adapters, each with a scale, as one whose ranks are the sums of theirs: A is theirs one below
@@ -287,19 +287,19 @@ impl Adapter {
 
 /// An adapter's factors in one computation.
 #[derive(Clone, Debug, Default)]
-pub struct Tracked(BTreeMap<String, TrackedLora>);
+pub struct Factors(BTreeMap<String, LoraFactors>);
 
 /// One module's factors in one computation.
 #[derive(Clone, Debug)]
-pub struct TrackedLora {
+pub struct LoraFactors {
     pub(crate) a: Var,
     pub(crate) b: Var,
     pub(crate) scale: f32,
     dropout: Option<Dropout>,
 }
 
-impl Tracked {
-    pub(crate) fn get(&self, module: &str) -> Option<&TrackedLora> {
+impl Factors {
+    pub(crate) fn get(&self, module: &str) -> Option<&LoraFactors> {
         self.0.get(module)
     }
 
@@ -307,7 +307,7 @@ impl Tracked {
     pub(crate) fn of<'a>(
         &self,
         names: impl Iterator<Item = &'a str>,
-    ) -> Vec<(&'a str, &TrackedLora)> {
+    ) -> Vec<(&'a str, &LoraFactors)> {
         names
             .filter_map(|name| Some((name, self.0.get(name)?)))
             .collect()
@@ -380,7 +380,7 @@ impl Tracked {
     }
 }
 
-impl TrackedLora {
+impl LoraFactors {
     /// What goes into A.
     pub(crate) fn dropped(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
         match self.dropout {

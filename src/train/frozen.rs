@@ -85,15 +85,20 @@ impl Prefix {
                 return Cache::Images(Crops::new(gpu, count, transform, room));
             }
             let features = base.row_len(from, transform.size) * 4;
-            let kept = |length: usize| Kept::new(gpu, count, length, room.clone());
+            // The costlier first; each has what those before it leave.
+            let mut rest = room;
+            let mut take = |length: usize| {
+                let room = rest.clone();
+                rest = rest.without((count * length) as u64);
+                room
+            };
+            let kept = |length: usize, room: Room| Kept::new(gpu, count, length, room);
             Cache::Features {
-                features: kept(features),
-                products: base.product_len(from).map(|length| kept(length * 4)),
-                // The costlier rows first.
-                crops: pixels.then(|| {
-                    let rest = room.without((count * features) as u64);
-                    Crops::new(gpu, count, transform, rest)
-                }),
+                features: kept(features, take(features)),
+                products: base
+                    .product_len(from)
+                    .map(|length| kept(length * 4, take(length * 4))),
+                crops: pixels.then(|| Crops::new(gpu, count, transform, rest)),
             }
         });
         Prefix {

@@ -5,7 +5,7 @@ use super::frozen::Prefix;
 use crate::autograd::{Gradient, Tape, Var};
 use crate::error::Result;
 use crate::gpu::{Gpu, Readback};
-use crate::nn::lora::Tracked;
+use crate::nn::lora::Factors;
 use crate::nn::{Adapter, Vgg};
 use crate::ops::{self, Targets};
 
@@ -110,7 +110,7 @@ impl Network {
         })
     }
 
-    pub(super) fn logits(&self, tape: &mut Tape, x: Given, adapter: &Tracked) -> Result<Var> {
+    pub(super) fn logits(&self, tape: &mut Tape, x: Given, adapter: &Factors) -> Result<Var> {
         let logits = self.base.forward_from(
             tape,
             x.features,

@@ -90,8 +90,8 @@ impl Sizes {
     }
 
     fn outs(self, context: &Context) -> usize {
-        let least = self.cout.next_multiple_of(context.lanes);
-        context.outs(OUTS.min(least), self.cout)
+        let padded = self.cout.next_multiple_of(context.lanes);
+        context.outs(OUTS.min(padded), self.cout)
     }
 
     /// Texels of the weights.
