@@ -32,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
             "cli::bad_data_exits_3_with_the_file_and_the_remedy",
             bad_data,
         ),
+        gpu_trial("cli::what_has_no_end_is_refused", without_end),
         gpu_trial("cli::skip_bad_goes_on_and_lists_what_it_left_out", skip_bad),
         #[cfg(unix)]
         gpu_trial(
@@ -125,7 +126,14 @@ fn bad_settings() {
         (["--lr", "NaN"], "--lr must be a positive number"),
         (["--lr", "-1"], "--lr"),
         (["--rank", "ten"], "--rank"),
-        (["--dropout", "1"], "--dropout must lie between 0 and 1"),
+        (
+            ["--dropout", "1"],
+            "--dropout must be at least 0 and below 1",
+        ),
+        (
+            ["--alpha", "1e300"],
+            "--alpha must be a positive number of at most 3e38",
+        ),
         (["--rank-pattern", "features.0"], "is not NAME=VALUE"),
         (["--weights", "random:x"], "not a whole number"),
     ] {
@@ -345,6 +353,26 @@ fn bad_data() {
         .code(3)
         .stderr(contains("missing.png"));
     assert!(!at("runs/train/adapter_model.safetensors").exists());
+}
+
+/// What has no end, and a scale past f32 that would make every logit NaN.
+fn without_end() {
+    let folder = dataset();
+    if cfg!(unix) {
+        let mut command = goldfish(folder.path());
+        command.args(["predict", "/dev/zero"]).args(TINY);
+        command
+            .assert()
+            .code(3)
+            .stderr(contains("/dev/zero: it is no regular file"));
+    }
+    train(folder.path(), &["-o", "run"]).success();
+    let mut command = goldfish(folder.path());
+    command.args(["predict", "data", "--adapter", "run@1e39"]);
+    command
+        .assert()
+        .code(2)
+        .stderr(contains("--adapter has a scale that is out of range"));
 }
 
 fn skip_bad() {

@@ -1,6 +1,6 @@
 //! `goldfish eval`: how often are the base and its adapters right?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
@@ -114,10 +114,11 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let adapter = args.adapters.load(&gpu, &base)?;
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let (images, skipped) = open_images(&paths, &base, &args.base)?;
+    let left_out: HashSet<&PathBuf> = skipped.iter().map(|s| &s.path).collect();
     let kept = dataset
         .items
         .iter()
-        .filter(|item| skipped.iter().all(|s| s.path != item.path));
+        .filter(|item| !left_out.contains(&item.path));
     let labels: Vec<usize> = kept.map(|item| item.label as usize).collect();
     let (mut all, mut each) = (Tally::default(), BTreeMap::<usize, Tally>::new());
     with_logits("eval", &gpu, &base, &adapter, &images, |image, logits| {

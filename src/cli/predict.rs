@@ -140,7 +140,7 @@ pub fn open_images(
     args: &BaseArgs,
 ) -> Result<(Arc<ImageStore>, Vec<Skipped>)> {
     let progress = std::sync::Mutex::new(Progress::new("images", "images", paths.len() as u64));
-    let memory = args.image_memory << 20;
+    let memory = args.image_memory.saturating_mul(1 << 20);
     let (images, skipped) = ImageStore::open(
         paths,
         base.transform,

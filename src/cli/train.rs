@@ -113,7 +113,7 @@ fn prefix(checked: &Checked, request: &Request, stop: &AtomicBool) -> Result<Pre
         return Ok(Prefix::new(network, start, images, None));
     }
     let room = Room {
-        bytes: args.cache_memory << 20,
+        bytes: args.cache_memory.saturating_mul(1 << 20),
         folder: request.output.to_path_buf(),
     };
     let mut prefix = Prefix::new(network, start, images, Some(room));

@@ -37,6 +37,19 @@ pub struct Decoded {
     pub height: usize,
 }
 
+/// The most bytes of a file: 89 million pixels of four samples of 16 bits, and as much again.
+const LARGEST: u64 = 1400 << 20;
+
+/// Words that a file has a say in, as many as a person reads.
+fn shortened(mut problem: String) -> String {
+    const MOST: usize = 300;
+    if let Some((end, _)) = problem.char_indices().nth(MOST) {
+        problem.truncate(end);
+        problem.push('…');
+    }
+    problem
+}
+
 /// Reads an image as Pillow's `convert("RGB")` does: grey repeated, palettes looked up, alpha dropped; of
 /// an animation the first frame; a TIFF turned as its orientation says. What a file is, its content decides
 /// and not its name. `exif` turns other formats the way their EXIF orientation says.
@@ -45,9 +58,20 @@ pub struct Decoded {
 /// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, damaged or cut off, of a kind that
 /// is not read, or larger than 89 million pixels (refused before it is decoded).
 pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
+    let bad = |problem: String| Error::data(path, problem).with(Remedy::LeaveOut);
+    let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
+    if !metadata.is_file() {
+        return Err(bad("it is no regular file".into()));
+    }
+    if metadata.len() > LARGEST {
+        let mib = metadata.len() >> 20;
+        return Err(bad(format!(
+            "{mib} MiB are more than the {} of a picture",
+            LARGEST >> 20
+        )));
+    }
     let bytes = fs::read(path).map_err(Error::io(path, "open"))?;
-    let picture = codecs::read(&bytes)
-        .map_err(|problem| Error::data(path, problem).with(Remedy::LeaveOut))?;
+    let picture = codecs::read(&bytes).map_err(|problem| bad(shortened(problem)))?;
     let picture = match picture.exif.filter(|_| exif) {
         Some(turn) => picture.turned(turn),
         None => picture,

@@ -73,10 +73,11 @@ impl Lora {
                 format!("must lie between 1 and {most} for {module}, found {rank}"),
             ));
         }
-        if !alpha.is_finite() || *alpha <= 0.0 {
+        // What is multiplied with is an f32.
+        if !(*alpha > 0.0 && (*alpha as f32).is_finite()) {
             return Err(Error::setting(
                 "alpha",
-                format!("must be a positive number, found {alpha}"),
+                format!("must be a positive number of at most 3e38 for {module}, found {alpha:?}"),
             ));
         }
         let stream = Stream::new(seed, &format!("{module}.lora_A"));

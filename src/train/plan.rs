@@ -54,7 +54,7 @@ impl Plan {
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(Error::setting(
                 "dropout",
-                format!("must lie between 0 and 1, found {}", self.dropout),
+                format!("must be at least 0 and below 1, found {}", self.dropout),
             ));
         }
         Ok(())

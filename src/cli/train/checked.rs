@@ -1,6 +1,7 @@
 //! Everything that a training run needs, read and found sound before the run's folder is opened.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -111,10 +112,11 @@ fn read_images(
 ) -> Result<(Arc<ImageStore>, Vec<u32>)> {
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let (images, skipped) = predict::open_images(&paths, base, args)?;
+    let left_out: HashSet<&PathBuf> = skipped.iter().map(|s| &s.path).collect();
     let mut kept = dataset
         .items
         .iter()
-        .filter(|item| skipped.iter().all(|s| s.path != item.path));
+        .filter(|item| !left_out.contains(&item.path));
     let labels: Vec<u32> = kept.by_ref().map(|item| item.label).collect();
     let mut categories = labels.clone();
     categories.sort_unstable();
