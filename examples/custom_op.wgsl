@@ -13,7 +13,10 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     let i = (group.x + group.y * groups.x) * 64u + lane;
     if i < params.n {
         // e^-|x| never overflows.
-        out[i] = max(x[i], 0.0) + log(1.0 + exp(-abs(x[i])));
+        let y = max(x[i], 0.0) + log(1.0 + exp(-abs(x[i])));
+        // What max, exp and log make of NaN is not the same on every device.
+        let nan = (bitcast<u32>(x[i]) & 0x7fffffffu) > 0x7f800000u;
+        out[i] = select(y, x[i], nan);
     }
 }
 
