@@ -43,10 +43,18 @@ impl Gpu {
 
     /// Starts copying a buffer to the host; nothing waits until [`Readback::wait`].
     pub(crate) fn read(&self, buffer: &Buffer) -> Result<Readback> {
-        self.read_range(&buffer.raw, 0, buffer.bytes)
+        self.read_together(&[buffer])
     }
 
-    fn read_range(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Readback> {
+    /// The same of several, one after the other, in one submission.
+    pub(crate) fn read_together(&self, buffers: &[&Buffer]) -> Result<Readback> {
+        let whole = buffers.iter().map(|b| (&b.raw, 0, b.bytes));
+        self.read_ranges(&whole.collect::<Vec<_>>())
+    }
+
+    /// Ranges of buffers: offset and bytes.
+    fn read_ranges(&self, ranges: &[(&wgpu::Buffer, u64, u64)]) -> Result<Readback> {
+        let bytes = ranges.iter().map(|(_, _, bytes)| bytes).sum();
         let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("readback"),
             size: bytes,
@@ -54,7 +62,11 @@ impl Gpu {
             mapped_at_creation: false,
         });
         self.record_copy(|encoder| {
-            encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes)
+            let mut to = 0;
+            for &(buffer, offset, bytes) in ranges {
+                encoder.copy_buffer_to_buffer(buffer, offset, &staging, to, bytes);
+                to += bytes;
+            }
         });
         let submission = self.flush(&mut self.0.batch.lock().expect("no panic holds the batch"));
         self.failure()?;
@@ -78,7 +90,9 @@ impl Gpu {
     /// [`Error::Kernel`] naming `kernel` where one was overwritten.
     pub fn check_guards(&self, kernel: &str) -> Result<()> {
         for (buffer, offset) in self.0.pool.drain_guarded() {
-            let words = self.read_range(&buffer, offset, GUARD_BYTES)?.wait_u32()?;
+            let words = self
+                .read_ranges(&[(&buffer, offset, GUARD_BYTES)])?
+                .wait_u32()?;
             if words.iter().any(|&word| word != GUARD) {
                 return Err(Error::Kernel {
                     kernel: kernel.into(),

@@ -7,7 +7,7 @@ use crate::autograd::{Gradient, Var};
 use crate::check::{Case, Input};
 use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, ReadTexture, Write};
-use crate::gpu::{Access, IMAGE_WIDTH, Kernel, Readback};
+use crate::gpu::{Access, IMAGE_WIDTH, Kernel};
 use crate::tensor::Tensor;
 
 #[repr(C)]
@@ -233,9 +233,9 @@ impl Adam {
         Ok(())
     }
 
-    /// A word that is 0 as long as all that it wrote is finite, on its way; `None` before the first step.
-    pub(crate) fn lost(&self) -> Result<Option<Readback>> {
-        self.state.as_ref().map(|s| s.lost.read()).transpose()
+    /// A word that is 0 as long as all that it wrote is finite; `None` before the first step.
+    pub(crate) fn lost(&self) -> Option<&Tensor> {
+        self.state.as_ref().map(|state| &state.lost)
     }
 
     fn params(&self, n: usize) -> Params {

@@ -285,4 +285,11 @@ impl Tensor {
     pub fn read(&self) -> Result<Readback> {
         self.gpu.read(self.buffer("read")?)
     }
+
+    /// The same of this tensor and of what follows it, in one submission.
+    pub(crate) fn read_with(&self, next: Option<&Tensor>) -> Result<Readback> {
+        let mut buffers = vec![self.buffer("read")?];
+        buffers.extend(next.map(|next| next.buffer("read")).transpose()?);
+        self.gpu.read_together(&buffers)
+    }
 }

@@ -25,10 +25,21 @@ pub struct Trained {
 /// An adapter whose numbers are not known yet to be finite.
 pub(super) struct Pending {
     pub(super) adapter: Adapter,
-    /// Whether the update that made it overflowed, on its way; `None` for the adapter of the start.
-    pub(super) lost: Option<Readback>,
-    /// The loss of the step that it was used in, on its way, in terms to add; `None` for the run's last adapter.
-    pub(super) losses: Option<Vec<Readback>>,
+    pub(super) answers: Answers,
+}
+
+/// What the device says of an adapter, on its way.
+pub(super) enum Answers {
+    /// The loss of the step that it was used in, in terms to add: each term, and the word of [`overflowed`] after the first
+    /// step.
+    Step(Vec<Readback>),
+    /// That word alone, of the adapter that no step has used; `None` where there was no step.
+    Last(Option<Readback>),
+}
+
+/// Whether an update made numbers that are not finite, by the word that Adam's kernels raise.
+fn overflowed(word: Option<&f32>) -> bool {
+    word.is_some_and(|word| word.to_bits() != 0)
 }
 
 /// The books of a run.
@@ -87,22 +98,30 @@ impl<F: FnMut(StepRecord) -> Result<()>> Ledger<F> {
     /// Waits for a step and reports it; [`Error::NonFinite`] where its adapter or its loss is not finite.
     fn settle(&mut self, step: Pending) -> Result<Option<Error>> {
         let lr = self.plan.lr;
-        if let Some(lost) = step.lost
-            && lost.wait()?.iter().any(|word| word.to_bits() != 0)
-        {
+        let (mut lost, mut loss) = (false, None);
+        match step.answers {
+            Answers::Step(terms) => {
+                let mut sum = 0.0;
+                for term in terms {
+                    let words = term.wait()?;
+                    sum += words[0];
+                    lost |= overflowed(words.get(1));
+                }
+                loss = Some(sum);
+            }
+            Answers::Last(Some(word)) => lost = overflowed(word.wait()?.first()),
+            Answers::Last(None) => {}
+        }
+        if lost {
             return Ok(Some(Error::NonFinite {
                 step: self.losses.len() as u64,
                 loss: self.losses.last().copied().unwrap_or(f32::NAN),
                 lr,
             }));
         }
-        let Some(terms) = step.losses else {
+        let Some(loss) = loss else {
             return Ok(None);
         };
-        let mut loss = 0.0;
-        for term in terms {
-            loss += term.wait()?.iter().sum::<f32>();
-        }
         let number = self.losses.len() as u64 + 1;
         if !loss.is_finite() {
             let step = number;

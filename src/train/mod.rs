@@ -23,7 +23,8 @@ use crate::data::ImageStore;
 use crate::error::{Error, Result};
 use crate::nn::Adapter;
 use crate::optim::Adam;
-use ledger::{Ledger, Pending};
+use crate::tensor::Tensor;
+use ledger::{Answers, Ledger, Pending};
 use step::{Given, Network};
 
 /// Steps whose loss may still be on its way to the host. A software device works while it is handed its work: there is
@@ -74,8 +75,6 @@ pub fn train(
         false => IN_FLIGHT,
     };
     let mut adam = Adam::new(plan.lr);
-    // Whether the update that made `adapter` overflowed, on its way.
-    let mut lost = None;
     let mut kept = 0;
     for input in prefix.inputs(images, plan.order(images.len())) {
         let input = input?;
@@ -85,15 +84,14 @@ pub fn train(
         }
         let labels: Vec<u32> = input.indices.iter().map(|&i| labels[i]).collect();
         let dropout = (plan.dropout, plan.seed, adam.steps);
-        let step = network.step(&input, &labels, &adapter, dropout)?;
+        let step = network.step(&input, &labels, &adapter, adam.lost(), dropout)?;
         kept = kept.max(step.kept);
         let mut factors = adapter.factors();
         adam.step(&mut factors, &step.gradients)?;
         let next = adapter.with(&factors);
         let pending = Pending {
             adapter: std::mem::replace(&mut adapter, next),
-            lost: std::mem::replace(&mut lost, adam.lost()?),
-            losses: Some(step.losses),
+            answers: Answers::Step(step.losses),
         };
         ledger.enter(pending, in_flight)?;
         if ledger.ended() {
@@ -102,8 +100,7 @@ pub fn train(
     }
     let last = Pending {
         adapter,
-        lost,
-        losses: None,
+        answers: Answers::Last(adam.lost().map(Tensor::read).transpose()?),
     };
     ledger.close(last, kept)
 }

@@ -8,10 +8,12 @@ use crate::gpu::{Gpu, Readback};
 use crate::nn::lora::Factors;
 use crate::nn::{Adapter, Vgg};
 use crate::ops::{self, Targets};
+use crate::tensor::Tensor;
 
 /// What a step comes to.
 pub(super) struct Step {
-    /// Its loss, on its way, in terms to add: one for each group of images.
+    /// Its loss, on its way, in terms to add: one for each group of images, each with the word that says whether the factors
+    /// were finite, where there is one.
     pub(super) losses: Vec<Readback>,
     pub(super) gradients: Vec<Gradient>,
     /// Bytes kept of an image between the forward and the backward pass.
@@ -53,12 +55,13 @@ impl Network {
     }
 
     /// A step's loss and the gradients of the factors. Images that do not fit the device together go in
-    /// groups, whose losses and gradients add up.
+    /// groups, whose losses and gradients add up. `lost` is [`crate::optim::Adam::lost`] of the updates before.
     pub(super) fn step(
         &self,
         input: &Input,
         labels: &[u32],
         adapter: &Adapter,
+        lost: Option<&Tensor>,
         (p, seed, step): (f64, u64, u64),
     ) -> Result<Step> {
         let n = labels.len();
@@ -92,7 +95,7 @@ impl Network {
             if rows.len() < n {
                 loss = ops::scale(&mut tape, rows.len() as f32 / n as f32, &loss)?;
             }
-            readings.push(loss.tensor.read()?);
+            readings.push(loss.tensor.read_with(lost)?);
             kept = kept.max(used(gpu).saturating_sub(before) / rows.len() as u64);
             let gradients = tape.backward(&loss)?.of_all(&leaves)?;
             sums = if sums.is_empty() {
