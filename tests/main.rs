@@ -5,6 +5,7 @@ mod cli;
 mod data;
 mod files;
 mod floors;
+mod heads;
 mod imports;
 mod library;
 mod ops;
@@ -34,6 +35,7 @@ fn main() {
         cli::trials(),
         adapters::trials(),
         peft::trials(),
+        heads::trials(),
     ];
     libtest_mimic::run(&arguments, modules.into_iter().flatten().collect()).exit();
 }

@@ -7,7 +7,7 @@ use std::sync::Once;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use goldfish::data::Transform;
+use goldfish::data::{Classes, Transform};
 use goldfish::formats::Tensors;
 use goldfish::nn::{Arch, LoadStep, Loading, Source, Vgg};
 use goldfish::{Error, Gpu, Precision, Result};
@@ -113,6 +113,8 @@ impl std::fmt::Display for Weights {
 pub struct Base {
     pub arch: Arch,
     pub weights: Weights,
+    /// What its own logits mean.
+    pub classes: Classes,
     pub transform: Transform,
     pub precision: Precision,
     pub kernels: Kernels,
@@ -141,9 +143,14 @@ impl BaseArgs {
                 Weights::Random(0)
             }
         };
+        let imagenet = Classes::imagenet();
         Ok(Base {
             arch,
             weights,
+            classes: match arch.classes == imagenet.len() {
+                true => imagenet,
+                false => Classes::numbered(arch.classes),
+            },
             transform: Transform { size },
             precision: self.precision,
             kernels: self.kernels,

@@ -99,6 +99,38 @@ impl Arch {
         layers
     }
 
+    /// The number of layers below the last one, which a new head replaces.
+    pub fn trunk(&self) -> usize {
+        self.layers().len() - 1
+    }
+
+    /// The names of all modules as PyTorch lists them: of layers, of the containers around them, and of what has no
+    /// numbers.
+    pub fn modules(&self) -> Vec<String> {
+        let layers = self.layers();
+        let number = |name: &str| {
+            name.rsplit('.')
+                .next()
+                .and_then(|n| n.parse::<usize>().ok())
+        };
+        let mut modules: Vec<String> =
+            vec!["features".into(), "avgpool".into(), "classifier".into()];
+        for group in ["features", "classifier"] {
+            let inside = layers.iter().filter(|l| l.name.starts_with(group));
+            let last = inside.filter_map(|l| number(&l.name)).max();
+            // After the last convolution come its ReLU and its pool.
+            let after = if group == "features" { 2 } else { 0 };
+            let count = last.map_or(0, |last| last + 1 + after);
+            modules.extend((0..count).map(|index| format!("{group}.{index}")));
+        }
+        modules
+    }
+
+    /// The name of the last layer, which gives the logits, and how many numbers it takes.
+    pub fn head(&self) -> (&'static str, usize) {
+        ("classifier.6", self.hidden)
+    }
+
     /// Every parameter's name and shape: `<layer>.weight` and `<layer>.bias`.
     pub fn parameters(&self) -> Vec<(String, Shape)> {
         self.layers()

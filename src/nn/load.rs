@@ -24,6 +24,8 @@ pub struct Loading {
     pub ranks: BTreeMap<String, usize>,
     /// Gradients are wanted down to the lowest of those layers.
     pub trained: bool,
+    /// Without the last layer, which an adapter's head replaces: what the trunk below it gives is then the result.
+    pub headless: bool,
     /// How the portable family stores the frozen weights.
     pub precision: Precision,
     /// Measure which of the portable family's kernels are fastest on this device, once: the choices are kept in this
@@ -57,7 +59,11 @@ impl Place {
     /// Each layer's.
     fn all(arch: Arch, how: &Loading) -> Vec<Place> {
         let (mut halvings, mut below) = (0, true);
-        let places = arch.layers().into_iter().map(|layer| {
+        let mut layers = arch.layers();
+        if how.headless {
+            layers.truncate(arch.trunk());
+        }
+        let places = layers.into_iter().map(|layer| {
             let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
             let backward = how.trained && !below;
             let before = halvings;
@@ -154,6 +160,7 @@ impl Vgg {
             arch,
             layers,
             software,
+            headless: how.headless,
             measured,
             _warmer: Some(warmer),
         })

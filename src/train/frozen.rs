@@ -133,6 +133,7 @@ impl Prefix {
         let layers = self.below.base.arch().layers();
         match layers.get(self.below.from) {
             None => "the base's answers".into(),
+            Some(_) if self.below.from == self.below.base.depth() => "the input of the head".into(),
             Some(_) if self.below.from == 0 => "the images".into(),
             Some(layer) => format!("the input of {}", layer.name),
         }
