@@ -74,16 +74,19 @@ impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let Params { n, left, right } = self.params;
         let sides = [(&BACKWARD_LEFT, left), (&BACKWARD_RIGHT, right)];
-        let gradients = sides.iter().zip(wanted).map(|(&(kernel, columns), &wanted)| {
-            if !wanted {
-                return Ok(None);
-            }
-            let part = Tensor::empty(dy.gpu(), [n as usize, columns as usize])?;
-            let bindings = [dy.buffer("concat_columns")?, part.buffer("concat_columns")?];
-            let groups = part.shape().len().div_ceil(256);
-            dy.gpu().run(kernel, &self.params, &bindings, groups)?;
-            Ok(Some(part.into()))
-        });
+        let gradients = sides
+            .iter()
+            .zip(wanted)
+            .map(|(&(kernel, columns), &wanted)| {
+                if !wanted {
+                    return Ok(None);
+                }
+                let part = Tensor::empty(dy.gpu(), [n as usize, columns as usize])?;
+                let bindings = [dy.buffer("concat_columns")?, part.buffer("concat_columns")?];
+                let groups = part.shape().len().div_ceil(256);
+                dy.gpu().run(kernel, &self.params, &bindings, groups)?;
+                Ok(Some(part.into()))
+            });
         gradients.collect()
     }
 }
