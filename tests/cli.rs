@@ -54,9 +54,13 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
+/// The program in `folder`, where no weights are found but those that are there.
 pub fn goldfish(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_goldfish"));
     command.current_dir(folder);
+    let nowhere = std::env::temp_dir().join("goldfish-has-no-weights-here");
+    command.env("GOLDFISH_DATA", nowhere);
+    command.env_remove("GOLDFISH_WEIGHTS");
     command
 }
 

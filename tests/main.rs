@@ -3,6 +3,7 @@
 mod adapters;
 mod cli;
 mod data;
+mod fetch;
 mod files;
 mod floors;
 mod heads;
@@ -13,6 +14,7 @@ mod parity;
 mod peft;
 mod pictures;
 mod portable;
+mod server;
 mod shaders;
 mod support;
 mod training;
@@ -27,6 +29,7 @@ fn main() {
         pictures::trials(),
         files::trials(),
         weights::trials(),
+        fetch::trials(),
         ops::trials(),
         library::trials(),
         parity::trials(),

@@ -1,7 +1,7 @@
 //! The frozen base as the command line names it: `--weights`, `--arch`, `--image-size`.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Once;
 
@@ -14,15 +14,14 @@ use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
 use super::progress::Progress;
-
-/// Where the trained weights are looked for.
-const DEFAULT_WEIGHTS: &str = "weights/vgg19.safetensors";
+use super::weights::place;
 
 #[derive(Args)]
 pub struct BaseArgs {
-    /// Base weights: a safetensors file under torchvision's or timm's names, or random[:SEED]
-    /// [default: weights/vgg19.safetensors, else random:0]
-    #[arg(long, value_name = "FILE|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
+    /// Base weights: a file under torchvision's or timm's names, a folder with such files, or random[:SEED]
+    /// [default: GOLDFISH_WEIGHTS, else those of the network in ./weights, else those that `goldfish weights fetch` put
+    /// into the user's data, else random:0]
+    #[arg(long, value_name = "FILE|DIR|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
     pub weights: Option<Weights>,
     /// Network: vgg19, or vgg19-tiny (the same 19 layers, narrow, to try things out) [default: vgg19]
     #[arg(long)]
@@ -131,18 +130,7 @@ impl BaseArgs {
                 "--image-size must lie between 32 and 4096, found {size}"
             )));
         }
-        let weights = match &self.weights {
-            Some(weights) => weights.clone(),
-            None if arch.name == "vgg19" && Path::new(DEFAULT_WEIGHTS).exists() => {
-                Weights::File(DEFAULT_WEIGHTS.into())
-            }
-            None => {
-                eprintln!(
-                    "notice   no {DEFAULT_WEIGHTS}: the base is seeded random weights; weights/README.md has the trained ones"
-                );
-                Weights::Random(0)
-            }
-        };
+        let weights = find(self.weights.as_ref(), arch.name)?;
         let imagenet = Classes::imagenet();
         Ok(Base {
             arch,
@@ -157,6 +145,48 @@ impl BaseArgs {
             tune: self.tune,
         })
     }
+}
+
+/// The weights of `arch`: as `given`, or by the environment, or where they are looked for, or none but random ones.
+fn find(given: Option<&Weights>, arch: &str) -> Result<Weights> {
+    if let Some(given) = given {
+        return match given {
+            Weights::File(folder) if folder.is_dir() => {
+                let inside = place::inside(folder, arch);
+                let problem = || format!("holds no weights of {arch}: name the file itself");
+                let file = inside.ok_or_else(|| Error::data(folder, problem()))?;
+                Ok(Weights::File(file))
+            }
+            _ => Ok(given.clone()),
+        };
+    }
+    if let Some(text) = std::env::var_os(place::WEIGHTS).filter(|text| !text.is_empty()) {
+        let named = Weights::from_os(text);
+        let named = named.map_err(|e| Error::Usage(format!("{}: {e}", place::WEIGHTS)))?;
+        match &named {
+            // A folder may have those of another network only.
+            Weights::File(folder) if folder.is_dir() => {
+                if let Some(file) = place::inside(folder, arch) {
+                    return Ok(Weights::File(file));
+                }
+            }
+            Weights::File(file) if !file.exists() => {
+                return Err(Error::data(
+                    file,
+                    format!("is not there, and {} names it", place::WEIGHTS),
+                ));
+            }
+            _ => return Ok(named),
+        }
+    }
+    if let Some(file) = place::find(arch) {
+        return Ok(Weights::File(file));
+    }
+    eprintln!(
+        "notice   {}: the base is seeded random weights; `goldfish weights fetch` gets the trained ones",
+        place::sought(arch)
+    );
+    Ok(Weights::Random(0))
 }
 
 /// Where what was measured of a device is kept, or a notice that there is no such place.

@@ -15,6 +15,7 @@ mod progress;
 mod selftest;
 mod terminal;
 mod train;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,8 @@ enum Command {
     Merge(merge::Args),
     /// Show what an adapter or a weights file holds
     Inspect(inspect::Args),
+    /// Fetch, list and check trained weights
+    Weights(weights::Args),
     /// Train on five illustrations of goldfish and show what changed
     Demo(demo::Args),
     /// List the devices of this machine
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),
         Command::Inspect(args) => inspect::run(args),
+        Command::Weights(args) => weights::run(args),
         Command::Demo(args) => demo::run(args, cli.device),
         Command::Devices(args) => devices::run(args),
         Command::Bench(args) => bench::run(args, cli.device),
