@@ -165,7 +165,7 @@ fn whole() {
     fs::write(&here, "something else").expect("written");
     fetch(folder.path(), &url, &["-o", "here"])
         .code(3)
-        .stderr(contains("should begin with").and(contains("--overwrite")));
+        .stderr(contains("which should be").and(contains("--overwrite")));
     fetch(folder.path(), &url, &["-o", "here", "--overwrite"]).success();
     assert_eq!(fs::read(&here).expect("it is there"), file);
 }

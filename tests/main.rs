@@ -1,6 +1,7 @@
 //! The tests, cheapest first. Those that need a device are reported as ignored where there is none.
 
 mod adapters;
+mod base;
 mod cli;
 mod data;
 mod fetch;
@@ -37,6 +38,7 @@ fn main() {
         training::trials(),
         cli::trials(),
         adapters::trials(),
+        base::trials(),
         peft::trials(),
         heads::trials(),
     ];
