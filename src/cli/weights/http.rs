@@ -15,8 +15,7 @@ use super::proxy;
 /// Redirects that are followed.
 const REDIRECTS: usize = 10;
 
-const NOWHERE: &str =
-    "the host was not found: is this machine online? A proxy is taken from HTTPS_PROXY or ALL_PROXY";
+const NOWHERE: &str = "the host was not found: is this machine online? A proxy is taken from HTTPS_PROXY or ALL_PROXY";
 
 /// Why nothing, or not all, came.
 pub enum Failure {
@@ -174,7 +173,9 @@ impl Client {
             ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => {
                 return about(at, format!("{certificate} ({e}); {own}")).into();
             }
-            ureq::Error::Rustls(e) => return about(at, format!("{certificate} ({e}); {own}")).into(),
+            ureq::Error::Rustls(e) => {
+                return about(at, format!("{certificate} ({e}); {own}")).into();
+            }
             ureq::Error::Tls(e) => return about(at, format!("{certificate} ({e}); {own}")).into(),
             ureq::Error::Http(_) | ureq::Error::BadUri(_) | ureq::Error::InvalidProxyUrl => {
                 return about(at, format!("cannot be asked ({error})")).into();
