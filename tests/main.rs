@@ -3,6 +3,7 @@
 mod adapters;
 mod cli;
 mod data;
+mod family;
 mod files;
 mod floors;
 mod imports;
@@ -29,6 +30,7 @@ fn main() {
         ops::trials(),
         library::trials(),
         parity::trials(),
+        family::trials(),
         portable::trials(),
         training::trials(),
         cli::trials(),

@@ -1,10 +1,11 @@
-//! The network and the adapter: VGG19 as a table of layers, and LoRA on them and beside them.
+//! The network and the adapter: the VGGs as tables of layers, and LoRA on them and beside them.
 
 pub mod arch;
 mod checkpoint;
 mod forward;
 mod load;
 pub mod lora;
+pub(crate) mod norm;
 mod targets;
 mod vgg;
 pub(crate) mod weights;

@@ -39,6 +39,8 @@ pub(super) enum Held {
 pub(super) struct Loaded {
     pub(super) layer: Layer,
     pub(super) held: Held,
+    /// What its batch norm, which is worked into its weight, multiplies each channel by: a LoRA's share of the channel too.
+    pub(super) norm: Option<Tensor>,
     /// Of the LoRA that it may have.
     pub(super) rank: usize,
 }
@@ -66,11 +68,17 @@ impl fmt::Debug for Vgg {
 }
 
 impl Vgg {
-    /// A network of the portable family with the given parameters.
+    /// A network of the portable family with the given parameters, without batch norm.
     ///
     /// # Errors
-    /// [`Error::Usage`] where one is missing or has another shape.
+    /// [`Error::Usage`] where one is missing or has another shape, or `arch` has batch norm, which [`Vgg::load`] works in.
     pub fn new(arch: Arch, parameters: &BTreeMap<String, Tensor>) -> Result<Self> {
+        if arch.batch_norm {
+            return Err(Error::Usage(format!(
+                "vgg: {} has batch norm: load it from a source",
+                arch.name
+            )));
+        }
         for (name, shape) in arch.parameters() {
             match parameters.get(&name) {
                 Some(tensor) if *tensor.shape() == shape => {}
@@ -94,6 +102,7 @@ impl Vgg {
                 bias: parameters[&format!("{}.bias", layer.name)].clone(),
             },
             layer,
+            norm: None,
             rank: 0,
         });
         let layers: Vec<Loaded> = layers.collect();
@@ -184,9 +193,10 @@ impl Vgg {
     }
 
     /// Numbers that `layer` takes for an image of `side`: C S S of a convolution, the columns of a linear layer, the
-    /// classes at the end.
+    /// classes at the end, or what a layer that makes them would take.
     pub fn row_len(&self, layer: usize, side: usize) -> usize {
         match self.layers.get(layer) {
+            None if self.arch.classes == 0 => self.arch.head().1,
             None => self.arch.classes,
             Some(loaded) if loaded.layer.is_conv() => {
                 loaded.layer.weight[1] * self.side_at(layer, side).pow(2)
@@ -216,11 +226,13 @@ impl Vgg {
     /// takes large planes one by one.
     pub fn max_batch(&self, layer: usize, side: usize) -> usize {
         let first = match &self.software {
-            Some(_) => layer.max(self.small_planes()),
+            Some(_) => self.small_planes(layer, self.side_at(layer, side)),
             None => layer,
         };
         let bound = |index: usize| {
-            let Loaded { layer, held, rank } = &self.layers[index];
+            let Loaded {
+                layer, held, rank, ..
+            } = &self.layers[index];
             let [cout, cin] = [layer.weight[0], layer.weight[1]];
             let size = self.side_at(index, side);
             let most = self.gpu.max_binding() as usize;

@@ -19,7 +19,7 @@ use crate::ops::relu::Floor;
 use crate::tensor::Tensor;
 use crate::tensor::planes::planes;
 
-/// How one layer is cut up: chosen by measurement on two Zen 4 cores with 8 lanes (see benches/RESULTS.md).
+/// How one layer is cut up.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     /// Outputs along a tile's side.
@@ -32,39 +32,26 @@ struct Shape {
     chunk: usize,
 }
 
-/// By the number of pools before the layer.
-const SHAPES: [Shape; 5] = [
-    Shape {
-        m: 6,
-        outs: 32,
-        groups: 7,
-        chunk: 112,
-    },
-    Shape {
-        m: 6,
-        outs: 32,
-        groups: 6,
-        chunk: 96,
-    },
-    Shape {
-        m: 4,
-        outs: 32,
-        groups: 7,
-        chunk: 224,
-    },
-    Shape {
-        m: 4,
-        outs: 32,
-        groups: 7,
-        chunk: 56,
-    },
-    Shape {
-        m: 4,
-        outs: 32,
-        groups: 6,
-        chunk: 48,
-    },
-];
+impl Shape {
+    /// What is fastest on planes of `side`: measured on two Zen 4 cores with 8 lanes for VGG19's five, 224 down to 14 (see
+    /// benches/RESULTS.md), of which the one that is nearest by its ratio counts. `chunk` is for the channels that the
+    /// network has there.
+    fn of(side: usize) -> Self {
+        let [m, groups, chunk] = match side {
+            159.. => [6, 7, 112],
+            80..159 => [6, 6, 96],
+            40..80 => [4, 7, 224],
+            20..40 => [4, 7, 56],
+            _ => [4, 6, 48],
+        };
+        Shape {
+            m,
+            outs: 32,
+            groups,
+            chunk,
+        }
+    }
+}
 
 /// A 3x3 convolution, stride 1, padding 1, with bias, ReLU and maybe a 2x2 max-pool.
 pub(super) struct Winograd {
@@ -110,7 +97,7 @@ impl Winograd {
             Role::Forward { bias, rank, kept } => (bias.to_vec(), rank, kept),
             Role::Backward => (vec![0.0; cout], 0, false),
         };
-        let mut shape = SHAPES[site.depth];
+        let mut shape = Shape::of(site.side);
         shape.outs = context.outs(shape.outs, cout);
         let lanes = context.lanes;
         let (blocks, in_quads) = (cout.div_ceil(shape.outs), cin.div_ceil(4));
