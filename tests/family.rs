@@ -12,6 +12,7 @@ use goldfish::ops::{self, Targets};
 use goldfish::random::Stream;
 use goldfish::{Tape, Var};
 use libtest_mimic::Trial;
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::parity::noise;
@@ -319,6 +320,8 @@ fn store(path: &Path, arch: Arch, rename: impl Fn(&str) -> String) {
     fs::write(path, bytes.expect("a file")).expect("a file");
 }
 
+type Rename = Box<dyn Fn(&str) -> String>;
+
 fn recognised() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("weights.safetensors");
@@ -335,7 +338,7 @@ fn recognised() {
                 ..narrow(name)
             };
             let bare = |name: &str| name.replace("features.", "");
-            let mut renames: Vec<Box<dyn Fn(&str) -> String>> = vec![
+            let mut renames: Vec<Rename> = vec![
                 Box::new(str::to_string),
                 Box::new(|name| format!("module.{name}")),
                 Box::new(timm),
@@ -376,15 +379,19 @@ fn refused() {
         error.contains("holds no VGG: its first tensors are classifier.0.bias"),
         "{error}"
     );
+    // torchvision's vgg16_features.
+    store(&path, narrow("vgg16"), str::to_string);
+    change(&path, "classifier.6.bias", |bytes| {
+        let nan = f32::NAN.to_le_bytes();
+        bytes
+            .chunks_mut(4)
+            .for_each(|value| value.copy_from_slice(&nan));
+    });
+    let error = says(narrow("vgg16"));
+    assert!(error.contains("a classifier of NaN"), "{error}");
     // A variance is no number below zero.
     store(&path, narrow("vgg11_bn"), str::to_string);
-    let mut bytes = fs::read(&path).expect("a file");
-    let found = bytes
-        .windows(4)
-        .rposition(|w| w == variance(&narrow("vgg11_bn")));
-    let at = found.expect("the variance is in the file");
-    bytes[at + 3] |= 0x80;
-    fs::write(&path, bytes).expect("a file");
+    change(&path, "features.1.running_var", |bytes| bytes[3] |= 0x80);
     let error = says(narrow("vgg11_bn"));
     assert!(
         error.contains("features.1.running_var has numbers below zero"),
@@ -392,9 +399,13 @@ fn refused() {
     );
 }
 
-/// The bytes of the first variance of all.
-fn variance(arch: &Arch) -> [u8; 4] {
-    let mut values = vec![0.0; arch.widths[0]];
-    fill("features.1.running_var", &[values.len()], 0, &mut values);
-    values[0].to_le_bytes()
+/// Changes the bytes of a tensor in a file.
+fn change(path: &Path, name: &str, work: impl FnOnce(&mut [u8])) {
+    let mut bytes = fs::read(path).expect("a file");
+    let file = SafeTensors::deserialize(&bytes).expect("a whole file");
+    let data = file.tensor(name).expect("it is there").data();
+    let at = data.as_ptr() as usize - bytes.as_ptr() as usize;
+    let end = at + data.len();
+    work(&mut bytes[at..end]);
+    fs::write(path, bytes).expect("a file");
 }

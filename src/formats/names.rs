@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use safetensors::SafeTensors;
 
 use super::recognise::{Shapes, another_network, recognise};
-use super::weights::{Tensors, shown};
+use super::weights::{Tensors, float, shown};
 use crate::error::{Error, Result};
-use crate::nn::weights::Mapped;
+use crate::nn::weights::{Mapped, Stored};
 use crate::nn::{Arch, Source};
 
 /// What wrappers of PyTorch put into a parameter's name: DataParallel and DistributedDataParallel (`module`),
@@ -61,6 +61,11 @@ impl Tensors {
         let file = self.parse()?;
         let names = self.by_name(&file)?;
         if let Some(problem) = another_network(arch, &shapes(&names, &file)) {
+            return Err(Error::data(&self.path, problem));
+        }
+        if emptied(&names, &file) {
+            let problem = "has a classifier of NaN: these are torchvision's weights for features alone (vgg16_features), \
+                           made for pixels of another scale. Take torchvision's vgg16 with a classifier";
             return Err(Error::data(&self.path, problem));
         }
         let renamed = names.values().find(|stored| unwrapped(stored) != **stored);
@@ -132,6 +137,21 @@ impl Tensors {
         }
         Ok(names)
     }
+}
+
+/// Whether the classifier's numbers are none at all.
+fn emptied(names: &Names, file: &SafeTensors) -> bool {
+    let bias = names.get("classifier.6.bias");
+    let Some(view) = bias.and_then(|stored| file.tensor(stored).ok()) else {
+        return false;
+    };
+    let Some(float) = float(view.dtype()) else {
+        return false;
+    };
+    let bytes = view.data();
+    let mut values = vec![0.0; bytes.len() / float.size()];
+    Stored { float, bytes }.widen(&mut values);
+    !values.is_empty() && values.iter().all(|value| value.is_nan())
 }
 
 /// timm's name for a parameter that torchvision calls `name`.

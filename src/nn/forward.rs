@@ -95,26 +95,6 @@ impl Vgg {
         self.run(tape, &x, start..range.end, product, adapter)
     }
 
-    /// The first layer from `start` on, which takes planes of `side`, that is not a convolution whose planes are larger
-    /// than its weight: from there on it pays to read a weight once for all images.
-    pub(super) fn small_planes(&self, start: usize, mut side: usize) -> usize {
-        let large = self.layers[start..].iter().take_while(|l| {
-            let layer = &l.layer;
-            let planes = layer.weight[..2]
-                .iter()
-                .max()
-                .map_or(0, |c| c * side * side);
-            side >>= usize::from(layer.pool);
-            layer.is_conv() && planes > layer.weight.iter().product()
-        });
-        start + large.count()
-    }
-
-    /// The number of convolutions: the position of the first linear layer.
-    pub(super) fn convs(&self) -> usize {
-        self.layers.iter().filter(|l| l.layer.is_conv()).count()
-    }
-
     /// What a linear `layer` makes of its input without its LoRA and bias, which no step changes: [N, `row_len`] ->
     /// [N, outputs]. `None` for a convolution and past the last layer.
     ///

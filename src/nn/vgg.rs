@@ -192,6 +192,26 @@ impl Vgg {
         side >> halvings
     }
 
+    /// The first layer from `start` on, which takes planes of `side`, that is not a convolution whose planes are larger
+    /// than its weight: from there on it pays to read a weight once for all images.
+    pub(super) fn small_planes(&self, start: usize, mut side: usize) -> usize {
+        let large = self.layers[start..].iter().take_while(|l| {
+            let layer = &l.layer;
+            let planes = layer.weight[..2]
+                .iter()
+                .max()
+                .map_or(0, |c| c * side * side);
+            side >>= usize::from(layer.pool);
+            layer.is_conv() && planes > layer.weight.iter().product()
+        });
+        start + large.count()
+    }
+
+    /// The number of convolutions: the position of the first linear layer.
+    pub(super) fn convs(&self) -> usize {
+        self.layers.iter().filter(|l| l.layer.is_conv()).count()
+    }
+
     /// Numbers that `layer` takes for an image of `side`: C S S of a convolution, the columns of a linear layer, the
     /// classes at the end, or what a layer that makes them would take.
     pub fn row_len(&self, layer: usize, side: usize) -> usize {

@@ -269,3 +269,23 @@ impl Winograd {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Shape;
+
+    #[test]
+    fn each_of_the_sides_that_were_measured_has_its_own_shape() {
+        let of = |side| {
+            let shape = Shape::of(side);
+            [shape.m, shape.groups, shape.chunk]
+        };
+        assert_eq!(
+            [224, 112, 56, 28, 14].map(of),
+            [[6, 7, 112], [6, 6, 96], [4, 7, 224], [4, 7, 56], [4, 6, 48]]
+        );
+        // Nearest by ratio, on both sides of the middle between 112 and 224.
+        assert_eq!((of(158), of(159)), (of(112), of(224)));
+        assert_eq!((of(2), of(2048)), (of(14), of(224)));
+    }
+}
