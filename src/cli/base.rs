@@ -9,6 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use goldfish::data::Transform;
 use goldfish::formats::Tensors;
+use goldfish::nn::arch::VGG19;
 use goldfish::nn::{Arch, LoadStep, Loading, Source, Vgg};
 use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
@@ -24,7 +25,8 @@ pub struct BaseArgs {
     /// [default: weights/vgg19.safetensors, else random:0]
     #[arg(long, value_name = "FILE|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
     pub weights: Option<Weights>,
-    /// Network: vgg19, or vgg19-tiny (the same 19 layers, narrow, to try things out) [default: vgg19]
+    /// Network: vgg11, vgg13, vgg16 or vgg19, with batch norm vgg19_bn and so on, narrow vgg19-tiny and so on, to try
+    /// things out [default: what the weights are of, and vgg19 where they are random]
     #[arg(long)]
     pub arch: Option<String>,
     /// Side of the square that images are cropped to; the short side is resized to 8/7 of it [default: 224]
@@ -91,6 +93,24 @@ impl FromStr for Weights {
 }
 
 impl Weights {
+    /// The network that they are of; `asked` is what the user says it is, of any number of classes.
+    fn arch(&self, asked: Option<Arch>) -> Result<Arch> {
+        let Weights::File(path) = self else {
+            return Ok(asked.unwrap_or(VGG19));
+        };
+        let found = Tensors::open(path)?.arch()?;
+        match asked {
+            Some(asked) if asked.name != found.name => {
+                let problem = format!(
+                    "holds a {}, and --arch asks for {}: leave --arch out, or name other weights",
+                    found.name, asked.name
+                );
+                Err(Error::data(path, problem))
+            }
+            _ => Ok(found),
+        }
+    }
+
     /// A name that is not UTF-8 is a file's.
     fn from_os(text: OsString) -> Result<Self, String> {
         match text.to_str() {
@@ -122,7 +142,7 @@ pub struct Base {
 impl BaseArgs {
     /// Fills in the defaults and says so where the base is not a trained one.
     pub fn resolve(&self) -> Result<Base> {
-        let arch = Arch::named(self.arch.as_deref().unwrap_or("vgg19"))?;
+        let asked = self.arch.as_deref().map(Arch::named).transpose()?;
         let size = self.image_size.unwrap_or(224);
         if !(32..=4096).contains(&size) {
             return Err(Error::Usage(format!(
@@ -131,7 +151,9 @@ impl BaseArgs {
         }
         let weights = match &self.weights {
             Some(weights) => weights.clone(),
-            None if arch.name == "vgg19" && Path::new(DEFAULT_WEIGHTS).exists() => {
+            None if asked.is_none_or(|arch| arch == VGG19)
+                && Path::new(DEFAULT_WEIGHTS).exists() =>
+            {
                 Weights::File(DEFAULT_WEIGHTS.into())
             }
             None => {
@@ -142,7 +164,7 @@ impl BaseArgs {
             }
         };
         Ok(Base {
-            arch,
+            arch: weights.arch(asked)?,
             weights,
             transform: Transform { size },
             precision: self.precision,
@@ -181,6 +203,7 @@ impl Base {
             Tune::Off => false,
         };
         Loading {
+            side: self.transform.size,
             portable: self.kernels == Kernels::Portable,
             precision: self.precision,
             tuning: tuned.then(|| choices(gpu)).flatten(),
