@@ -36,7 +36,7 @@ def network(name):
 
 
 def pixels(side):
-    transform = transforms.Compose([transforms.Resize(side * 8 // 7), transforms.CenterCrop(side), transforms.ToTensor(),
+    transform = transforms.Compose([transforms.Resize((side * 256 + 112) // 224), transforms.CenterCrop(side), transforms.ToTensor(),
                                     transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])])
     return transform(Image.open(PICTURE).convert("RGB"))[None]
 
