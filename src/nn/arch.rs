@@ -198,9 +198,36 @@ impl Arch {
     }
 }
 
+/// How many of the layers at the start of `layers` are convolutions whose planes, `side` by `side` at the first, are more
+/// numbers than their weights.
+pub(crate) fn large_planes<'a>(layers: impl Iterator<Item = &'a Layer>, mut side: usize) -> usize {
+    let large = layers.take_while(|layer| {
+        let planes = layer.weight[..2]
+            .iter()
+            .max()
+            .map_or(0, |c| c * side * side);
+        side >>= usize::from(layer.pool);
+        layer.is_conv() && planes > layer.weight.iter().product()
+    });
+    large.count()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{ALL, Arch, VGG19};
+    use super::{ALL, Arch, VGG19, large_planes};
+
+    #[test]
+    fn planes_are_large_as_long_as_they_outweigh_their_layer() {
+        let large = |name: &str, side| {
+            let layers = Arch::named(name).expect("it has a name").layers();
+            large_planes(layers.iter(), side)
+        };
+        // At 224 through three pools.
+        let sides = [64, 224, 448, 1024];
+        assert_eq!(sides.map(|side| large("vgg19", side)), [3, 8, 9, 12]);
+        assert_eq!(large("vgg11", 224), 4);
+        assert_eq!(large("vgg19-tiny", 224), 12);
+    }
 
     #[test]
     fn the_tables_are_torchvisions() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::conv::{planes, rows};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Warmer};
-use crate::nn::arch::{Arch, Layer};
+use crate::nn::arch::{Arch, Layer, large_planes};
 use crate::tensor::{Halves, Tensor};
 
 /// A weight whose product its kernels form in rows.
@@ -192,19 +192,11 @@ impl Vgg {
         side >> halvings
     }
 
-    /// The first layer from `start` on, which takes planes of `side`, that is not a convolution whose planes are larger
-    /// than its weight: from there on it pays to read a weight once for all images.
-    pub(super) fn small_planes(&self, start: usize, mut side: usize) -> usize {
-        let large = self.layers[start..].iter().take_while(|l| {
-            let layer = &l.layer;
-            let planes = layer.weight[..2]
-                .iter()
-                .max()
-                .map_or(0, |c| c * side * side);
-            side >>= usize::from(layer.pool);
-            layer.is_conv() && planes > layer.weight.iter().product()
-        });
-        start + large.count()
+    /// The first layer from `start` on, which takes planes of `side`, that is not one with [`large_planes`]: from there on
+    /// it pays to read a weight once for all images.
+    pub(super) fn small_planes(&self, start: usize, side: usize) -> usize {
+        let layers = self.layers[start..].iter().map(|l| &l.layer);
+        start + large_planes(layers, side)
     }
 
     /// The number of convolutions: the position of the first linear layer.
