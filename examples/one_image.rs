@@ -44,7 +44,7 @@ fn main() -> Result<()> {
 
         // Backward, from the loss to A and B, and a step of both.
         let gradients = tape.backward(&loss)?.of_all(&leaves)?;
-        let mut factors = adapter.factors();
+        let mut factors = adapter.trained();
         adam.step(&mut factors, &gradients)?;
         adapter = adapter.with(&factors);
     }

@@ -180,9 +180,7 @@ fn steps(base: &Vgg, images: &Arc<ImageStore>, epochs: usize, cached: bool) -> R
     let choice = Choice {
         targets: vec!["pixels".into()],
         rank: 10,
-        alpha: None,
-        ranks: Vec::new(),
-        alphas: Vec::new(),
+        ..Choice::default()
     };
     let targets = choice.resolve(base.arch(), side)?;
     let adapter = Adapter::new(base.gpu(), &targets, false, |_| Init::Tutorial, 0)?;
@@ -304,6 +302,6 @@ fn since(now: Compiled, before: Compiled) -> Compiled {
 /// # Errors
 /// As [`crate::data::Dataset::open`].
 pub fn illustrations(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
-    let dataset = crate::data::Dataset::open(folder)?;
+    let dataset = crate::data::Dataset::open(folder, &crate::data::Labels::ImageNet)?;
     Ok(dataset.items.into_iter().map(|item| item.path).collect())
 }

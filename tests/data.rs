@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use goldfish::data::{Dataset, Decoded, ImageStore, Transform, decode, resize};
+use goldfish::data::{Dataset, Decoded, ImageStore, Labels, Transform, decode, resize};
 use image::{DynamicImage, ImageBuffer, Rgb};
 use libtest_mimic::Trial;
 
@@ -222,7 +222,7 @@ fn skipping() {
     let folder = tempfile::tempdir().expect("a folder");
     pictures(folder.path(), "goldfish", &[(40, 50), (60, 40)]);
     fs::write(folder.path().join("goldfish/0b.png"), b"").expect("a file");
-    let dataset = Dataset::open(folder.path()).expect("a dataset");
+    let dataset = Dataset::open(folder.path(), &Labels::ImageNet).expect("a dataset");
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let open =
         |paths: &[_], skip| ImageStore::open(paths, Transform { size: 32 }, false, 0, skip, |_| {});
@@ -251,7 +251,7 @@ fn categories() {
     fs::write(folder.path().join("goldfish/.hidden.png"), b"").expect("a file");
     fs::write(folder.path().join("goldfish/notes.txt"), b"").expect("a file");
     fs::write(folder.path().join("readme.md"), b"").expect("a file");
-    let dataset = Dataset::open(folder.path()).expect("a dataset");
+    let dataset = Dataset::open(folder.path(), &Labels::ImageNet).expect("a dataset");
     let labels: Vec<u32> = dataset.items.iter().map(|item| item.label).collect();
     assert_eq!(labels, [474, 1, 0, 0]);
     assert_eq!(dataset.left_out.len(), 3);
@@ -261,7 +261,7 @@ fn unknown_categories() {
     let folder = tempfile::tempdir().expect("a folder");
     pictures(folder.path(), "Gold fish", &[(4, 4)]);
     pictures(folder.path(), "tabby cats", &[(4, 4)]);
-    let error = Dataset::open(folder.path())
+    let error = Dataset::open(folder.path(), &Labels::ImageNet)
         .expect_err("no such categories")
         .to_string();
     for part in [
@@ -275,7 +275,11 @@ fn unknown_categories() {
 
 fn empty() {
     let folder = tempfile::tempdir().expect("a folder");
-    let says = |path: &Path| Dataset::open(path).expect_err("nothing there").to_string();
+    let says = |path: &Path| {
+        Dataset::open(path, &Labels::ImageNet)
+            .expect_err("nothing there")
+            .to_string()
+    };
     assert!(says(folder.path()).contains("no category folder"));
     fs::create_dir(folder.path().join("goldfish")).expect("a folder");
     assert!(says(folder.path()).contains("no images"));
@@ -305,7 +309,7 @@ fn nested() {
     ] {
         make(path);
     }
-    let dataset = Dataset::open(folder.path()).expect("a dataset");
+    let dataset = Dataset::open(folder.path(), &Labels::ImageNet).expect("a dataset");
     let names = |path: &Path| {
         let below = path.strip_prefix(folder.path()).expect("it lies there");
         below.to_string_lossy().replace('\\', "/")
@@ -333,12 +337,12 @@ fn nested() {
     assert_eq!(
         left_out,
         [
+            ("loose.png".to_string(), "not in a category folder"),
             ("goldfish/a/.hidden".to_string(), "hidden"),
             (
                 "goldfish/a/notes.txt".to_string(),
                 "not named like an image"
             ),
-            ("loose.png".to_string(), "not in a category folder"),
         ]
     );
 }
@@ -359,7 +363,7 @@ fn links() {
     link(Path::new("itself"), "itself");
     symlink(elsewhere.path().join("more"), folder.path().join("1")).expect("a link");
     symlink(&goldfish, elsewhere.path().join("more/back")).expect("a link");
-    let dataset = Dataset::open(folder.path()).expect("a dataset");
+    let dataset = Dataset::open(folder.path(), &Labels::ImageNet).expect("a dataset");
     let by_label = |label| dataset.items.iter().filter(|i| i.label == label).count();
     // `1` and `goldfish` are one category: 2 below the link `1`, where `back` leads to the 1 of goldfish, its
     // `one.png`; and goldfish's own 2 with the 2 of `linked`.
@@ -381,7 +385,7 @@ fn batches() {
         "goldfish",
         &[(40, 50), (60, 40), (33, 90), (32, 32), (64, 64)],
     );
-    let dataset = Dataset::open(folder.path()).expect("a dataset");
+    let dataset = Dataset::open(folder.path(), &Labels::ImageNet).expect("a dataset");
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let order = vec![vec![4, 0], vec![2], vec![1, 3, 2]];
     // Room for all crops, for two, and for none.

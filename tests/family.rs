@@ -5,18 +5,22 @@ use std::fs;
 use std::path::Path;
 
 use goldfish::check::relative_error;
-use goldfish::formats::{Tensors, adapter as files};
+use goldfish::formats::{Tensors, adapter as files, write_merged};
 use goldfish::nn::lora::Init;
 use goldfish::nn::{Arch, Loading, Source, Vgg};
 use goldfish::ops::{self, Targets};
 use goldfish::random::Stream;
 use goldfish::{Tape, Var};
 use libtest_mimic::Trial;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
 
+use crate::cli::goldfish;
 use crate::parity::noise;
-use crate::support::{adapter, error, fixture, gpu, gpu_trial, normal, root, trial};
+use crate::support::{adapter, error, fixture, gpu, gpu_trial, normal, pictures, root, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -41,6 +45,14 @@ pub fn trials() -> Vec<Trial> {
             features_alone,
         ),
         gpu_trial("family::a_seeds_batch_norms_change_nothing", seeded_norms),
+        gpu_trial(
+            "family::merged_weights_keep_the_batch_norms_and_give_the_adapters_logits",
+            merged,
+        ),
+        gpu_trial(
+            "family::a_base_without_a_classifier_is_trained_with_one_of_its_own",
+            own_classifier,
+        ),
         trial("family::a_file_tells_which_network_it_holds", recognised),
         trial(
             "family::a_file_of_another_network_is_refused_with_its_name",
@@ -116,7 +128,7 @@ fn gradients() {
     let x = Var::frozen(&normal(&gpu, 1, "images", &[2, 3, 64, 64], 1.0));
     let arch = narrow("vgg13_bn");
     let mut start = adapter(&gpu, arch, 64, "all", [2, 3], (Init::Kaiming, 0));
-    for (module, lora) in &mut start.0 {
+    for (module, lora) in &mut start.loras {
         let (a, b) = (lora.a.shape().clone(), lora.b.shape().clone());
         let deviation = 1.0 / (a.row_len() as f64).sqrt();
         lora.a = normal(&gpu, 1, &format!("{module}.a"), a.dims(), deviation);
@@ -140,7 +152,10 @@ fn gradients() {
         assert!(off < 1e-5, "{} logits: {off:.1e}", base.family());
         let loss = ops::cross_entropy(&mut tape, &logits, Targets::Classes(&[1, 7]));
         let gradients = tape.backward(&loss.expect("a loss")).expect("gradients");
-        let names = start.0.iter().flat_map(|(m, _)| ["A", "B"].map(|f| (m, f)));
+        let names = start
+            .loras
+            .iter()
+            .flat_map(|(m, _)| ["A", "B"].map(|f| (m, f)));
         for (leaf, (module, factor)) in leaves.iter().zip(names) {
             let name = format!("grad.{module}.lora_{factor}");
             let gradient = gradients.of(leaf).expect("tracked").dense();
@@ -156,7 +171,9 @@ fn pefts_adapter() {
     let folder = root().join("tests/fixtures/family/peft");
     let expected = &fixture("family/peft/logits.safetensors")["logits"];
     let arch = narrow("vgg13_bn");
-    let read = files::load(&gpu(), &folder, arch, 64).expect("PEFT's adapter");
+    let read = files::load(&gpu(), &folder, arch, 64)
+        .expect("PEFT's adapter")
+        .adapter;
     let images = Var::frozen(&normal(&gpu(), 1, "images", &[2, 3, 64, 64], 1.0));
     for portable in [true, false] {
         let how = Loading {
@@ -296,6 +313,109 @@ fn seeded_norms() {
     let plain: Vec<f64> = plain.into_iter().map(f64::from).collect();
     let off = error(&bn, &plain);
     assert!(off > 0.0 && off < 1e-4, "{off:.1e}");
+}
+
+fn merged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths = ["base", "merged"].map(|name| folder.path().join(name));
+    let arch = narrow("vgg13_bn");
+    store(&paths[0], arch, str::to_string);
+    let peft = root().join("tests/fixtures/family/peft");
+    let adapter = files::load(&gpu(), &peft, arch, 64)
+        .expect("an adapter")
+        .adapter;
+    let base = Tensors::open(&paths[0]).expect("the base");
+    let source = base.source(arch).expect("its parameters");
+    write_merged(&gpu(), &paths[1], arch, &source, &adapter, 1.0, |_| Ok(())).expect("written");
+    let merged = Tensors::open(&paths[1]).expect("the merged weights");
+    assert_eq!(merged.arch().expect("it is recognised"), arch);
+    let source = merged.source(arch).expect("its parameters");
+    let network = Vgg::load(&gpu(), arch, &source, &Loading::default(), |_| {});
+    let logits = network
+        .expect("a network")
+        .logits(&images(), 64)
+        .expect("logits");
+    let expected = &fixture("family/peft/logits.safetensors")["logits"];
+    assert!(error(&logits, expected) < 1e-5);
+    // What is no convolution or linear layer is as it was, to the bit.
+    let [before, after] = paths.map(|path| fs::read(path).expect("a file"));
+    let [before, after] =
+        [&before, &after].map(|bytes| SafeTensors::deserialize(bytes).expect("a whole file"));
+    assert_eq!(before.len(), after.len());
+    let mut same = 0;
+    for (name, view) in before.iter() {
+        let other = after.tensor(name).expect("it is there");
+        assert_eq!(
+            (view.dtype(), view.shape()),
+            (other.dtype(), other.shape()),
+            "{name}"
+        );
+        let adapted = ["features.0", "features.10", "features.31", "classifier.3"];
+        match name
+            .strip_suffix(".weight")
+            .filter(|layer| adapted.contains(layer))
+        {
+            Some(_) => assert_ne!(view.data(), other.data(), "{name}"),
+            None => {
+                assert_eq!(view.data(), other.data(), "{name}");
+                same += usize::from(name.ends_with("num_batches_tracked"));
+            }
+        }
+    }
+    assert_eq!(same, 10);
+}
+
+fn own_classifier() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    pictures(&folder.join("data"), "hook", &[(40, 40), (50, 40)]);
+    pictures(&folder.join("data"), "nail", &[(40, 50), (60, 40)]);
+    let arch = Arch {
+        hidden: 0,
+        classes: 0,
+        ..narrow("vgg11_bn")
+    };
+    store(&folder.join("features.safetensors"), arch, |name| {
+        name.replace("features.", "")
+    });
+    let base = ["--weights", "features.safetensors", "--image-size", "32"];
+    let train = ["train", "data", "-o", "run", "--epochs", "2"];
+    let command = |args: &[&str]| goldfish(folder).args(args).args(base).assert();
+    command(&train).success();
+    let config = fs::read_to_string(folder.join("run/adapter_config.json")).expect("settings");
+    let config: Value = serde_json::from_str(&config).expect("JSON");
+    assert_eq!(config["modules_to_save"], json!(["classifier"]));
+    let trained = Tensors::open(&folder.join("run/adapter_model.safetensors")).expect("a file");
+    trained
+        .take(
+            &[
+                ("base_model.model.classifier.bias".into(), [2].into()),
+                (
+                    "base_model.model.classifier.weight".into(),
+                    [2, 24 * 49].into(),
+                ),
+            ],
+            str::to_string,
+        )
+        .expect("the classifier and nothing else");
+    command(&["predict", "data/nail/0.png", "--adapter", "run"])
+        .success()
+        .stdout(contains("nail").and(contains("hook")));
+    // LoRAs on the convolutions beside it.
+    let mixed = ["--targets", "features.25,features.0", "--rank", "2"];
+    let mixed = [&train[..3], &["mixed", "--epochs", "1"], &mixed].concat();
+    command(&mixed).success();
+    command(&["eval", "data", "--adapter", "mixed"]).success();
+    for args in [&["predict", "data/nail/0.png"][..], &["eval", "data"]] {
+        command(args)
+            .code(3)
+            .stderr(contains("features.safetensors: has no classifier"));
+    }
+    command(&["predict", "data/nail/0.png", "--arch", "vgg16-tiny"])
+        .code(3)
+        .stderr(contains(
+            "holds a vgg11_bn-tiny, and --arch asks for vgg16-tiny",
+        ));
 }
 
 /// A file of `arch`'s parameters and counters, under other names.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use goldfish::data::Classes;
 use goldfish::files::write_atomic;
 use goldfish::formats::{Tensors, adapter as files};
 use goldfish::nn::arch::{Arch, VGG19_TINY};
@@ -228,7 +229,7 @@ fn nan_weights() {
 /// An adapter of `targets` with random B.
 pub fn trained(targets: &str) -> Adapter {
     let mut adapter = adapter(&gpu(), VGG19_TINY, 32, targets, [4, 6], (Init::Tutorial, 9));
-    for (_, lora) in &mut adapter.0 {
+    for (_, lora) in &mut adapter.loras {
         lora.b = crate::support::normal(&gpu(), 9, "b", lora.b.shape().dims(), 1.0);
     }
     adapter
@@ -238,14 +239,23 @@ fn adapter_round_trip() {
     let folder = tempfile::tempdir().expect("a folder");
     for targets in ["pixels", "pixels,features.0,classifier", "all"] {
         let mut before = trained(targets);
-        if let Some((_, lora)) = before.0.last_mut() {
+        if let Some((_, lora)) = before.loras.last_mut() {
             (lora.alpha, lora.rslora) = (2.5, false);
         }
-        let (path, bytes) = files::save(folder.path(), &before, "vgg19").expect("it is written");
+        let (path, bytes) = files::save(
+            folder.path(),
+            &before,
+            VGG19_TINY,
+            "vgg19",
+            &Classes::imagenet(),
+        )
+        .expect("it is written");
         assert_eq!(fs::metadata(path).expect("the file").len(), bytes);
-        let after = files::load(&gpu(), folder.path(), VGG19_TINY, 32).expect("it is read");
-        assert_eq!(after.0.len(), before.0.len());
-        for ((module, before), (name, after)) in before.0.iter().zip(&after.0) {
+        let after = files::load(&gpu(), folder.path(), VGG19_TINY, 32)
+            .expect("it is read")
+            .adapter;
+        assert_eq!(after.loras.len(), before.loras.len());
+        for ((module, before), (name, after)) in before.loras.iter().zip(&after.loras) {
             assert_eq!(module, name);
             assert_eq!(after.a.to_vec().expect("A"), before.a.to_vec().expect("A"));
             assert_eq!(after.b.to_vec().expect("B"), before.b.to_vec().expect("B"));
@@ -256,7 +266,14 @@ fn adapter_round_trip() {
 
 fn adapter_layout() {
     let folder = tempfile::tempdir().expect("a folder");
-    files::save(folder.path(), &trained("pixels"), "vgg19").expect("it is written");
+    files::save(
+        folder.path(),
+        &trained("pixels"),
+        VGG19_TINY,
+        "vgg19",
+        &Classes::imagenet(),
+    )
+    .expect("it is written");
     let bytes = fs::read(folder.path().join(files::MODEL)).expect("the file");
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("a header");
     assert_eq!(
@@ -289,7 +306,14 @@ fn adapter_layout() {
 
 fn wrong_adapters() {
     let folder = tempfile::tempdir().expect("a folder");
-    files::save(folder.path(), &trained("pixels"), "vgg19").expect("it is written");
+    files::save(
+        folder.path(),
+        &trained("pixels"),
+        VGG19_TINY,
+        "vgg19",
+        &Classes::imagenet(),
+    )
+    .expect("it is written");
     let says = |side: usize| {
         let loaded = files::load(&gpu(), folder.path(), VGG19_TINY, side);
         loaded.map(|_| ()).expect_err("it does not fit").to_string()

@@ -6,6 +6,7 @@ mod data;
 mod family;
 mod files;
 mod floors;
+mod heads;
 mod imports;
 mod library;
 mod ops;
@@ -36,6 +37,7 @@ fn main() {
         cli::trials(),
         adapters::trials(),
         peft::trials(),
+        heads::trials(),
     ];
     libtest_mimic::run(&arguments, modules.into_iter().flatten().collect()).exit();
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use goldfish::data::top;
+use goldfish::data::{Classes, top};
 use goldfish::data::{ImageStore, Transform};
 use goldfish::nn::arch::{Arch, VGG19, VGG19_TINY};
 use goldfish::nn::lora::{Init, Lora, PIXELS};
@@ -130,15 +130,18 @@ fn adam_losses() {
     let base = narrow(&gpu)
         .forward(&mut Tape::new(), &images)
         .expect("logits");
-    let mut lora = Adapter(vec![(
-        PIXELS.into(),
-        Lora {
-            a: normal(&gpu, 1, "a", &[3, 6144], 0.02),
-            b: normal(&gpu, 1, "b", &[10, 3], 0.5),
-            alpha: 1.5,
-            rslora: false,
-        },
-    )]);
+    let mut lora = Adapter {
+        loras: vec![(
+            PIXELS.into(),
+            Lora {
+                a: normal(&gpu, 1, "a", &[3, 6144], 0.02),
+                b: normal(&gpu, 1, "b", &[10, 3], 0.5),
+                alpha: 1.5,
+                rslora: false,
+            },
+        )],
+        head: None,
+    };
     let mut adam = Adam::new(1e-3);
     let mut losses = Vec::new();
     for step in 0..10 {
@@ -159,7 +162,7 @@ fn adam_losses() {
                 assert!(error < 1e-5, "{name}: {error:.1e}");
             }
         }
-        let mut factors = lora.factors();
+        let mut factors = lora.trained();
         adam.step(&mut factors, &gradients).expect("a step");
         lora = lora.with(&factors);
     }
@@ -247,7 +250,8 @@ fn full() {
         let error = error(found, expected);
         assert!(error < 1e-4, "{error:.1e}");
         let wanted: Vec<f32> = expected.iter().map(|&v| v as f32).collect();
-        assert_eq!(top(found, 1)[0].index, top(&wanted, 1)[0].index);
+        let first = |logits: &[f32]| top(logits, 1, &Classes::imagenet())[0].index;
+        assert_eq!(first(found), first(&wanted));
     }
     let plan = Plan {
         epochs: 20,
@@ -285,7 +289,7 @@ fn adapted_gradients() {
     let images = normal(&gpu, 1, "images", &[3, 3, 64, 64], 1.0);
     for portable in [true, false] {
         let mut start = adapter(&gpu, NARROW, 64, "all", [2, 3], (Init::Kaiming, 0));
-        for (module, lora) in &mut start.0 {
+        for (module, lora) in &mut start.loras {
             let (a, b) = (lora.a.shape().clone(), lora.b.shape().clone());
             let deviation = 1.0 / (a.row_len() as f64).sqrt();
             lora.a = normal(&gpu, 1, &format!("{module}.a"), a.dims(), deviation);
@@ -320,10 +324,12 @@ fn adapted_gradients() {
                 .iter()
                 .map(|v| gradients.of(v).expect("tracked").clone())
                 .collect();
-            for (gradient, ((module, _), factor)) in gradients
-                .iter()
-                .zip(start.0.iter().flat_map(|lora| [(lora, "A"), (lora, "B")]))
-            {
+            for (gradient, ((module, _), factor)) in gradients.iter().zip(
+                start
+                    .loras
+                    .iter()
+                    .flat_map(|lora| [(lora, "A"), (lora, "B")]),
+            ) {
                 if step == 0 {
                     let name = format!("grad.{module}.lora_{factor}");
                     let error = error(&numbers(gradient), &expected[&name]);
@@ -331,7 +337,7 @@ fn adapted_gradients() {
                     assert!(error < 1e-4, "{family} {name}: {error:.1e}");
                 }
             }
-            let mut factors = start.factors();
+            let mut factors = start.trained();
             adam.step(&mut factors, &gradients).expect("a step");
             start = start.with(&factors);
         }

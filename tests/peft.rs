@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use goldfish::data::Classes;
 use goldfish::formats::{Summary, adapter as files};
 use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::{Adapter, Loading, Vgg};
@@ -69,7 +70,7 @@ fn logits() {
         let mut adapters = 0;
         for (name, expected) in expected.iter().filter(|(name, _)| *name != "base") {
             let adapter = files::load(&gpu, &saved().join(name), NARROW, 64);
-            let found = run(&adapter.unwrap_or_else(|e| panic!("{name}: {e}")));
+            let found = run(&adapter.unwrap_or_else(|e| panic!("{name}: {e}")).adapter);
             let error = error(&found, expected);
             assert!(error < WITHIN, "{name}: {error:.1e}");
             adapters += 1;
@@ -92,7 +93,7 @@ fn places() {
     let folder = copy("plain");
     let at = |file: &str| folder.path().join(file);
     let load = |path: &Path| files::load(&gpu(), path, NARROW, 64);
-    let modules = |path: &Path| load(path).expect("an adapter").0.len();
+    let modules = |path: &Path| load(path).expect("an adapter").adapter.loras.len();
     assert_eq!(modules(folder.path()), 3);
     assert_eq!(modules(&at(files::MODEL)), 3);
     assert_eq!(modules(&at(files::CONFIG)), 3);
@@ -196,10 +197,12 @@ fn hostile_settings() {
     // Of a name that stands twice the last value counts, as in Python.
     let twice = good.replacen('{', "{\"r\": 999, \"lora_alpha\": 5,", 1);
     fs::write(&path, twice).expect("the settings");
-    let adapter = files::load(&gpu(), folder.path(), NARROW, 64).expect("an adapter");
+    let adapter = files::load(&gpu(), folder.path(), NARROW, 64)
+        .expect("an adapter")
+        .adapter;
     assert!(
         adapter
-            .0
+            .loras
             .iter()
             .all(|(_, lora)| (lora.rank(), lora.alpha) == (2, 3.0))
     );
@@ -269,15 +272,28 @@ fn hostile_factors() {
 fn old_adapters() {
     let folder = tempfile::tempdir().expect("a folder");
     let adapter = trained("pixels,features.0,classifier");
-    files::save(folder.path(), &adapter, "vgg19").expect("it is written");
+    files::save(
+        folder.path(),
+        &adapter,
+        VGG19_TINY,
+        "vgg19",
+        &Classes::imagenet(),
+    )
+    .expect("it is written");
     let config = json!({"peft_type": "LORA", "base_model_name_or_path": "vgg19", "r": 4, "lora_alpha": 6,
         "target_modules": ["pixels", "features.0", "classifier.0", "classifier.3", "classifier.6"],
         "rank_pattern": {"pixels": 4, "features\\.0": 4}, "alpha_pattern": {"^classifier.6$": 1.5, "classifier.0": 2},
         "lora_dropout": 0.0, "bias": "none", "use_rslora": true, "use_dora": false, "fan_in_fan_out": false,
         "init_lora_weights": true, "inference_mode": true, "modules_to_save": null, "task_type": null});
     fs::write(folder.path().join(files::CONFIG), config.to_string()).expect("the settings");
-    let read = files::load(&gpu(), folder.path(), VGG19_TINY, 32).expect("an adapter");
-    let alphas: Vec<(&str, f64)> = read.0.iter().map(|(m, l)| (m.as_str(), l.alpha)).collect();
+    let read = files::load(&gpu(), folder.path(), VGG19_TINY, 32)
+        .expect("an adapter")
+        .adapter;
+    let alphas: Vec<(&str, f64)> = read
+        .loras
+        .iter()
+        .map(|(m, l)| (m.as_str(), l.alpha))
+        .collect();
     let expected = [
         ("pixels", 6.0),
         ("features.0", 6.0),
@@ -287,7 +303,7 @@ fn old_adapters() {
     ];
     assert_eq!(alphas, expected);
     assert!(
-        read.0
+        read.loras
             .iter()
             .all(|(_, lora)| lora.rslora && lora.rank() == 4)
     );
@@ -349,12 +365,14 @@ fn goes_on() {
         .args(start)
         .assert()
         .success();
-    let two = files::load(&gpu(), &folder.path().join("two"), VGG19_TINY, 32).expect("an adapter");
+    let two = files::load(&gpu(), &folder.path().join("two"), VGG19_TINY, 32)
+        .expect("an adapter")
+        .adapter;
     assert!(
-        two.0
+        two.loras
             .iter()
             .all(|(_, lora)| (lora.rank(), lora.alpha) == (32, -4.0))
     );
-    let moved = two.0[0].1.b.to_vec().expect("B");
+    let moved = two.loras[0].1.b.to_vec().expect("B");
     assert!(moved.iter().any(|b| *b != 0.0), "B was trained");
 }

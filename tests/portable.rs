@@ -1,7 +1,7 @@
 //! How the GPUs' kernels are chosen and stored: half precision, and what was measured of a device.
 
+use goldfish::nn::Factors;
 use goldfish::nn::arch::VGG19_TINY;
-use goldfish::nn::lora::Factors;
 use goldfish::nn::{LoadStep, Loading, Source, Vgg};
 use goldfish::{GpuOptions, Precision, Tape, Var};
 use libtest_mimic::Trial;

@@ -58,8 +58,7 @@ pub fn adapter(
         targets: targets.split(',').map(str::to_string).collect(),
         rank,
         alpha: Some(alpha as f64),
-        ranks: Vec::new(),
-        alphas: Vec::new(),
+        ..Choice::default()
     };
     let targets = choice.resolve(arch, side).expect("targets");
     Adapter::new(gpu, &targets, false, |_| init, seed).expect("an adapter")

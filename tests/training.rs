@@ -149,7 +149,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
 }
 
 fn adapter_bits(trained: &Trained) -> Vec<Vec<u32>> {
-    trained.adapter.factors().iter().map(bits).collect()
+    trained.adapter.trained().iter().map(bits).collect()
 }
 
 fn learns() {
@@ -182,7 +182,7 @@ fn learns() {
 
 fn a_moves() {
     let gpu = gpu();
-    let start = bits(&lora(&gpu, 1).factors()[0]);
+    let start = bits(&lora(&gpu, 1).trained()[0]);
     let steps = |epochs| {
         run(
             &gpu,
@@ -198,15 +198,15 @@ fn a_moves() {
     // B starts at zero, so that A's first gradient is exactly zero.
     let (one, two) = (steps(1), steps(2));
     assert!(
-        bits(&one.adapter.factors()[0]) == start,
+        bits(&one.adapter.trained()[0]) == start,
         "A rests in step 1"
     );
     assert!(
-        bits(&one.adapter.factors()[1]).iter().any(|&b| b != 0),
+        bits(&one.adapter.trained()[1]).iter().any(|&b| b != 0),
         "B moves in step 1"
     );
     assert!(
-        bits(&two.adapter.factors()[0]) != start,
+        bits(&two.adapter.trained()[0]) != start,
         "A moves in step 2"
     );
 }
@@ -279,7 +279,7 @@ fn ended_in_divergence(trained: &Trained, rate: f64) {
     assert_eq!((step, lr), (finished + u64::from(!loss.is_finite()), rate));
     assert!(trained.losses.iter().all(|l| l.is_finite()));
     assert!(finished > 0, "the loss of the start is finite");
-    let factors = trained.adapter.factors();
+    let factors = trained.adapter.trained();
     let values: Vec<Vec<f32>> = factors.iter().map(|t| t.to_vec().expect("data")).collect();
     assert!(values.iter().flatten().all(|v| v.is_finite()));
 }
@@ -305,9 +305,10 @@ fn refuses_nan() {
     let gpu = gpu();
     let (_folder, images, labels) = images();
     let mut start = lora(&gpu, 1);
-    let mut b = start.0[0].1.b.to_vec().expect("data");
+    let mut b = start.loras[0].1.b.to_vec().expect("data");
     b[17] = f32::NAN;
-    start.0[0].1.b = Tensor::from_slice(&gpu, start.0[0].1.b.shape().clone(), &b).expect("B");
+    start.loras[0].1.b =
+        Tensor::from_slice(&gpu, start.loras[0].1.b.shape().clone(), &b).expect("B");
     let mut prefix = Prefix::new(base(&gpu), &start, &images, keep(true));
     let stop = AtomicBool::new(false);
     let end = train(

@@ -72,7 +72,7 @@ fn other_precisions() {
         );
         // Merged weights are f32 whatever the base is: a half would round what the adapter adds away.
         let mut adapter = trained("classifier.6");
-        adapter.0[0].1.alpha = 1e-3;
+        adapter.loras[0].1.alpha = 1e-3;
         let file = Tensors::open(&path).expect("the base");
         let source = file.source(VGG19_TINY).expect("its parameters");
         write_merged(&gpu(), &merged, VGG19_TINY, &source, &adapter, 1.0, |_| {

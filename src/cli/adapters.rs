@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use goldfish::data::Classes;
 use goldfish::formats::adapter;
 use goldfish::nn::Adapter;
 use goldfish::{Error, Gpu, Result};
 use serde::Deserialize;
 
-use super::base::{Base, BaseArgs};
+use super::base::{Base, BaseArgs, Weights};
 
 #[derive(Args)]
 pub struct AdapterArgs {
@@ -85,14 +86,34 @@ impl AdapterArgs {
         }
     }
 
-    /// The sum of the adapters; an empty one where there are none.
-    pub fn load(&self, gpu: &Gpu, base: &Base) -> Result<Adapter> {
+    /// The sum of the adapters, an empty one where there are none, and what its logits mean.
+    pub fn load(&self, gpu: &Gpu, base: &Base) -> Result<(Adapter, Classes)> {
         let side = base.transform.size;
-        let loaded = self.given().map(|Named { folder, scale }| {
-            Ok((adapter::load(gpu, folder, base.arch, side)?, *scale))
-        });
-        let loaded: Vec<(Adapter, f64)> = loaded.collect::<Result<_>>()?;
-        Adapter::sum(gpu, &loaded, base.arch)
+        let mut loaded = Vec::new();
+        let mut named: Option<(&Path, Classes)> = None;
+        for Named { folder, scale } in self.given() {
+            let stored = adapter::load(gpu, folder, base.arch, side)?;
+            let classes = stored.classes_on(folder, &base.classes)?;
+            match &named {
+                Some((first, before)) if *before != classes => {
+                    let problem = format!(
+                        "answers for other classes than {} does: their sum would mean nothing. Use them one by one",
+                        first.display()
+                    );
+                    return Err(Error::data(folder, problem));
+                }
+                Some(_) => {}
+                None => named = Some((folder, classes)),
+            }
+            loaded.push((stored.adapter, *scale));
+        }
+        let classes = named.map_or_else(|| base.classes.clone(), |(_, classes)| classes);
+        let adapter = Adapter::sum(gpu, &loaded, base.arch)?;
+        if let (Weights::File(path), 0) = (&base.weights, adapter.classes(base.arch)) {
+            let problem = "has no classifier, and no adapter has one for it: train one for classes of your own";
+            return Err(Error::data(path, problem));
+        }
+        Ok((adapter, classes))
     }
 }
 

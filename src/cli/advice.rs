@@ -46,6 +46,7 @@ pub fn flags(remedy: Remedy) -> &'static [&'static str] {
         Remedy::OtherDevice => &["device"],
         Remedy::LowerRate => &["lr"],
         Remedy::LeaveOut => &["skip-bad"],
+        Remedy::SayClasses => &["classes"],
         Remedy::OtherFolder => &["output", "overwrite"],
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Once;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use goldfish::data::Transform;
+use goldfish::data::{Classes, Transform};
 use goldfish::formats::Tensors;
 use goldfish::nn::arch::VGG19;
 use goldfish::nn::{Arch, LoadStep, Loading, Source, Vgg};
@@ -93,22 +93,28 @@ impl FromStr for Weights {
 }
 
 impl Weights {
-    /// The network that they are of; `asked` is what the user says it is, of any number of classes.
-    fn arch(&self, asked: Option<Arch>) -> Result<Arch> {
+    /// The network that they are of and what its logits mean; `asked` is what the user says it is, of any number of
+    /// classes.
+    fn network(&self, asked: Option<Arch>) -> Result<(Arch, Classes)> {
         let Weights::File(path) = self else {
-            return Ok(asked.unwrap_or(VGG19));
+            return Ok((asked.unwrap_or(VGG19), Classes::imagenet()));
         };
-        let found = Tensors::open(path)?.arch()?;
-        match asked {
-            Some(asked) if asked.name != found.name => {
-                let problem = format!(
-                    "holds a {}, and --arch asks for {}: leave --arch out, or name other weights",
-                    found.name, asked.name
-                );
-                Err(Error::data(path, problem))
-            }
-            _ => Ok(found),
+        let file = Tensors::open(path)?;
+        let arch = file.arch()?;
+        if let Some(asked) = asked.filter(|asked| asked.name != arch.name) {
+            let problem = format!(
+                "holds a {}, and --arch asks for {}: leave --arch out, or name other weights",
+                arch.name, asked.name
+            );
+            return Err(Error::data(path, problem));
         }
+        let imagenet = Classes::imagenet();
+        let classes = match file.classes(arch.classes)? {
+            Some(classes) => classes,
+            None if arch.classes == imagenet.len() => imagenet,
+            None => Classes::numbered(arch.classes),
+        };
+        Ok((arch, classes))
     }
 
     /// A name that is not UTF-8 is a file's.
@@ -133,6 +139,8 @@ impl std::fmt::Display for Weights {
 pub struct Base {
     pub arch: Arch,
     pub weights: Weights,
+    /// What its own logits mean.
+    pub classes: Classes,
     pub transform: Transform,
     pub precision: Precision,
     pub kernels: Kernels,
@@ -163,9 +171,11 @@ impl BaseArgs {
                 Weights::Random(0)
             }
         };
+        let (arch, classes) = weights.network(asked)?;
         Ok(Base {
-            arch: weights.arch(asked)?,
+            arch,
             weights,
+            classes,
             transform: Transform { size },
             precision: self.precision,
             kernels: self.kernels,

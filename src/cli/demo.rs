@@ -7,7 +7,7 @@ use goldfish::data::top;
 use goldfish::{Error, Result};
 
 use super::base::BaseArgs;
-use super::train::{Request, TrainArgs, job, summary};
+use super::train::{Logits, Request, TrainArgs, job, summary};
 
 /// The illustrations, for a program far from its repository.
 const ILLUSTRATIONS: [(&str, &[u8]); 5] = [
@@ -66,13 +66,16 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         device,
     })?;
     let mut text = String::new();
-    if let Some([before, after]) = &job.logits {
+    if let Some(Logits { before, after }) = &job.logits {
         text += &format!("\n{:<16} {:<34} {}\n", "illustration", "before", "after");
-        for (index, (before, after)) in before.iter().zip(after).enumerate() {
+        for (index, after) in after.iter().enumerate() {
+            let before = before.as_ref().map_or(&[][..], |before| &before[index]);
             let say = |logits: &[f32]| {
-                top(logits, 1).first().map_or(String::new(), |p| {
-                    format!("{} ({:.1} %)", p.category, f64::from(p.probability) * 100.0)
-                })
+                top(logits, 1, &job.classes)
+                    .first()
+                    .map_or("-".into(), |p| {
+                        format!("{} ({:.1} %)", p.category, f64::from(p.probability) * 100.0)
+                    })
             };
             let file = job
                 .images

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
-use goldfish::data::top;
-use goldfish::data::{Dataset, categories};
-use goldfish::{Error, Result};
+use goldfish::Result;
+use goldfish::data::{Classes, Dataset, Labels, top};
 use serde::Serialize;
 
 use super::adapters::AdapterArgs;
@@ -71,8 +70,8 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, logits: &[f32], label: usize) {
-        let best = top(logits, 5);
+    fn add(&mut self, logits: &[f32], label: usize, classes: &Classes) {
+        let best = top(logits, 5, classes);
         let largest = best.first().map_or(0.0, |p| f64::from(p.logit));
         let sum: f64 = logits.iter().map(|&z| (f64::from(z) - largest).exp()).sum();
         self.images += 1;
@@ -96,22 +95,12 @@ impl Tally {
 }
 
 pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
-    let dataset = Dataset::open(&args.data)?;
-    tell(&dataset.left_out);
     args.adapters.adopt(&mut args.base)?;
     let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
-    let most = dataset.items.iter().map(|item| item.label as usize).max();
-    if let Some(label) = most.filter(|&label| label >= base.arch.classes) {
-        return Err(Error::data(
-            &args.data,
-            format!(
-                "category {label} is past the last of {} of this network",
-                base.arch.classes
-            ),
-        ));
-    }
-    let adapter = args.adapters.load(&gpu, &base)?;
+    let (adapter, classes) = args.adapters.load(&gpu, &base)?;
+    let dataset = Dataset::open(&args.data, &Labels::Of(classes))?;
+    tell(&dataset.left_out);
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let (images, skipped) = open_images(&paths, &base, &args.base)?;
     let left_out: HashSet<&PathBuf> = skipped.iter().map(|s| &s.path).collect();
@@ -120,19 +109,20 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         .iter()
         .filter(|item| !left_out.contains(&item.path));
     let labels: Vec<usize> = kept.map(|item| item.label as usize).collect();
+    let classes = &dataset.classes;
     let (mut all, mut each) = (Tally::default(), BTreeMap::<usize, Tally>::new());
     with_logits("eval", &gpu, &base, &adapter, &images, |image, logits| {
-        all.add(logits, labels[image]);
+        all.add(logits, labels[image], classes);
         each.entry(labels[image])
             .or_default()
-            .add(logits, labels[image]);
+            .add(logits, labels[image], classes);
         Ok(())
     })?;
     let report = Report {
         all: all.score(),
         categories: each
             .iter()
-            .map(|(&index, tally)| category(index, tally))
+            .map(|(&index, tally)| category(index, tally, classes))
             .collect(),
     };
     if args.json {
@@ -141,18 +131,18 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     super::print(&table(&report))
 }
 
-fn category(index: usize, tally: &Tally) -> Category {
+fn category(index: usize, tally: &Tally, classes: &Classes) -> Category {
     let mut taken_for: Vec<(usize, usize)> =
         tally.taken_for.iter().map(|(&i, &n)| (i, n)).collect();
     taken_for.sort_by_key(|&(index, images)| (std::cmp::Reverse(images), index));
     Category {
         index,
-        category: categories::name(index),
+        category: classes.name(index),
         score: tally.score(),
         taken_for: taken_for
             .into_iter()
             .map(|(index, images)| Taken {
-                category: categories::name(index),
+                category: classes.name(index),
                 images,
             })
             .collect(),

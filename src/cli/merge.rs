@@ -48,7 +48,8 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         }
     }
     let gpu = super::open_device(device, goldfish::Precision::F32)?;
-    let adapter = adapter::load(&gpu, &args.adapter, base.arch, base.transform.size)?;
+    let stored = adapter::load(&gpu, &args.adapter, base.arch, base.transform.size)?;
+    let adapter = stored.adapter;
     let parameters = base.arch.parameters();
     let total: usize = parameters.iter().map(|(_, shape)| shape.len() * 4).sum();
     let mut progress = Progress::new("merge", "MiB", (total >> 20).max(1) as u64);
@@ -77,6 +78,6 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         if args.unmerge { "unmerged" } else { "merged" },
         args.output.display(),
         bytes as f64 / 1e6,
-        adapter.0.len()
+        adapter.loras.len()
     ))
 }

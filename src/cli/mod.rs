@@ -158,6 +158,7 @@ mod tests {
             Remedy::LowerRate,
             Remedy::LeaveOut,
             Remedy::OtherFolder,
+            Remedy::SayClasses,
         ] {
             assert!(flags(remedy).iter().all(|flag| known(flag)), "{remedy:?}");
         }

@@ -56,7 +56,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     args.adapters.adopt(&mut args.base)?;
     let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
-    let adapter = args.adapters.load(&gpu, &base)?;
+    let (adapter, classes) = args.adapters.load(&gpu, &base)?;
     let (images, _) = open_images(&paths, &base, &args.base)?;
     let mut report = Report { images: Vec::new() };
     with_logits(
@@ -68,7 +68,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         |image, logits| {
             report.images.push(Shown {
                 path: images.path(image).to_string_lossy().into_owned(),
-                predictions: top(logits, args.top as usize),
+                predictions: top(logits, args.top as usize, &classes),
             });
             Ok(())
         },
@@ -91,6 +91,7 @@ pub fn with_logits(
 ) -> Result<()> {
     let how = Loading {
         ranks: adapter.ranks(),
+        headless: adapter.head.is_some(),
         ..Loading::default()
     };
     let mut prefix = Prefix::new(base.load(gpu, how)?, adapter, images, None);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args as ClapArgs;
-use goldfish::data::ImageStore;
+use goldfish::data::{Classes, ImageStore, top};
 use goldfish::nn::{Adapter, Loading};
 use goldfish::train::{Prefix, Room, Run, Task, Trained, predict, train};
 use goldfish::{Error, Result};
@@ -23,7 +23,8 @@ use checked::Checked;
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Folder with one folder a category, each named by torchvision's name, WordNet id or index
+    /// Folder with one folder a class: DATA/<class>/<image>. Folders that are named by ImageNet's categories (torchvision's
+    /// name, WordNet id or index) train for those; other names are classes of your own: see --classes
     data: PathBuf,
     /// Folder for the adapter, its settings and the metrics
     #[arg(short, long, value_name = "RUN", default_value = "runs/train")]
@@ -40,12 +41,24 @@ pub struct Args {
 /// A finished job, for those who show more than its end.
 pub struct Job {
     pub images: Arc<ImageStore>,
-    /// The base's logits and the adapted network's, an image after another; absent with the cache off.
-    pub logits: Option<[Vec<Vec<f32>>; 2]>,
+    /// The class of each.
+    pub labels: Vec<u32>,
+    /// Absent with the cache off.
+    pub logits: Option<Logits>,
+    /// What they mean.
+    pub classes: Classes,
     pub losses: Vec<f32>,
     pub adapter: PathBuf,
     pub bytes: u64,
     pub parameters: usize,
+}
+
+/// Logits of every image.
+pub struct Logits {
+    /// The base's, where it has the same classes.
+    pub before: Option<Vec<Vec<f32>>>,
+    /// The adapted network's.
+    pub after: Vec<Vec<f32>>,
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
@@ -61,8 +74,26 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
     if let [first, .., last] = &*job.losses {
         text += &format!("loss     {first:.4} -> {last:.4}\n");
     }
+    if let Some(logits) = job.logits.as_ref().filter(|_| !job.classes.is_imagenet()) {
+        text += &learned(logits, &job);
+    }
     text += &summary(&job);
     super::print(&text)
+}
+
+/// How many of the images that were trained on are taken for what they are.
+fn learned(logits: &Logits, job: &Job) -> String {
+    let right = |(logits, label): &(&Vec<f32>, &u32)| {
+        top(logits, 1, &job.classes)
+            .first()
+            .is_some_and(|p| p.index == **label as usize)
+    };
+    let images = job.labels.len();
+    let right = logits.after.iter().zip(&job.labels).filter(right).count();
+    format!(
+        "right    {right} of the {images} images it was trained on ({:.1} %): what it is worth, others show (goldfish eval)\n",
+        right as f64 / images as f64 * 100.0
+    )
 }
 
 /// The lines on the adapter that every finished run ends with.
@@ -84,14 +115,21 @@ pub fn job(request: Request) -> Result<Job> {
     let mut prefix = prefix(&checked, &request, stop)?;
     let (trained, adapter, bytes) = steps(&mut checked, &mut prefix, run, stop)?;
     tell_cost(&checked, &prefix, &trained);
-    let Checked { images, .. } = checked;
+    let Checked {
+        images,
+        labels,
+        classes,
+        ..
+    } = checked;
     let logits = match request.settings.cache {
         Cache::Auto => Some(before_and_after(&mut prefix, &images, &trained.adapter)?),
         Cache::Off => None,
     };
     Ok(Job {
         images,
+        labels,
         logits,
+        classes,
         losses: trained.losses,
         adapter,
         bytes,
@@ -105,6 +143,7 @@ fn prefix(checked: &Checked, request: &Request, stop: &AtomicBool) -> Result<Pre
     let how = Loading {
         ranks: start.ranks(),
         trained: true,
+        headless: start.head.is_some(),
         ..Loading::default()
     };
     let network = checked.base.load(&checked.gpu, how)?;
@@ -154,7 +193,9 @@ fn steps(
         );
         run.log(&record)
     })?;
-    let (adapter, bytes) = run.finish(&trained.adapter, &checked.base.name())?;
+    let base = &checked.base;
+    let (adapter, bytes) =
+        run.finish(&trained.adapter, base.arch, &base.name(), &checked.classes)?;
     if let Err(error) = std::mem::replace(&mut trained.end, Ok(())) {
         eprintln!("saved    {}", adapter.display());
         return Err(error);
@@ -177,12 +218,12 @@ fn tell_cost(checked: &Checked, prefix: &Prefix, trained: &Trained) {
     );
 }
 
-/// What the base and what the adapted network say about every image.
+/// What the base, where it has the same classes, and what the adapted network say about every image.
 fn before_and_after(
     prefix: &mut Prefix,
     images: &Arc<ImageStore>,
     trained: &Adapter,
-) -> Result<[Vec<Vec<f32>>; 2]> {
+) -> Result<Logits> {
     let mut say = |adapter: &Adapter| {
         let mut all = Vec::new();
         predict(prefix, images, adapter, |_, logits| {
@@ -191,5 +232,12 @@ fn before_and_after(
         })?;
         Ok(all)
     };
-    Ok([say(&Adapter::default())?, say(trained)?])
+    let before = match trained.head {
+        Some(_) => None,
+        None => Some(say(&Adapter::default())?),
+    };
+    Ok(Logits {
+        before,
+        after: say(trained)?,
+    })
 }

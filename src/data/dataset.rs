@@ -1,12 +1,14 @@
 //! A dataset is a folder with one folder a category, read as torchvision's `ImageFolder` reads it:
 //! `DATA/<category>/<image>`, with any folders between.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::categories;
+use super::classes::Classes;
 use super::image::is_image;
 use super::walk::{Kind, LeftOut, images_below, kind, list};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 
 /// One labelled image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,78 +19,287 @@ pub struct Item {
     pub label: u32,
 }
 
-/// Labelled files in `ImageFolder`'s order: categories by name, see [`images_below`].
+/// What the folders of a dataset are named by.
 #[derive(Clone, Debug, Default)]
+pub enum Labels {
+    /// ImageNet's categories where all folders are named by them, classes of their own where none is.
+    #[default]
+    Auto,
+    /// ImageNet's categories.
+    ImageNet,
+    /// Each folder is a class of its own name.
+    Own,
+    /// ImageNet's categories where a folder is named by one, and new classes behind them.
+    BehindImageNet,
+    /// These classes.
+    Of(Classes),
+}
+
+/// The least images of a class of one's own: one to learn from and one to see whether it was.
+const LEAST: usize = 2;
+
+/// Labelled files in `ImageFolder`'s order: categories by name, see [`images_below`].
+#[derive(Clone, Debug)]
 pub struct Dataset {
     /// The images.
     pub items: Vec<Item>,
+    /// What the labels mean.
+    pub classes: Classes,
     /// What lies in the folder and was passed over.
     pub left_out: LeftOut,
 }
 
 impl Dataset {
-    /// Lists `folder`. A category folder is named by torchvision's name, WordNet id or index.
+    /// Lists `folder`, whose folders `labels` says the names of.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be listed; [`Error::Data`] for unknown categories (all of them, with
-    /// the nearest names), a category without images, or no category at all.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let mut dataset = Dataset::default();
-        let mut loose = 0;
-        let mut unknown = Vec::new();
-        for entry in list(folder)? {
-            match kind(&entry) {
-                Kind::Folder => {
-                    let name = entry.file_name().unwrap_or_default().to_string_lossy();
-                    match categories::find(&name) {
-                        Some(category) => dataset.add(&entry, category.index as u32)?,
-                        None => unknown.push(format!(
-                            "{name:?} (nearest: {})",
-                            categories::nearest(&name, 3).join(", ")
-                        )),
-                    }
-                }
-                Kind::File => {
-                    loose += usize::from(is_image(&entry));
-                    dataset.left_out.add(entry, "not in a category folder");
-                }
-                Kind::Other(reason) => dataset.left_out.add(entry, reason),
+    /// [`Error::Io`] where it cannot be listed; [`Error::Data`] for unknown or ambiguous names (all of them), folders of
+    /// which some are categories and some are not, a class without images or, of one's own, with one, or fewer than
+    /// two of those, or no folder at all.
+    pub fn open(folder: &Path, labels: &Labels) -> Result<Self> {
+        let (folders, mut left_out) = folders(folder)?;
+        let names: Vec<String> = folders
+            .iter()
+            .map(|path| {
+                path.file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into()
+            })
+            .collect();
+        let (classes, indices) = name(&names, labels).map_err(|wrong| match wrong.ambiguous {
+            true => Error::data(folder, wrong.problem).with(Remedy::SayClasses),
+            false => Error::data(folder, wrong.problem),
+        })?;
+        let own = classes.from_imagenet();
+        let mut items = Vec::new();
+        for (path, &index) in folders.iter().zip(&indices) {
+            let images = images_below(path, &mut left_out)?;
+            let new = !matches!(labels, Labels::Of(_)) && index >= own;
+            if images.is_empty() {
+                return Err(Error::data(
+                    path,
+                    "this category has no images (PNG, JPEG, WebP, BMP, GIF, TIFF). Add some or remove the folder",
+                ));
             }
+            if new && images.len() < LEAST {
+                return Err(few(path, images.len()));
+            }
+            let label = index as u32;
+            items.extend(images.into_iter().map(|path| Item { path, label }));
         }
-        if !unknown.is_empty() {
-            return Err(Error::data(
-                folder,
-                format!(
-                    "no category is called {}. Name each folder by torchvision's name, its WordNet id or its index",
-                    unknown.join("; ")
-                ),
-            ));
-        }
-        if dataset.items.is_empty() {
-            let hint = match loose {
-                0 => "no category folder was found".into(),
-                _ => format!(
-                    "{loose} images lie here and not in category folders; pass the folder above this one, or move them"
-                ),
-            };
-            return Err(Error::data(
-                folder,
-                format!("{hint}. Expected {}/<category>/<image>", folder.display()),
-            ));
-        }
-        Ok(dataset)
+        Ok(Dataset {
+            items,
+            classes,
+            left_out,
+        })
     }
 
-    fn add(&mut self, folder: &Path, label: u32) -> Result<()> {
-        let images = images_below(folder, &mut self.left_out)?;
-        if images.is_empty() {
-            return Err(Error::data(
-                folder,
-                "this category has no images (PNG, JPEG, WebP, BMP, GIF, TIFF). Add some or remove the folder",
-            ));
-        }
-        let items = images.into_iter().map(|path| Item { path, label });
-        self.items.extend(items);
+    /// Puts classes of one's own behind ImageNet's.
+    ///
+    /// # Errors
+    /// As [`Classes::behind_imagenet`].
+    pub fn put_behind_imagenet(&mut self) -> Result<()> {
+        self.classes = self.classes.behind_imagenet()?;
+        let first = self.classes.from_imagenet() as u32;
+        self.items.iter_mut().for_each(|item| item.label += first);
         Ok(())
+    }
+
+    /// Leaves out the images that `keep` does not want: those that cannot be read.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a class of one's own in `folder` has too few images left to be learned.
+    pub fn retain(&mut self, folder: &Path, keep: impl Fn(&Path) -> bool) -> Result<()> {
+        let before = self.counts();
+        self.items.retain(|item| keep(&item.path));
+        let after = self.counts();
+        for (label, _) in before {
+            let left = after.get(&label).copied().unwrap_or(0);
+            if label as usize >= self.classes.from_imagenet() && left < LEAST {
+                return Err(few(&folder.join(self.classes.name(label as usize)), left));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of images of each class that has some.
+    pub fn counts(&self) -> BTreeMap<u32, usize> {
+        let mut counts = BTreeMap::new();
+        for item in &self.items {
+            *counts.entry(item.label).or_default() += 1;
+        }
+        counts
+    }
+}
+
+fn few(folder: &Path, images: usize) -> Error {
+    let problem = format!(
+        "this class has {images} images that can be read, and needs at least {LEAST}. Add some or remove the folder"
+    );
+    Error::data(folder, problem)
+}
+
+/// The category folders in a dataset's folder, and what else lies there.
+fn folders(folder: &Path) -> Result<(Vec<PathBuf>, LeftOut)> {
+    let (mut folders, mut left_out, mut loose) = (Vec::new(), LeftOut::default(), 0);
+    for entry in list(folder)? {
+        match kind(&entry) {
+            Kind::Folder => folders.push(entry),
+            Kind::File => {
+                loose += usize::from(is_image(&entry));
+                left_out.add(entry, "not in a category folder");
+            }
+            Kind::Other(reason) => left_out.add(entry, reason),
+        }
+    }
+    if folders.is_empty() {
+        let hint = match loose {
+            0 => "no category folder was found".into(),
+            _ => format!(
+                "{loose} images lie here and not in category folders; pass the folder above this one, or move them"
+            ),
+        };
+        return Err(Error::data(
+            folder,
+            format!("{hint}. Expected {}/<category>/<image>", folder.display()),
+        ));
+    }
+    Ok((folders, left_out))
+}
+
+/// Why folders cannot be labelled.
+struct Wrong {
+    problem: String,
+    /// Saying which classes are meant would help.
+    ambiguous: bool,
+}
+
+impl From<Error> for Wrong {
+    fn from(error: Error) -> Self {
+        Wrong {
+            problem: error.to_string(),
+            ambiguous: false,
+        }
+    }
+}
+
+/// The classes that folders of these names are labelled with, and the index of each folder's.
+fn name(names: &[String], labels: &Labels) -> Result<(Classes, Vec<usize>), Wrong> {
+    let wrong = |problem: String| Wrong {
+        problem,
+        ambiguous: false,
+    };
+    let imagenet = Classes::imagenet();
+    match labels {
+        Labels::Of(classes) => {
+            let indices = all_found(names, classes).map_err(wrong)?;
+            Ok((classes.clone(), indices))
+        }
+        Labels::ImageNet => {
+            let indices = all_found(names, &imagenet).map_err(wrong)?;
+            Ok((imagenet, indices))
+        }
+        Labels::Own => Ok(own(names)?),
+        Labels::BehindImageNet => {
+            let known = |name: &String| matches!(imagenet.find(name), Ok(Some(_)));
+            let new: Vec<String> = names.iter().filter(|name| !known(name)).cloned().collect();
+            if new.is_empty() {
+                return Err(wrong(
+                    "all folders are categories of ImageNet's, and none is a class to add behind them".into(),
+                ));
+            }
+            let classes = Classes::own(new)?.behind_imagenet()?;
+            let indices = all_found(names, &classes).map_err(wrong)?;
+            Ok((classes, indices))
+        }
+        Labels::Auto => {
+            let numbers = |name: &String| name.bytes().all(|b| b.is_ascii_digit());
+            if names.iter().all(numbers) {
+                return Err(Wrong {
+                    problem: "all folders are named by numbers, which may be indices of ImageNet's categories or names of \
+                              your own: say which"
+                        .into(),
+                    ambiguous: true,
+                });
+            }
+            let known = |name: &&String| !matches!(imagenet.find(name), Ok(None));
+            let (known, other): (Vec<&String>, Vec<&String>) = names.iter().partition(known);
+            match (known.is_empty(), other.is_empty()) {
+                (true, _) => Ok(own(names)?),
+                (_, true) => {
+                    let indices = all_found(names, &imagenet).map_err(wrong)?;
+                    Ok((imagenet, indices))
+                }
+                _ => Err(Wrong {
+                    problem: format!(
+                        "some folders are categories of ImageNet's ({}) and some are not ({}). Rename those that are meant as \
+                         categories, or say that all are classes of your own",
+                        shown(&known, |name| name.clone()),
+                        shown(&other, |name| with_nearest(name))
+                    ),
+                    ambiguous: true,
+                }),
+            }
+        }
+    }
+}
+
+/// Each name as a class of its own.
+fn own(names: &[String]) -> Result<(Classes, Vec<usize>)> {
+    if let [only] = names {
+        return Err(Error::Usage(format!(
+            "there is one class, {only:?}, and nothing to tell it from: add a folder of images of something else"
+        )));
+    }
+    let classes = Classes::own(names.to_vec())?;
+    Ok((classes, (0..names.len()).collect()))
+}
+
+/// The index of each name among `classes`, or what is wrong with those that are not there.
+fn all_found(names: &[String], classes: &Classes) -> Result<Vec<usize>, String> {
+    let (mut indices, mut unknown, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        match classes.find(name) {
+            Ok(Some(index)) => indices.push(index),
+            Ok(None) => unknown.push(name),
+            Err(several) => unclear.push(format!("{name:?} ({})", several.join(" or "))),
+        }
+    }
+    if !unclear.is_empty() {
+        return Err(format!(
+            "it does not say which category is meant by {}. Name it to the letter",
+            unclear.join("; ")
+        ));
+    }
+    match unknown.is_empty() {
+        true => Ok(indices),
+        false if classes.is_imagenet() => Err(format!(
+            "no category is called {}. Name each folder by torchvision's name, its WordNet id or its index",
+            shown(&unknown, |name| with_nearest(name))
+        )),
+        false => Err(format!(
+            "no class is called {}; there are {}",
+            shown(&unknown, |name| format!("{name:?}")),
+            shown(&classes.names().iter().collect::<Vec<_>>(), |name| name
+                .clone())
+        )),
+    }
+}
+
+fn with_nearest(name: &str) -> String {
+    format!(
+        "{name:?} (nearest: {})",
+        categories::nearest(name, 3).join(", ")
+    )
+}
+
+/// A list as long as a person reads.
+fn shown(names: &[&String], say: impl Fn(&String) -> String) -> String {
+    const SHOWN: usize = 12;
+    let first: Vec<String> = names.iter().take(SHOWN).map(|name| say(name)).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => first.join("; "),
+        more => format!("{}; and {more} more", first.join("; ")),
     }
 }

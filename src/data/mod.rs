@@ -1,6 +1,7 @@
 //! From files to tensors: decode, resize and crop as torchvision does, normalise, batch and shuffle.
 
 pub mod categories;
+mod classes;
 mod codecs;
 mod dataset;
 mod image;
@@ -9,7 +10,8 @@ mod store;
 mod top;
 mod walk;
 
-pub use dataset::{Dataset, Item};
+pub use classes::Classes;
+pub use dataset::{Dataset, Item, Labels};
 pub use image::{Decoded, Transform, decode, is_image};
 pub use resize::resize;
 pub use store::{Batch, ImageStore, Skipped};

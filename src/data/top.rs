@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::categories;
+use super::classes::Classes;
 
 /// One category with what the network says of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,12 +13,12 @@ pub struct Prediction {
     pub category: String,
     /// The network's output.
     pub logit: f32,
-    /// Softmax over all categories.
+    /// Softmax over all classes.
     pub probability: f32,
 }
 
-/// The `count` categories of the largest logits, largest first, equal ones by index.
-pub fn top(logits: &[f32], count: usize) -> Vec<Prediction> {
+/// The `count` classes of the largest logits, largest first, equal ones by index.
+pub fn top(logits: &[f32], count: usize, classes: &Classes) -> Vec<Prediction> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weight = |logit: f32| f64::from(logit - largest).exp();
     let sum: f64 = logits.iter().map(|&logit| weight(logit)).sum();
@@ -29,7 +29,7 @@ pub fn top(logits: &[f32], count: usize) -> Vec<Prediction> {
         .take(count)
         .map(|index| Prediction {
             index,
-            category: categories::name(index),
+            category: classes.name(index),
             logit: logits[index],
             probability: (weight(logits[index]) / sum) as f32,
         })
@@ -38,13 +38,13 @@ pub fn top(logits: &[f32], count: usize) -> Vec<Prediction> {
 
 #[cfg(test)]
 mod tests {
-    use super::top;
+    use super::{Classes, top};
 
     #[test]
     fn the_largest_logits_come_first_and_probabilities_sum_to_one() {
         let mut logits = vec![0.0; 1000];
         (logits[1], logits[7], logits[3]) = (9.0, 11.0, 9.0);
-        let all = top(&logits, 1000);
+        let all = top(&logits, 1000, &Classes::imagenet());
         let order: Vec<usize> = all[..4].iter().map(|p| p.index).collect();
         assert_eq!(order, [7, 1, 3, 0]);
         assert_eq!(all[1].category, "goldfish");

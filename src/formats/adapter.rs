@@ -1,20 +1,24 @@
 //! An adapter as PEFT's folder: `adapter_model.safetensors` with `base_model.model.<module>.lora_A.weight`
-//! [r, in] and `.lora_B.weight` [out, r] ([r, in, 3, 3] and [out, r, 1, 1] of a convolution), and `adapter_config.json`.
+//! [r, in] and `.lora_B.weight` [out, r] ([r, in, 3, 3] and [out, r, 1, 1] of a convolution), a head as
+//! `base_model.model.classifier.6.weight` and `.bias`, and `adapter_config.json`.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::Dtype;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::settings::Settings;
+use super::classes as names;
+use super::settings::{DEFAULT, Settings};
 use super::weights::Tensors;
+use super::write;
+use crate::data::Classes;
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::gpu::Gpu;
 use crate::nn::arch::Arch;
-use crate::nn::lora::{Adapter, Lora, PIXELS, Target};
+use crate::nn::lora::PIXELS;
+use crate::nn::{Adapter, Head, Lora, Target};
 use crate::tensor::{Shape, Tensor};
 
 /// The file with the factors.
@@ -23,6 +27,12 @@ pub const MODEL: &str = "adapter_model.safetensors";
 pub const CONFIG: &str = "adapter_config.json";
 /// The file with the factors as PEFT wrote it before safetensors.
 const PICKLE: &str = "adapter_model.bin";
+/// What PEFT takes for the targets of an adapter that has none but whole modules.
+const NO_TARGET: &str = "dummy-target-modules";
+/// More outputs than a head may have.
+const MOST_OUTPUTS: usize = 1 << 20;
+/// The note that says how many outputs of a head are the base's own, untrained.
+const FROZEN: &str = "goldfish.frozen_outputs";
 
 /// The settings that PEFT 0.21 reads.
 #[derive(Serialize)]
@@ -31,7 +41,7 @@ struct Config<'a> {
     base_model_name_or_path: &'a str,
     r: usize,
     lora_alpha: Value,
-    target_modules: Vec<&'a str>,
+    target_modules: Value,
     rank_pattern: Map<String, Value>,
     alpha_pattern: Map<String, Value>,
     lora_dropout: f64,
@@ -41,7 +51,7 @@ struct Config<'a> {
     fan_in_fan_out: bool,
     init_lora_weights: bool,
     inference_mode: bool,
-    modules_to_save: Option<Vec<String>>,
+    modules_to_save: Option<Vec<&'static str>>,
     task_type: Option<String>,
 }
 
@@ -49,73 +59,128 @@ fn key(module: &str, factor: char) -> String {
     format!("base_model.model.{module}.lora_{factor}.weight")
 }
 
-/// Writes both files into `folder`; `base` says what the adapter was trained on. Returns the path and
-/// size of the factors' file.
+/// A parameter of the head.
+fn head_key(module: &str, parameter: &str) -> String {
+    format!("base_model.model.{module}.{parameter}")
+}
+
+/// Writes the adapter's files into `folder`; `base` says what it was trained on, `arch` is that and `classes` what the
+/// logits mean. Returns the path and size of the factors' file. Where `classes` are not ImageNet's they stand in that
+/// file's notes, and in a file of their own for people.
 ///
 /// # Errors
-/// [`Error::Io`] where the folder cannot be written, [`Error::Usage`] where a factor is not finite.
-pub fn save(folder: &Path, adapter: &Adapter, base: &str) -> Result<(PathBuf, u64)> {
-    let mut data = Vec::new();
-    for (module, lora) in &adapter.0 {
-        for (factor, tensor) in [('A', &lora.a), ('B', &lora.b)] {
-            let (name, values) = (key(module, factor), tensor.to_vec()?);
-            if values.iter().any(|v| !v.is_finite()) {
-                return Err(Error::Usage(format!(
-                    "{name} is not finite and was not written"
-                )));
-            }
-            data.push((name, tensor.shape().dims().to_vec(), values));
+/// [`Error::Io`] where the folder cannot be written, [`Error::Usage`] where a number is not finite or there are more or
+/// fewer classes than logits.
+pub fn save(
+    folder: &Path,
+    adapter: &Adapter,
+    arch: Arch,
+    base: &str,
+    classes: &Classes,
+) -> Result<(PathBuf, u64)> {
+    if classes.len() != adapter.classes(arch) {
+        return Err(Error::Usage(format!(
+            "there are {} names for {} logits",
+            classes.len(),
+            adapter.classes(arch)
+        )));
+    }
+    let data = numbers(adapter, arch)?;
+    for (name, _, values) in &data {
+        if values.iter().any(|v| !v.is_finite()) {
+            return Err(Error::Usage(format!(
+                "{name} is not finite and was not written"
+            )));
         }
     }
-    let views = data.iter().map(|(name, shape, values)| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
-        (
-            name.as_str(),
-            view.expect("a tensor has as many elements as its shape says"),
-        )
-    });
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    let bytes = safetensors::serialize(views.collect::<Vec<_>>(), Some(metadata))
-        .map_err(|e| Error::data(folder, format!("the adapter cannot be written: {e}")))?;
-    let config = config(adapter, base)?;
+    let mut notes = write::notes();
+    let own = !classes.is_imagenet();
+    if own {
+        notes.insert(names::CLASSES.into(), json!(classes.names()).to_string());
+        notes.insert(FROZEN.into(), frozen(adapter).to_string());
+    }
+    let entries = data.iter();
+    let entries = entries.map(|(name, shape, _)| (name.as_str(), Dtype::F32, shape.as_slice()));
+    let mut bytes = write::header(&notes, entries);
+    for (_, _, values) in &data {
+        bytes.extend_from_slice(bytemuck::cast_slice(values));
+    }
+    let config = config(adapter, arch, base)?;
     let json =
         serde_json::to_string_pretty(&config).expect("a struct of plain values becomes JSON");
     let path = folder.join(MODEL);
+    if own {
+        let lines = classes.names().join("\n") + "\n";
+        write_atomic(&folder.join(names::LIST), lines.as_bytes())?;
+    }
     write_atomic(&path, &bytes)?;
     write_atomic(&folder.join(CONFIG), format!("{json}\n").as_bytes())?;
     Ok((path, bytes.len() as u64))
 }
 
+/// Outputs of the head that are the base's own.
+fn frozen(adapter: &Adapter) -> usize {
+    adapter.head.as_ref().map_or(0, Head::frozen)
+}
+
+/// A tensor of the file: its name, its shape and its numbers.
+type Named = (String, Vec<usize>, Vec<f32>);
+
+/// Every tensor of the file.
+fn numbers(adapter: &Adapter, arch: Arch) -> Result<Vec<Named>> {
+    let mut data = Vec::new();
+    for (module, lora) in &adapter.loras {
+        for (factor, tensor) in [('A', &lora.a), ('B', &lora.b)] {
+            let shape = tensor.shape().dims().to_vec();
+            data.push((key(module, factor), shape, tensor.to_vec()?));
+        }
+    }
+    if let Some(head) = &adapter.head {
+        let ((module, inputs), [weight, bias]) = (arch.head(), head.to_vecs()?);
+        let outputs = head.outputs();
+        data.push((head_key(module, "weight"), vec![outputs, inputs], weight));
+        data.push((head_key(module, "bias"), vec![outputs], bias));
+    }
+    // As the library of the format orders them.
+    data.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(data)
+}
+
 /// The first module's rank and alpha as the common ones, others by name.
-fn config<'a>(adapter: &'a Adapter, base: &'a str) -> Result<Config<'a>> {
-    let Some((_, first)) = adapter.0.first() else {
+fn config<'a>(adapter: &'a Adapter, arch: Arch, base: &'a str) -> Result<Config<'a>> {
+    let first = adapter.loras.first().map(|(_, lora)| lora);
+    if first.is_none() && adapter.head.is_none() {
         return Err(Error::Usage("an adapter of no module".into()));
-    };
+    }
+    let (rank, alpha) = first.map_or(DEFAULT, |first| (first.rank(), first.alpha));
     let (mut rank_pattern, mut alpha_pattern) = (Map::new(), Map::new());
-    for (module, lora) in &adapter.0 {
-        if lora.rank() != first.rank() {
+    for (module, lora) in &adapter.loras {
+        if lora.rank() != rank {
             rank_pattern.insert(module.clone(), lora.rank().into());
         }
-        if lora.alpha != first.alpha {
+        if lora.alpha != alpha {
             alpha_pattern.insert(module.clone(), number(lora.alpha));
         }
     }
     Ok(Config {
         peft_type: "LORA",
         base_model_name_or_path: base,
-        r: first.rank(),
-        lora_alpha: number(first.alpha),
-        target_modules: adapter.0.iter().map(|(module, _)| &**module).collect(),
+        r: rank,
+        lora_alpha: number(alpha),
+        target_modules: match first {
+            Some(_) => json!(adapter.loras.iter().map(|(m, _)| m).collect::<Vec<_>>()),
+            None => json!(NO_TARGET),
+        },
         rank_pattern,
         alpha_pattern,
         lora_dropout: 0.0,
         bias: "none",
-        use_rslora: first.rslora,
+        use_rslora: first.is_some_and(|first| first.rslora),
         use_dora: false,
         fan_in_fan_out: false,
         init_lora_weights: true,
         inference_mode: true,
-        modules_to_save: None,
+        modules_to_save: adapter.head.as_ref().map(|_| vec![arch.head().0]),
         task_type: None,
     })
 }
@@ -153,24 +218,71 @@ pub(super) fn files(path: &Path) -> [PathBuf; 2] {
     }
 }
 
+/// An adapter out of its files.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// What was trained.
+    pub adapter: Adapter,
+    /// What its logits mean, where the files say so.
+    pub classes: Option<Classes>,
+}
+
+impl Stored {
+    /// What its logits mean on a base of the classes `base`; `path` is where it was read from.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where it has a head that nothing names the outputs of.
+    pub fn classes_on(&self, path: &Path, base: &Classes) -> Result<Classes> {
+        match (&self.classes, &self.adapter.head) {
+            (Some(classes), _) => Ok(classes.clone()),
+            (None, None) => Ok(base.clone()),
+            (None, Some(head)) => {
+                let problem = format!(
+                    "has a head of {} outputs and no names for them: write them into {}, one a line in the order of the \
+                     outputs",
+                    head.outputs(),
+                    folder(path).join(names::LIST).display()
+                );
+                Err(Error::data(path, problem))
+            }
+        }
+    }
+}
+
 /// Reads an adapter, named by its folder or by a file in it, for a network of `arch` and images of `side`.
 ///
 /// # Errors
 /// [`Error::Io`] where a file is missing; [`Error::Data`] where the settings ask for what this program does
-/// not do, or a factor is missing, extra, of another shape, or not finite.
-pub fn load(gpu: &Gpu, path: &Path, arch: Arch, side: usize) -> Result<Adapter> {
+/// not do, a number is missing, extra, of another shape, or not finite, or the classes are not as many as the logits.
+pub fn load(gpu: &Gpu, path: &Path, arch: Arch, side: usize) -> Result<Stored> {
     let [config, path] = files(path);
     let settings = Settings::read(&config)?;
     let file = Tensors::open(&path)?;
-    let mut modules = vec![(PIXELS.to_string(), vec![arch.classes, 3 * side * side])];
-    modules.extend(arch.layers().into_iter().map(|l| (l.name, l.weight)));
-    let names = file.names()?;
-    let present = |module: &str| ['A', 'B'].iter().any(|&f| names.contains(&key(module, f)));
+    let (last, inputs) = arch.head();
+    let present = file.names()?;
+    let head = settings
+        .head(arch)
+        .map_err(|problem| Error::data(&config, problem))?;
+    let outputs = match head {
+        true => Some(outputs(&file, &head_key(last, "weight"))?),
+        false => None,
+    };
+    let classes = names::classes(&file, folder(&path), outputs.unwrap_or(arch.classes))?;
+    let mut layers = arch.layers();
+    if head {
+        layers.truncate(arch.trunk());
+    }
+    let mut modules = vec![(
+        PIXELS.to_string(),
+        vec![outputs.unwrap_or(arch.classes), 3 * side * side],
+    )];
+    modules.extend(layers.into_iter().map(|l| (l.name, l.weight)));
     let mut targets = Vec::new();
     for (module, weight) in modules {
         let linear = weight.len() == 2 && module != PIXELS;
         let target = settings.targets(&module, linear);
-        if !target && present(&module) {
+        let factors = ['A', 'B'];
+        if !target && factors.iter().any(|&f| present.contains(&key(&module, f))) {
             let problem = format!(
                 "{module} has factors, and target_modules or exclude_modules in {CONFIG} leaves it out"
             );
@@ -185,28 +297,29 @@ pub fn load(gpu: &Gpu, path: &Path, arch: Arch, side: usize) -> Result<Adapter> 
             });
         }
     }
-    let wanted: Vec<(String, Shape)> = targets
-        .iter()
-        .flat_map(|target| {
-            let [a, b] = target.shapes();
-            [
-                (key(&target.module, 'A'), a.into()),
-                (key(&target.module, 'B'), b.into()),
-            ]
-        })
-        .collect();
+    let mut wanted: Vec<(String, Shape)> = Vec::new();
+    for target in &targets {
+        let [a, b] = target.shapes();
+        wanted.push((key(&target.module, 'A'), a.into()));
+        wanted.push((key(&target.module, 'B'), b.into()));
+    }
+    if let Some(outputs) = outputs {
+        wanted.push((head_key(last, "weight"), [outputs, inputs].into()));
+        wanted.push((head_key(last, "bias"), [outputs].into()));
+    }
     let found = file.take(&wanted, str::to_string)?;
-    if targets.is_empty() {
+    if wanted.is_empty() {
         return Err(Error::data(&path, "holds no factor of this network"));
     }
-    let loras = targets.into_iter().zip(wanted.chunks(2));
+    let tensor = |(name, shape): &(String, Shape)| {
+        let stored = found[name];
+        Tensor::from_fn(gpu, shape.clone(), |first, out| {
+            stored.part(first, out.len()).widen(out)
+        })
+    };
+    let (factors, head) = wanted.split_at(2 * targets.len());
+    let loras = targets.into_iter().zip(factors.chunks(2));
     let loras = loras.map(|(target, pair)| {
-        let tensor = |(name, shape): &(String, Shape)| {
-            let stored = found[name];
-            Tensor::from_fn(gpu, shape.clone(), |first, out| {
-                stored.part(first, out.len()).widen(out)
-            })
-        };
         let lora = Lora {
             a: tensor(&pair[0])?,
             b: tensor(&pair[1])?,
@@ -222,5 +335,48 @@ pub fn load(gpu: &Gpu, path: &Path, arch: Arch, side: usize) -> Result<Adapter> 
         }
         Ok((target.module, lora))
     });
-    Ok(Adapter(loras.collect::<Result<_>>()?))
+    let loras = loras.collect::<Result<_>>()?;
+    let head = match (head, outputs) {
+        ([weight, bias], Some(outputs)) => {
+            let whole = Head {
+                weight: tensor(weight)?,
+                bias: tensor(bias)?,
+                kept: None,
+            };
+            Some(whole.freezing(frozen_outputs(&file, outputs)?)?)
+        }
+        _ => None,
+    };
+    Ok(Stored {
+        adapter: Adapter { loras, head },
+        classes,
+    })
+}
+
+/// The rows of the head's weight.
+fn outputs(file: &Tensors, name: &str) -> Result<usize> {
+    match file.shape(name)?.as_deref() {
+        Some([outputs @ 1..MOST_OUTPUTS, _]) => Ok(*outputs),
+        Some(shape) => Err(Error::data(
+            file.path(),
+            format!("{name} has shape {shape:?}, which is no last layer's"),
+        )),
+        None => Err(Error::data(
+            file.path(),
+            format!("{name} is missing, and modules_to_save in {CONFIG} names it"),
+        )),
+    }
+}
+
+/// How many outputs of a head of so many are not trained.
+fn frozen_outputs(file: &Tensors, outputs: usize) -> Result<usize> {
+    let notes = file.metadata()?;
+    let Some(text) = notes.get(FROZEN) else {
+        return Ok(0);
+    };
+    let frozen = text.parse().ok().filter(|&frozen: &usize| frozen < outputs);
+    frozen.ok_or_else(|| {
+        let problem = format!("{FROZEN} is not a number below its {outputs} outputs");
+        Error::data(file.path(), problem)
+    })
 }

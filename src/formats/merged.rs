@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use safetensors::Dtype;
 
+use super::write::{header, notes};
 use crate::autograd::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::files::write_atomic_with;
@@ -21,8 +22,8 @@ use crate::tensor::{Shape, Tensor};
 /// Elements of a weight that are worked on at a time.
 const CHUNK: usize = 4 << 20;
 
-/// Writes the weights of `source` plus `sign` times those of `adapter` to `path`, computed in f32 on the device, and
-/// returns the file's size. `progress` hears of each parameter with its bytes; its error ends the work.
+/// Writes the weights of `source` plus `sign` times those of `adapter` to `path`, computed in f32 on the device, batch norms
+/// as they are, and returns the file's size. `progress` hears of each parameter with its bytes; its error ends the work.
 ///
 /// # Errors
 /// [`Error::Usage`] for an adapter with a branch from the pixels, which is beside the network and not in it;
@@ -44,13 +45,23 @@ pub fn write_merged(
         ));
     }
     let parameters: BTreeMap<String, Shape> = arch.parameters().into_iter().collect();
-    let header = header(&parameters);
+    let tensors = parameters.iter();
+    let tensors = tensors.map(|(name, shape)| (name.as_str(), Dtype::F32, shape.dims()));
+    // Words of 8 bytes first, so that all lie as their types ask for.
+    let counters = arch.counters();
+    let counted = counters
+        .iter()
+        .map(|name| (name.as_str(), Dtype::I64, &[][..]));
+    let header = header(&notes(), counted.chain(tensors));
     let data: usize = parameters.values().map(|shape| shape.len() * 4).sum();
+    let data = data + counters.len() * 8;
     write_atomic_with(path, |file| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
         let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io(path, "write"));
-        put(&(header.len() as u64).to_le_bytes())?;
-        put(header.as_bytes())?;
+        put(&header)?;
+        for name in &counters {
+            put(&source.counter(name).to_le_bytes())?;
+        }
         for (name, shape) in &parameters {
             let lora = name
                 .strip_suffix(".weight")
@@ -76,29 +87,11 @@ pub fn write_merged(
         }
         flush(out).map_err(Error::io(path, "write"))
     })?;
-    Ok((8 + header.len() + data) as u64)
+    Ok((header.len() + data) as u64)
 }
 
 fn flush(out: BufWriter<&mut File>) -> std::io::Result<()> {
     out.into_inner().map(|_| ()).map_err(|e| e.into_error())
-}
-
-/// The safetensors header of f32 tensors one after the other, padded to 8 bytes.
-fn header(parameters: &BTreeMap<String, Shape>) -> String {
-    let mut entries = Map::new();
-    entries.insert("__metadata__".into(), json!({"format": "pt"}));
-    let mut offset = 0;
-    for (name, shape) in parameters {
-        let end = offset + shape.len() * 4;
-        let entry = json!({"dtype": "F32", "shape": shape.dims(), "data_offsets": [offset, end]});
-        entries.insert(name.clone(), entry);
-        offset = end;
-    }
-    let mut text = Value::Object(entries).to_string();
-    while !text.len().is_multiple_of(8) {
-        text.push(' ');
-    }
-    text
 }
 
 /// Runs of whole rows: the first and how many.

@@ -2,6 +2,7 @@
 //! and what is written appears whole or not at all.
 
 pub mod adapter;
+mod classes;
 mod header;
 mod merged;
 mod names;
@@ -11,6 +12,7 @@ mod settings;
 mod sniff;
 mod summary;
 mod weights;
+mod write;
 
 pub use merged::write_merged;
 pub use summary::{ModuleSummary, Summary, TensorSummary};

@@ -8,13 +8,16 @@ use serde_json::{Map, Value};
 
 use super::patterns::{Modules, Patterns};
 use crate::error::{Error, Result};
+use crate::nn::Arch;
 
 /// The most bytes that are read of a settings file.
 const MAX_CONFIG: u64 = 1 << 20;
 /// The highest rank that is read.
 const MAX_RANK: u64 = 1 << 16;
+/// The most entries that are read of `modules_to_save`.
+const MAX_WHOLE: usize = 64;
 /// PEFT's rank and alpha of settings that have none.
-const DEFAULT: (usize, f64) = (8, 8.0);
+pub(super) const DEFAULT: (usize, f64) = (8, 8.0);
 
 /// What an adapter's settings say.
 #[derive(Clone, Debug)]
@@ -31,12 +34,14 @@ pub struct Settings {
     alphas: Patterns<f64>,
     targets: Modules,
     excluded: Option<Modules>,
+    /// Modules that are trained and kept whole, by what their names end with.
+    whole: Vec<String>,
     /// Whether a target's whole name must be given: see [`layers_chosen`].
     whole_names: bool,
 }
 
 /// Settings that [`Settings::from_json`] reads and checks.
-const READ: [&str; 14] = [
+const READ: [&str; 15] = [
     "peft_type",
     "base_model_name_or_path",
     "r",
@@ -46,6 +51,7 @@ const READ: [&str; 14] = [
     "use_rslora",
     "target_modules",
     "exclude_modules",
+    "modules_to_save",
     "layers_to_transform",
     "layers_pattern",
     "init_lora_weights",
@@ -141,6 +147,7 @@ impl Settings {
             rslora: flag(config, "use_rslora")?,
             whole_names: layers_chosen(config, &targets)?,
             excluded: Modules::read(config, "exclude_modules")?,
+            whole: whole(value("modules_to_save"))?,
             targets,
             base: value("base_model_name_or_path")
                 .and_then(Value::as_str)
@@ -162,6 +169,29 @@ impl Settings {
         target && !excluded
     }
 
+    /// Whether the last layer of `arch` is kept whole, as PEFT finds modules: by what their names end with.
+    ///
+    /// # Errors
+    /// What else is kept whole, which is not read.
+    pub(super) fn head(&self, arch: Arch) -> Result<bool, String> {
+        let (last, _) = arch.head();
+        for name in &self.whole {
+            let mut modules = arch.modules();
+            modules.retain(|module| module.ends_with(name.as_str()) && module != last);
+            if let Some(other) = modules.first() {
+                return Err(format!(
+                    "modules_to_save names {other}, and only the last layer, {last}, is read whole"
+                ));
+            }
+            if !last.ends_with(name.as_str()) {
+                return Err(format!(
+                    "modules_to_save names {name:?}, which is no layer of this network; its last layer is {last}"
+                ));
+            }
+        }
+        Ok(!self.whole.is_empty())
+    }
+
     /// The rank of a module.
     pub fn rank_of(&self, module: &str) -> usize {
         self.ranks.of(module).unwrap_or(self.rank)
@@ -181,6 +211,21 @@ fn is_set(value: &Value) -> bool {
         Value::Object(items) => !items.is_empty(),
         _ => true,
     }
+}
+
+/// `modules_to_save`.
+fn whole(value: Option<&Value>) -> Result<Vec<String>, String> {
+    const WRONG: &str = "modules_to_save is not a list of names of modules";
+    let items = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(items)) if items.len() <= MAX_WHOLE => items,
+        Some(_) => return Err(WRONG.into()),
+    };
+    let name = |item: &Value| item.as_str().filter(|n| !n.is_empty()).map(str::to_string);
+    items
+        .iter()
+        .map(|item| name(item).ok_or(WRONG.into()))
+        .collect()
 }
 
 fn flag(config: &Map<String, Value>, setting: &str) -> Result<bool, String> {

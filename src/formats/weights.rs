@@ -59,6 +59,20 @@ impl Tensors {
         })
     }
 
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The shape of a tensor, where there is one of this name.
+    ///
+    /// # Errors
+    /// As [`Tensors::open`].
+    pub fn shape(&self, name: &str) -> Result<Option<Vec<usize>>> {
+        let file = self.parse()?;
+        Ok(file.tensor(name).ok().map(|view| view.shape().to_vec()))
+    }
+
     /// Bytes of the file.
     pub fn bytes(&self) -> u64 {
         self.map.len() as u64

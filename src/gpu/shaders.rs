@@ -28,6 +28,7 @@ static FILES: &[(&str, &str)] = embed![
     "conv/rows/winograd_rows_product.wgsl"
     "ops/adaptive_avg_pool2d.wgsl"
     "ops/bias.wgsl"
+    "ops/concat_columns.wgsl"
     "ops/conv2d.wgsl"
     "ops/cross_entropy.wgsl"
     "ops/dropout.wgsl"

@@ -182,6 +182,27 @@ impl Arch {
         self.widths[4] * POOLED * POOLED
     }
 
+    /// The number of layers below the one that makes the logits, which a new head replaces.
+    pub fn trunk(&self) -> usize {
+        self.layers().len() - usize::from(self.classes > 0)
+    }
+
+    /// The names of all modules as PyTorch lists them: of layers, of the containers around them, and of what has no
+    /// numbers.
+    pub fn modules(&self) -> Vec<String> {
+        let groups = ["features", "avgpool", "classifier"].map(String::from);
+        // A convolution comes with its ReLU and maybe a batch norm, and each block with its pool.
+        let each = 2 + usize::from(self.batch_norm);
+        let features = self.depths.iter().map(|depth| depth * each + 1).sum();
+        // Three linear layers, the first two with ReLU and dropout.
+        let classifier = if self.hidden > 0 { 7 } else { 0 };
+        let inside = [("features", features), ("classifier", classifier)];
+        let inside = inside
+            .into_iter()
+            .flat_map(|(group, count)| (0..count).map(move |index| format!("{group}.{index}")));
+        groups.into_iter().chain(inside).collect()
+    }
+
     /// Every parameter's name and shape in a file: `<layer>.weight` and `<layer>.bias`, and of a batch norm
     /// `running_mean` and `running_var` too.
     pub fn parameters(&self) -> Vec<(String, Shape)> {

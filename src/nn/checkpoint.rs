@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::lora::Factors;
+use super::adapter::Factors;
 use super::vgg::Vgg;
 use crate::autograd::{Backward, Gradient, Tape, Var};
 use crate::error::Result;

@@ -4,9 +4,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::adapter::Factors;
 use super::arch::{Layer, POOLED};
 use super::checkpoint::recomputed;
-use super::lora::{Factors, LoraFactors};
+use super::lora::LoraFactors;
 use super::vgg::{Held, Loaded, Vgg, Weight};
 use crate::autograd::{Tape, Var};
 use crate::conv::{planes, rows};
@@ -39,7 +40,7 @@ impl Vgg {
         adapter.branch(tape, &logits, images)
     }
 
-    /// The logits from what `layer` takes, with the LoRAs of `adapter`: rows [N, `row_len`] or, of a convolution, planes
+    /// The logits from what `layer` takes, with the LoRAs and the head of `adapter`: rows [N, `row_len`] or, of a convolution, planes
     /// [N, C, H, W]. `product` is [`Vgg::product`] of the same, where it is known. With `checkpoint`, no more is kept for
     /// the gradient than what each block of convolutions takes: the rest is computed again when its gradient is.
     ///
@@ -54,7 +55,8 @@ impl Vgg {
         adapter: &Factors,
         checkpoint: bool,
     ) -> Result<Var> {
-        self.pass(tape, x, layer..self.depth(), product, adapter, checkpoint)
+        let y = self.pass(tape, x, layer..self.depth(), product, adapter, checkpoint)?;
+        adapter.head(tape, y, self.headless)
     }
 
     /// Layers `range` with the memory in mind. In the software family large planes go an image at a time, which needs the

@@ -24,6 +24,9 @@ pub struct Loading {
     pub ranks: BTreeMap<String, usize>,
     /// Gradients are wanted down to the lowest of those layers.
     pub trained: bool,
+    /// Without the last layer, which an adapter's head replaces: what the trunk below it gives is then the result. So it is
+    /// too where the network has none.
+    pub headless: bool,
     /// How the portable family stores the frozen weights.
     pub precision: Precision,
     /// Measure which of the portable family's kernels are fastest on this device, once: the choices are kept in this
@@ -39,6 +42,7 @@ impl Default for Loading {
             portable: false,
             ranks: BTreeMap::new(),
             trained: false,
+            headless: false,
             precision: Precision::default(),
             tuning: None,
         }
@@ -71,7 +75,11 @@ impl Place {
     /// Each layer's.
     fn all(arch: Arch, how: &Loading) -> Vec<Place> {
         let (mut side, mut below) = (how.side, true);
-        let places = arch.layers().into_iter().map(|layer| {
+        let mut layers = arch.layers();
+        if how.headless {
+            layers.truncate(arch.trunk());
+        }
+        let places = layers.into_iter().map(|layer| {
             let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
             let backward = how.trained && !below;
             let before = side;
@@ -172,6 +180,7 @@ impl Vgg {
             arch,
             layers,
             software,
+            headless: how.headless || arch.classes == 0,
             measured,
             _warmer: Some(warmer),
         })

@@ -1,8 +1,10 @@
-//! The network and the adapter: the VGGs as tables of layers, and LoRA on them and beside them.
+//! The network and the adapter: the VGGs as tables of layers, LoRA on them and beside them, and a new last layer.
 
+mod adapter;
 pub mod arch;
 mod checkpoint;
 mod forward;
+mod head;
 mod load;
 pub mod lora;
 pub(crate) mod norm;
@@ -10,9 +12,11 @@ mod targets;
 mod vgg;
 pub(crate) mod weights;
 
+pub use adapter::{Adapter, Factors};
 pub use arch::Arch;
+pub use head::{Head, HeadInit};
 pub use load::{LoadStep, Loading};
-pub use lora::{Adapter, Lora, Target};
-pub use targets::Choice;
+pub use lora::{Lora, Target};
+pub use targets::{Choice, HEAD};
 pub use vgg::Vgg;
 pub use weights::{Float, Source, Stored};

@@ -4,6 +4,9 @@ use crate::error::{Error, Result};
 use crate::nn::arch::Arch;
 use crate::nn::lora::{PIXELS, Target};
 
+/// The target that stands for a new last layer.
+pub const HEAD: &str = "head";
+
 /// Names to choose modules by, and what each gets.
 ///
 /// ```
@@ -19,8 +22,11 @@ use crate::nn::lora::{PIXELS, Target};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Choice {
-    /// `pixels`, `classifier`, `features`, `all` (every layer), torchvision's names, or patterns with `*` and `?`.
+    /// `pixels`, `classifier`, `features`, `all` (every layer), torchvision's names, or patterns with `*` and `?`; with a
+    /// head [`HEAD`] too, which adds nothing to it.
     pub targets: Vec<String>,
+    /// The last layer is a new head, trained whole: no LoRA is for it.
+    pub head: bool,
     /// The rank of those that no pattern names.
     pub rank: usize,
     /// `lora_alpha` of those that no pattern names; `None` is the module's rank, a scale of 1.
@@ -36,6 +42,7 @@ impl Default for Choice {
     fn default() -> Self {
         Choice {
             targets: vec![PIXELS.into()],
+            head: false,
             rank: 10,
             alpha: None,
             ranks: Vec::new(),
@@ -48,9 +55,13 @@ impl Choice {
     /// The chosen modules in the network's order, the branch from the pixels first. `side` is that of the images.
     ///
     /// # Errors
-    /// [`Error::Setting`] where there are no targets, [`Error::Usage`] naming what fits no convolution or linear layer, with the list of those that there are.
+    /// [`Error::Setting`] where there are no targets, or the head is one and there is none, [`Error::Usage`] naming what fits no convolution or linear layer, with the list of those that there are.
     pub fn resolve(&self, arch: Arch, side: usize) -> Result<Vec<Target>> {
-        let layers = arch.layers();
+        let mut layers = arch.layers();
+        if self.head {
+            layers.truncate(arch.trunk());
+        }
+        self.check_head(arch)?;
         let mut modules = vec![(PIXELS.to_string(), vec![arch.classes, 3 * side * side])];
         modules.extend(layers.into_iter().map(|l| (l.name, l.weight)));
         let names: Vec<&str> = modules.iter().map(|(name, _)| name.as_str()).collect();
@@ -65,12 +76,13 @@ impl Choice {
         if self.targets.is_empty() {
             return Err(Error::setting("targets", "name nothing to adapt"));
         }
-        self.targets.iter().try_for_each(|t| known(t))?;
+        let loras = || self.targets.iter().filter(|target| *target != HEAD);
+        loras().try_for_each(|t| known(t))?;
         self.ranks.iter().try_for_each(|(p, _)| known(p))?;
         self.alphas.iter().try_for_each(|(p, _)| known(p))?;
         let chosen = modules
             .into_iter()
-            .filter(|(name, _)| self.targets.iter().any(|pattern| chooses(pattern, name)));
+            .filter(|(name, _)| loras().any(|pattern| chooses(pattern, name)));
         let targets = chosen.map(|(module, weight)| {
             let rank = last(&self.ranks, &module).unwrap_or(self.rank);
             let alpha = last(&self.alphas, &module).or(self.alpha);
@@ -82,6 +94,31 @@ impl Choice {
             }
         });
         Ok(targets.collect())
+    }
+}
+
+impl Choice {
+    /// Refuses to adapt a head that is not there, or one that is trained whole.
+    fn check_head(&self, arch: Arch) -> Result<()> {
+        let named = |name: &str| self.targets.iter().any(|target| target == name);
+        let (last, _) = arch.head();
+        if self.head && named(last) {
+            return Err(Error::setting(
+                "targets",
+                format!(
+                    "name {last}, which is the new last layer and trained whole: {HEAD} stands for it"
+                ),
+            ));
+        }
+        if !self.head && named(HEAD) {
+            return Err(Error::setting(
+                "targets",
+                format!(
+                    "name {HEAD}, a new last layer for classes of one's own, and these are the base's: {last} is its last layer"
+                ),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -123,6 +160,30 @@ mod tests {
             rank: 4,
             ..Choice::default()
         }
+    }
+
+    #[test]
+    fn a_head_is_trained_whole_and_the_rest_by_loras() {
+        let with_head = |targets: &[&str]| {
+            let choice = Choice {
+                head: true,
+                ..choice(targets)
+            };
+            let targets = choice.resolve(VGG19, 224)?;
+            Ok::<_, Error>(targets.into_iter().map(|t| t.module).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            with_head(&["classifier", "head"]).expect("they exist"),
+            ["classifier.0", "classifier.3"]
+        );
+        assert!(with_head(&["head"]).expect("no LoRA").is_empty());
+        let error = with_head(&["classifier.6"]).expect_err("trained whole");
+        assert!(error.to_string().contains("trained whole"), "{error}");
+        let error = choice(&["head"]).resolve(VGG19, 224).expect_err("no head");
+        assert!(
+            error.to_string().contains("classes of one's own"),
+            "{error}"
+        );
     }
 
     fn modules(targets: &[&str]) -> Vec<String> {

@@ -52,6 +52,8 @@ pub struct Vgg {
     pub(super) arch: Arch,
     pub(super) layers: Vec<Loaded>,
     pub(super) software: Option<Arc<planes::Context>>,
+    /// Without the last layer: an adapter's head is in its place.
+    pub(super) headless: bool,
     pub(super) measured: rows::Measured,
     /// Compiles as long as there is something to compile for.
     pub(super) _warmer: Option<Arc<Warmer>>,
@@ -117,6 +119,7 @@ impl Vgg {
             arch,
             layers,
             software: None,
+            headless: arch.classes == 0,
             measured: rows::Measured::default(),
             _warmer: None,
         })
@@ -205,10 +208,10 @@ impl Vgg {
     }
 
     /// Numbers that `layer` takes for an image of `side`: C S S of a convolution, the columns of a linear layer, the
-    /// classes at the end, or what a layer that makes them would take.
+    /// classes at the end, or what a head takes.
     pub fn row_len(&self, layer: usize, side: usize) -> usize {
         match self.layers.get(layer) {
-            None if self.arch.classes == 0 => self.arch.head().1,
+            None if self.headless => self.arch.head().1,
             None => self.arch.classes,
             Some(loaded) if loaded.layer.is_conv() => {
                 loaded.layer.weight[1] * self.side_at(layer, side).pow(2)

@@ -25,13 +25,14 @@ macro_rules! ops {
 
 ops! {
     add scale scale_rows sum reshape relu bias max_pool2d adaptive_avg_pool2d matmul linear low_rank conv2d
-    cross_entropy mse_loss dropout concat planes
+    cross_entropy mse_loss dropout concat concat_columns planes
 }
 
 pub use adaptive_avg_pool2d::adaptive_avg_pool2d;
 pub use add::{add, axpy};
 pub use bias::bias;
 pub use concat::concat;
+pub use concat_columns::concat_columns;
 pub use conv2d::{Conv2d, conv2d};
 pub use cross_entropy::{Targets, cross_entropy};
 pub use dropout::{Dropout, dropout};

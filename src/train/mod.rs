@@ -86,7 +86,7 @@ pub fn train(
         let dropout = (plan.dropout, plan.seed, adam.steps);
         let step = network.step(&input, &labels, &adapter, adam.lost(), dropout)?;
         kept = kept.max(step.kept);
-        let mut factors = adapter.factors();
+        let mut factors = adapter.trained();
         adam.step(&mut factors, &step.gradients)?;
         let next = adapter.with(&factors);
         let pending = Pending {
@@ -106,7 +106,7 @@ pub fn train(
 }
 
 fn finite(adapter: &Adapter) -> Result<bool> {
-    for factor in adapter.factors() {
+    for factor in adapter.trained() {
         if factor.to_vec()?.iter().any(|v| !v.is_finite()) {
             return Ok(false);
         }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::data::Classes;
 use crate::error::{Error, Remedy, Result};
 use crate::files::write_atomic;
 use crate::formats::adapter;
-use crate::nn::Adapter;
+use crate::nn::{Adapter, Arch};
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -74,11 +75,17 @@ impl Run {
         writeln!(self.metrics, "{line}").map_err(Error::io(&self.folder.join(METRICS), "write"))
     }
 
-    /// Writes the adapter; returns the adapter's path and size.
+    /// Writes the adapter, as [`adapter::save`]; returns the adapter's path and size.
     ///
     /// # Errors
     /// [`Error::Io`] where the disk is full or the folder gone.
-    pub fn finish(self, trained: &Adapter, base: &str) -> Result<(PathBuf, u64)> {
-        adapter::save(&self.folder, trained, base)
+    pub fn finish(
+        self,
+        trained: &Adapter,
+        arch: Arch,
+        base: &str,
+        classes: &Classes,
+    ) -> Result<(PathBuf, u64)> {
+        adapter::save(&self.folder, trained, arch, base, classes)
     }
 }

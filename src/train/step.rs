@@ -5,8 +5,7 @@ use super::frozen::Prefix;
 use crate::autograd::{Gradient, Tape, Var};
 use crate::error::Result;
 use crate::gpu::{Gpu, Readback};
-use crate::nn::lora::Factors;
-use crate::nn::{Adapter, Vgg};
+use crate::nn::{Adapter, Factors, Vgg};
 use crate::ops::{self, Targets};
 use crate::tensor::Tensor;
 

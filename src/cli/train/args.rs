@@ -5,26 +5,33 @@ use std::str::FromStr;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::Result;
-use goldfish::nn::Choice;
 use goldfish::nn::lora::{Init, PIXELS};
+use goldfish::nn::{Arch, Choice, HeadInit};
 use goldfish::train::Plan;
 use serde::Serialize;
 
 /// What decides the adapter, given base and data.
 #[derive(ClapArgs, Clone)]
 pub struct TrainArgs {
-    /// What to adapt, in any mix: pixels (the branch from the image straight to the logits), classifier, features, all
-    /// (every layer), or torchvision's names with * and ?, as in features.28,classifier.*
-    #[arg(
-        long,
-        value_name = "NAME,...",
-        value_delimiter = ',',
-        default_value = "pixels"
-    )]
+    /// What the folders are named by: ImageNet's categories where all are and classes of your own where none is (auto), or
+    /// the one or the other whatever their names
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(super) classes: ClassesArg,
+    /// Add your own classes behind ImageNet's 1000, whose part of the last layer stays as it is
+    #[arg(long)]
+    pub(super) keep_imagenet: bool,
+    /// How the new last layer of your own classes starts: as PyTorch's Linear (linear) or all zero
+    #[arg(long, value_enum, default_value = "linear")]
+    pub(super) head: HeadArg,
+    /// What to adapt, in any mix: head (with classes of your own alone: the new last layer, which is always trained), pixels
+    /// (the branch from the image straight to the logits), classifier, features, all (every layer), or torchvision's names
+    /// with * and ?, as in features.28,classifier.* [default: pixels; with classes of your own
+    /// classifier.0,classifier.3 beside the head, and on a base without a classifier the head alone]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub(super) targets: Vec<String>,
-    /// Rank of the adapter
-    #[arg(long, default_value_t = 10)]
-    pub(super) rank: usize,
+    /// Rank of the adapter [default: 10; with classes of your own 8]
+    #[arg(long)]
+    pub(super) rank: Option<usize>,
     /// Scale of the adapter times its rank [default: the rank, a scale of 1]
     #[arg(long, allow_negative_numbers = true)]
     pub(super) alpha: Option<f64>,
@@ -57,7 +64,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
     /// Start from the adapter in this folder, or of this file; its modules, ranks and alphas are kept
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "rank", "alpha", "rank_pattern", "alpha_pattern", "rslora", "init"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["classes", "keep_imagenet", "head", "targets", "rank", "alpha", "rank_pattern", "alpha_pattern", "rslora", "init"])]
     pub(super) init_adapter: Option<PathBuf>,
     /// Keep what the layers below the lowest adapted one make of each image (auto), or compute it in every epoch (off);
     /// the adapter is the same
@@ -83,12 +90,32 @@ impl TrainArgs {
         }
     }
 
-    pub(super) fn choice(&self) -> Choice {
+    /// What is adapted for the classes of `arch`, with a new head or without one.
+    pub(super) fn choice(&self, head: bool, arch: Arch) -> Choice {
+        let classes = arch.classes;
+        let (targets, rank): (&[&str], usize) = match (head, arch.hidden) {
+            (true, 0) => (&["head"], 8),
+            (true, _) => (&["classifier.0", "classifier.3"], 8),
+            (false, _) => (&[PIXELS], 10),
+        };
         Choice {
-            targets: self.targets.clone(),
-            rank: self.rank,
+            targets: match self.targets.is_empty() {
+                true => targets.iter().map(|name| name.to_string()).collect(),
+                false => self.targets.clone(),
+            },
+            head,
+            rank: self.rank.unwrap_or(rank),
             alpha: self.alpha,
-            ranks: self.rank_pattern.clone(),
+            ranks: match self.rank {
+                // A branch to fewer classes than the rank that nobody asked for can have has less.
+                None if classes < rank => {
+                    let pixels = (PIXELS.to_string(), classes);
+                    std::iter::once(pixels)
+                        .chain(self.rank_pattern.clone())
+                        .collect()
+                }
+                _ => self.rank_pattern.clone(),
+            },
             alphas: self.alpha_pattern.clone(),
         }
     }
@@ -126,6 +153,30 @@ impl From<InitArg> for Init {
             InitArg::Tutorial => Init::Tutorial,
             InitArg::Kaiming => Init::Kaiming,
             InitArg::Gaussian => Init::Gaussian,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ClassesArg {
+    Auto,
+    Imagenet,
+    Own,
+}
+
+#[derive(Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum HeadArg {
+    Linear,
+    Zero,
+}
+
+impl From<HeadArg> for HeadInit {
+    fn from(init: HeadArg) -> Self {
+        match init {
+            HeadArg::Linear => HeadInit::Linear,
+            HeadArg::Zero => HeadInit::Zero,
         }
     }
 }

@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goldfish::data::{Dataset, ImageStore};
+use goldfish::data::{Classes, Dataset, ImageStore, Labels};
 use goldfish::formats::adapter;
-use goldfish::nn::Adapter;
+use goldfish::nn::{Adapter, Arch, Head};
 use goldfish::train::Plan;
-use goldfish::{Gpu, Precision, Result};
+use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
-use super::args::{Cache, InitArg, TrainArgs};
+use super::args::{Cache, ClassesArg, HeadArg, InitArg, TrainArgs};
 use crate::cli::base::{Base, BaseArgs, Kernels};
 use crate::cli::{open_device, predict};
 
@@ -35,37 +35,59 @@ pub(super) struct Checked {
     pub(super) start: Adapter,
     pub(super) images: Arc<ImageStore>,
     pub(super) labels: Vec<u32>,
+    /// What the labels and the logits mean.
+    pub(super) classes: Classes,
 }
 
 impl Checked {
     pub(super) fn new(request: &Request) -> Result<Self> {
         let plan = request.settings.plan();
         plan.check()?;
-        let dataset = Dataset::open(request.data)?;
+        let args = request.settings;
+        // The folders' names are known before anything costly is done, but for those of an adapter's classes.
+        let (gpu, base, mut dataset, start);
+        match &args.init_adapter {
+            Some(folder) => {
+                gpu = open_device(request.device.clone(), request.base.precision)?;
+                base = request.base.resolve()?;
+                let stored = adapter::load(&gpu, folder, base.arch, base.transform.size)?;
+                let classes = stored.classes_on(folder, &base.classes)?;
+                dataset = Dataset::open(request.data, &Labels::Of(classes))?;
+                start = stored.adapter;
+            }
+            None => {
+                base = request.base.resolve()?;
+                dataset = labelled(request.data, args, &base)?;
+                gpu = open_device(request.device.clone(), request.base.precision)?;
+                start = fresh(&gpu, &base, args, &dataset.classes)?;
+            }
+        }
         predict::tell(&dataset.left_out);
-        let gpu = open_device(request.device.clone(), request.base.precision)?;
-        let base = request.base.resolve()?;
-        let start = starting_point(&gpu, &base, request.settings)?;
-        let (images, labels) = read_images(&dataset, &base, request.base)?;
+        let images = read_images(request.data, &mut dataset, &base, request.base)?;
         Ok(Checked {
             plan,
             gpu,
             base,
             start,
             images,
-            labels,
+            labels: dataset.items.iter().map(|item| item.label).collect(),
+            classes: dataset.classes,
         })
     }
 
     /// What `run.toml` says.
     pub(super) fn settings<'a>(&'a self, request: &'a Request) -> Settings<'a> {
         let (base, args) = (&self.base, request.settings);
-        let modules = self.start.0.iter().map(|(module, lora)| ModuleSettings {
-            module,
-            rank: lora.rank(),
-            alpha: lora.alpha,
-            rslora: lora.rslora,
-        });
+        let modules = self
+            .start
+            .loras
+            .iter()
+            .map(|(module, lora)| ModuleSettings {
+                module,
+                rank: lora.rank(),
+                alpha: lora.alpha,
+                rslora: lora.rslora,
+            });
         Settings {
             goldfish: env!("CARGO_PKG_VERSION"),
             device: &self.gpu.info().name,
@@ -77,6 +99,12 @@ impl Checked {
             exif: request.base.exif,
             precision: base.precision,
             kernels: base.kernels,
+            classes: (!self.classes.is_imagenet()).then(|| self.classes.names()),
+            head: self.start.head.as_ref().map(|head| HeadSettings {
+                classes: head.outputs() - head.frozen(),
+                behind: head.frozen(),
+                init: args.init_adapter.is_none().then_some(args.head),
+            }),
             init: args.init,
             init_adapter: args
                 .init_adapter
@@ -94,46 +122,90 @@ impl Checked {
     }
 }
 
-fn starting_point(gpu: &Gpu, base: &Base, args: &TrainArgs) -> Result<Adapter> {
-    let side = base.transform.size;
-    if let Some(folder) = &args.init_adapter {
-        return adapter::load(gpu, folder, base.arch, side);
+/// The data with the classes that are asked for. A base of other classes than ImageNet's is for those, where all folders
+/// are named by them.
+fn labelled(data: &Path, args: &TrainArgs, base: &Base) -> Result<Dataset> {
+    let imagenet = base.classes.is_imagenet();
+    let wrong = |problem: &str| Err(Error::setting("classes", problem));
+    match (args.classes, args.keep_imagenet) {
+        (_, true) if !imagenet => Err(Error::setting(
+            "keep_imagenet",
+            "goes with a base that has ImageNet's categories, and this one has others",
+        )),
+        (ClassesArg::Imagenet, true) => wrong("imagenet leaves no class to add behind ImageNet's"),
+        (ClassesArg::Imagenet, _) if !imagenet => wrong(
+            "imagenet goes with a base that has ImageNet's categories, and this one has others",
+        ),
+        (ClassesArg::Auto, true) => Dataset::open(data, &Labels::BehindImageNet),
+        (ClassesArg::Own, true) => {
+            let mut dataset = Dataset::open(data, &Labels::Own)?;
+            let behind = dataset.put_behind_imagenet();
+            behind.map_err(|e| Error::data(data, e.to_string()))?;
+            Ok(dataset)
+        }
+        (ClassesArg::Imagenet, false) => Dataset::open(data, &Labels::ImageNet),
+        (ClassesArg::Own, false) => Dataset::open(data, &Labels::Own),
+        (ClassesArg::Auto, false) if imagenet => Dataset::open(data, &Labels::Auto),
+        (ClassesArg::Auto, false) => Dataset::open(data, &Labels::Of(base.classes.clone()))
+            .or_else(|_| Dataset::open(data, &Labels::Own)),
     }
-    let targets = args.choice().resolve(base.arch, side)?;
-    let init = |module: &str| args.init(module);
-    Adapter::new(gpu, &targets, args.rslora, init, args.seed)
 }
 
-/// Reads every image, says what was left out, and pairs the rest with their labels.
+/// The adapter that a run starts with: LoRAs, and for other classes than the base's a head.
+fn fresh(gpu: &Gpu, base: &Base, args: &TrainArgs, classes: &Classes) -> Result<Adapter> {
+    let own = *classes != base.classes;
+    let arch = Arch {
+        classes: classes.len(),
+        ..base.arch
+    };
+    let choice = args.choice(own, arch);
+    let targets = choice.resolve(arch, base.transform.size)?;
+    let init = |module: &str| args.init(module);
+    let mut adapter = Adapter::new(gpu, &targets, args.rslora, init, args.seed)?;
+    if own {
+        let kept = classes.from_imagenet();
+        let new = classes.len() - kept;
+        let head = Head::new(gpu, base.arch, new, args.head.into(), args.seed)?;
+        adapter.head = Some(match kept {
+            0 => head,
+            _ => base.with_source(|source| head.behind(base.arch, source))?,
+        });
+    }
+    Ok(adapter)
+}
+
+/// Reads every image, says what was left out and leaves it out of the data.
 fn read_images(
-    dataset: &Dataset,
+    folder: &Path,
+    dataset: &mut Dataset,
     base: &Base,
     args: &BaseArgs,
-) -> Result<(Arc<ImageStore>, Vec<u32>)> {
+) -> Result<Arc<ImageStore>> {
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let (images, skipped) = predict::open_images(&paths, base, args)?;
-    let left_out: HashSet<&PathBuf> = skipped.iter().map(|s| &s.path).collect();
-    let mut kept = dataset
-        .items
-        .iter()
-        .filter(|item| !left_out.contains(&item.path));
-    let labels: Vec<u32> = kept.by_ref().map(|item| item.label).collect();
-    let mut categories = labels.clone();
-    categories.sort_unstable();
-    categories.dedup();
+    let left_out: HashSet<&Path> = skipped.iter().map(|s| s.path.as_path()).collect();
+    dataset.retain(folder, |path| !left_out.contains(path))?;
+    let classes = &dataset.classes;
+    let (found, kind) = (
+        dataset.counts().len(),
+        match classes.is_imagenet() {
+            true => ["category", "categories"],
+            false => ["class", "classes"],
+        },
+    );
     eprintln!(
-        "data     {} images in {} {}; unreadable: {}; left out: {}",
+        "data     {} images in {found} {}{}; unreadable: {}; left out: {}",
         images.len(),
-        categories.len(),
-        if categories.len() == 1 {
-            "category"
-        } else {
-            "categories"
+        kind[usize::from(found != 1)],
+        match classes.from_imagenet() {
+            0 => " of your own",
+            _ if classes.is_imagenet() => "",
+            _ => ", your own behind ImageNet's",
         },
         skipped.len(),
         dataset.left_out.len()
     );
-    Ok((images, labels))
+    Ok(images)
 }
 
 /// `run.toml`: everything that is needed to do the run again.
@@ -160,7 +232,22 @@ pub(super) struct Settings<'a> {
     seed: u64,
     cache: Cache,
     checkpoint_activations: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<HeadSettings>,
     targets: Vec<ModuleSettings<'a>>,
+}
+
+/// The new last layer in `run.toml`.
+#[derive(Serialize)]
+struct HeadSettings {
+    /// Outputs that are trained.
+    classes: usize,
+    /// Outputs of the base's own in front of them.
+    behind: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init: Option<HeadArg>,
 }
 
 /// One adapted module in `run.toml`.

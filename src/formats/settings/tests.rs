@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::Settings;
+use crate::nn::arch::VGG19;
 
 /// A fixture of tests/fixtures/adapters.py.
 fn fixture(name: &str) -> Value {
@@ -111,8 +112,8 @@ fn rows() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         ),
         (
             "modules_to_save",
-            vec![json!([])],
-            vec![json!(["classifier.6"])],
+            vec![json!([]), json!(["classifier.6"])],
+            vec![json!("classifier.6"), json!([6]), json!([""])],
         ),
         (
             "init_lora_weights",
@@ -218,6 +219,28 @@ fn every_setting_of_peft_is_read_ignored_or_refused_by_name() {
         (json!(least.rank), json!(least.alpha as u64)),
         (defaults["r"].clone(), defaults["lora_alpha"].clone())
     );
+}
+
+#[test]
+fn only_the_last_layer_is_kept_whole() {
+    let head = |names: Value| {
+        let settings = read(json!({"modules_to_save": names})).expect("a list of names");
+        settings.head(VGG19)
+    };
+    assert_eq!(head(json!([])), Ok(false));
+    for names in [json!(["classifier.6"]), json!(["r.6", "classifier.6"])] {
+        assert_eq!(head(names), Ok(true));
+    }
+    for (names, part) in [
+        (json!(["6"]), "features.6"),
+        (json!(["classifier"]), "names classifier,"),
+        (json!(["classifier.3"]), "classifier.3"),
+        (json!(["classifier.6", "features.0"]), "features.0"),
+        (json!(["fc"]), "no layer of this network"),
+    ] {
+        let error = head(names).expect_err(part);
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 /// Both read the same, or both refuse; the empty expression, which fits no module, is refused here at once.
