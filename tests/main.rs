@@ -4,6 +4,7 @@ mod adapters;
 mod base;
 mod cli;
 mod data;
+mod family;
 mod fetch;
 mod files;
 mod floors;
@@ -34,6 +35,7 @@ fn main() {
         ops::trials(),
         library::trials(),
         parity::trials(),
+        family::trials(),
         portable::trials(),
         training::trials(),
         cli::trials(),

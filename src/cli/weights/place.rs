@@ -52,7 +52,10 @@ pub fn sought(arch: &str) -> String {
         .collect();
     let mut text = format!("no weights of {arch} in {}", folders.join(" or "));
     if !others.is_empty() {
-        text += &format!(" (there are those of {})", others.join(", "));
+        text += &format!(
+            " (there are those of {}: choose it with --arch)",
+            others.join(", ")
+        );
     }
     text
 }
