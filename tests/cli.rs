@@ -546,7 +546,10 @@ fn not_utf8() {
         .assert()
         .success();
     let settings = fs::read_to_string(folder.path().join(run).join("run.toml")).expect("settings");
-    assert!(settings.contains("data = \"lat\u{fffd}in\""), "{settings}");
+    assert!(
+        settings.contains("data = \"../lat\u{fffd}in\""),
+        "{settings}"
+    );
     goldfish(folder.path())
         .args([OsStr::new("inspect"), run, OsStr::new("--json")])
         .assert()

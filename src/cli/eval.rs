@@ -9,7 +9,7 @@ use goldfish::data::{Classes, Dataset, Labels, top};
 use serde::Serialize;
 
 use super::adapters::AdapterArgs;
-use super::base::BaseArgs;
+use super::base::{BaseArgs, BaseReport};
 use super::predict::{open_images, tell, with_logits};
 use super::terminal::{Lines, json};
 
@@ -54,6 +54,7 @@ struct Taken {
 
 #[derive(Serialize)]
 struct Report {
+    base: BaseReport,
     #[serde(flatten)]
     all: Score,
     categories: Vec<Category>,
@@ -119,6 +120,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         Ok(())
     })?;
     let report = Report {
+        base: BaseReport::new(base.identity()?),
         all: all.score(),
         categories: each
             .iter()
@@ -170,5 +172,5 @@ fn table(report: &Report) -> String {
             .collect();
         text += &line(&category.category, &category.score, &taken.join(", "));
     }
-    text + &line("all", &report.all, "")
+    text + &line("all", &report.all, "") + &report.base.line()
 }

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use goldfish::formats::{adapter, write_merged};
 use goldfish::{Error, Result};
 
-use super::adapters::adopt;
+use super::adopt::adopt;
 use super::base::{BaseArgs, Weights};
 use super::progress::Progress;
 
@@ -48,6 +48,10 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         }
     }
     let gpu = super::open_device(device, goldfish::Precision::F32)?;
+    if !args.unmerge {
+        // What it is taken out of is no base that it was trained on.
+        base.check(&args.adapter)?;
+    }
     let stored = adapter::load(&gpu, &args.adapter, base.arch, base.transform.size)?;
     let adapter = stored.adapter;
     let parameters = base.arch.parameters();

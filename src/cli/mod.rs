@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Results go to stdout, progress and notices to stderr.
 
 mod adapters;
+mod adopt;
 mod advice;
 mod base;
 mod bench;

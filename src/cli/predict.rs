@@ -11,7 +11,7 @@ use goldfish::{Error, Gpu, Result};
 use serde::Serialize;
 
 use super::adapters::AdapterArgs;
-use super::base::{Base, BaseArgs};
+use super::base::{Base, BaseArgs, BaseReport};
 use super::progress::Progress;
 use super::terminal::{Lines, json};
 
@@ -41,6 +41,7 @@ enum Format {
 
 #[derive(Serialize)]
 struct Report {
+    base: BaseReport,
     images: Vec<Shown>,
 }
 
@@ -58,7 +59,10 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let base = args.base.resolve()?;
     let (adapter, classes) = args.adapters.load(&gpu, &base)?;
     let (images, _) = open_images(&paths, &base, &args.base)?;
-    let mut report = Report { images: Vec::new() };
+    let mut report = Report {
+        base: BaseReport::new(base.identity()?),
+        images: Vec::new(),
+    };
     with_logits(
         "predict",
         &gpu,
@@ -178,7 +182,7 @@ fn table(report: &Report) -> String {
             );
         }
     }
-    text
+    text + &report.base.line()
 }
 
 fn csv(report: &Report) -> Result<String> {

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
+use super::names::TRAINED;
 use super::write::{header, notes};
 use crate::autograd::{Tape, Var};
 use crate::error::{Error, Result};
@@ -52,7 +53,11 @@ pub fn write_merged(
     let counted = counters
         .iter()
         .map(|name| (name.as_str(), Dtype::I64, &[][..]));
-    let header = header(&notes(), counted.chain(tensors));
+    let mut notes = notes();
+    if !source.trained() {
+        notes.insert(TRAINED.into(), "false".into());
+    }
+    let header = header(&notes, counted.chain(tensors));
     let data: usize = parameters.values().map(|shape| shape.len() * 4).sum();
     let data = data + counters.len() * 8;
     write_atomic_with(path, |file| {

@@ -10,10 +10,12 @@ mod patterns;
 mod recognise;
 mod settings;
 mod sniff;
+mod standing;
 mod summary;
 mod weights;
 mod write;
 
 pub use merged::write_merged;
+pub use standing::Standing;
 pub use summary::{ModuleSummary, Summary, TensorSummary};
 pub use weights::Tensors;

@@ -21,6 +21,9 @@ fn unwrapped(name: &str) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
+/// The note that says of weights that they come of random ones.
+pub(super) const TRAINED: &str = "goldfish.trained";
+
 /// timm's names of the linear layers, and torchvision's.
 const TIMM: [(&str, &str); 3] = [
     ("pre_logits.fc1.", "classifier.0."),
@@ -69,7 +72,9 @@ impl Tensors {
             return Err(Error::data(&self.path, problem));
         }
         let renamed = names.values().find(|stored| unwrapped(stored) != **stored);
-        if let Some(stored) = renamed {
+        // Said once, however often the numbers are asked for.
+        let first = names.values().all(|stored| self.digest(stored).is_none());
+        if let Some(stored) = renamed.filter(|_| first) {
             tracing::warn!(
                 "{}: {} is read as {}, and so on",
                 self.path.display(),
@@ -88,6 +93,11 @@ impl Tensors {
         let counters = arch.counters();
         let beside: Vec<String> = counters.iter().map(|name| stored(name)).collect();
         let parameters = self.take_beside(&arch.parameters(), stored, &beside)?;
+        let digests = parameters.keys().filter_map(|name| {
+            let digest = self.digest(&stored(name))?;
+            Some((name.clone(), digest))
+        });
+        let digests = digests.collect();
         for norm in arch.convolutions().into_iter().filter_map(|l| l.norm) {
             let variances = parameters[&format!("{norm}.running_var")];
             let mut values = vec![0.0; variances.count()];
@@ -110,6 +120,11 @@ impl Tensors {
         Ok(Source::File(Mapped {
             parameters,
             counters: counters.collect(),
+            digests,
+            trained: self
+                .metadata()?
+                .get(TRAINED)
+                .is_none_or(|said| said != "false"),
             release: Box::new(|part| self.release(part)),
         }))
     }

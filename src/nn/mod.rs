@@ -3,8 +3,10 @@
 mod adapter;
 pub mod arch;
 mod checkpoint;
+pub(crate) mod digest;
 mod forward;
 mod head;
+mod identity;
 mod load;
 pub mod lora;
 pub(crate) mod norm;
@@ -15,6 +17,7 @@ pub(crate) mod weights;
 pub use adapter::{Adapter, Factors};
 pub use arch::Arch;
 pub use head::{Head, HeadInit};
+pub use identity::Identity;
 pub use load::{LoadStep, Loading};
 pub use lora::{Lora, Target};
 pub use targets::{Choice, HEAD};

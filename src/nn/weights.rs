@@ -6,6 +6,7 @@ use std::fmt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use crate::nn::digest::Digest;
 use crate::random::Stream;
 
 /// Parameters by name, on the host, given out a run of elements at a time.
@@ -33,6 +34,10 @@ pub struct Mapped<'a> {
     /// The batches that each batch norm has seen, by [`Arch::counters`](crate::nn::Arch::counters), as far as the file
     /// tells.
     pub(crate) counters: BTreeMap<String, i64>,
+    /// The digest of each parameter's numbers.
+    pub(crate) digests: BTreeMap<String, Digest>,
+    /// Whether the file does not say that they are random ones.
+    pub(crate) trained: bool,
     /// Told of bytes that have been used, so that they need not stay in memory.
     pub(crate) release: Box<Release<'a>>,
 }
@@ -153,6 +158,15 @@ impl Source<'_> {
                         stream.fill_normal(first + index * RUN, deviation, run)
                     });
             }
+        }
+    }
+
+    /// Whether the numbers are said to be more than random.
+    pub fn trained(&self) -> bool {
+        match self {
+            Source::Random(_) => false,
+            Source::File(file) => file.trained,
+            Source::Numbers(_) => true,
         }
     }
 
