@@ -16,6 +16,7 @@ mod parity;
 mod peft;
 mod pictures;
 mod portable;
+mod refused;
 mod server;
 mod shaders;
 mod support;
@@ -32,6 +33,7 @@ fn main() {
         files::trials(),
         weights::trials(),
         fetch::trials(),
+        refused::trials(),
         ops::trials(),
         library::trials(),
         parity::trials(),

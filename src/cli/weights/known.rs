@@ -69,6 +69,11 @@ pub const KNOWN: [Known; 8] = [
 ];
 
 impl Known {
+    /// What the file is called once it is converted.
+    fn converted(&self) -> String {
+        self.file.replace(".pth", ".safetensors")
+    }
+
     /// What a copy of the file must be.
     pub fn expected(&self) -> Expected {
         match self.full {
@@ -86,8 +91,12 @@ pub fn of_arch(arch: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.arch == arch)
 }
 
-/// What a file of this name must be: from the table, or the digits in the name.
+/// What a file of this name must be: from the table, or the digits in the name. Those are not of one that was converted from
+/// torchvision's.
 pub fn expected(name: &str) -> Expected {
+    if KNOWN.iter().any(|known| known.converted() == name) {
+        return Expected::default();
+    }
     match KNOWN.iter().find(|known| known.file == name) {
         Some(known) => known.expected(),
         None => Expected::of_name(name),
@@ -107,17 +116,27 @@ pub fn timm_file(arch: &str) -> String {
 /// What a folder may call the weights of `arch`, the quickest to read first.
 pub fn names(arch: &str) -> Vec<String> {
     let mut names = vec![format!("{arch}.safetensors")];
-    let own = of_arch(arch).map(|known| known.file);
-    names.extend(own.map(|file| file.replace(".pth", ".safetensors")));
+    let own = of_arch(arch);
+    names.extend(own.map(Known::converted));
     names.push(timm_file(arch));
-    names.extend(own.map(str::to_string));
+    names.extend(own.map(|known| known.file.to_string()));
     names.push(format!("{arch}.pth"));
     names
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{KNOWN, names};
+    use super::{KNOWN, expected, names};
+    use crate::cli::weights::check::Expected;
+
+    #[test]
+    fn the_digits_in_a_name_are_not_those_of_what_it_was_converted_to() {
+        let digits = |name| expected(name).sha256;
+        assert_eq!(digits("vgg11-8a719046.pth").as_deref(), Some("8a719046"));
+        assert_eq!(digits("mine-8a719046.pth").as_deref(), Some("8a719046"));
+        assert_eq!(expected("vgg11-8a719046.safetensors"), Expected::default());
+        assert_eq!(digits("vgg19-dcbb9e9d.pth").map(|d| d.len()), Some(64));
+    }
 
     #[test]
     fn what_is_known_in_full_begins_as_the_name_says() {
