@@ -3,6 +3,7 @@
 mod adapters;
 mod base;
 mod cli;
+mod convert;
 mod data;
 mod family;
 mod fetch;
@@ -16,6 +17,7 @@ mod parity;
 mod peft;
 mod pictures;
 mod portable;
+mod pth;
 mod refused;
 mod server;
 mod shaders;
@@ -34,6 +36,8 @@ fn main() {
         weights::trials(),
         fetch::trials(),
         refused::trials(),
+        pth::trials(),
+        convert::trials(),
         ops::trials(),
         library::trials(),
         parity::trials(),

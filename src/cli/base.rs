@@ -19,7 +19,7 @@ use super::weights::place;
 
 #[derive(Args, Clone)]
 pub struct BaseArgs {
-    /// Base weights: a file under torchvision's or timm's names, a folder with such files, or random[:SEED]
+    /// Base weights: a safetensors file or PyTorch's (.pth) under torchvision's or timm's names, a folder with such files, or random[:SEED]
     /// [default: GOLDFISH_WEIGHTS, else those of the network in ./weights, else those that `goldfish weights fetch` put
     /// into the user's data, else random:0]
     #[arg(long, value_name = "FILE|DIR|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]

@@ -3,6 +3,8 @@
 
 pub mod adapter;
 mod classes;
+mod convert;
+mod entry;
 mod header;
 mod merged;
 mod names;
@@ -12,9 +14,11 @@ mod settings;
 mod sniff;
 mod standing;
 mod summary;
+mod torch;
 mod weights;
 mod write;
 
+pub use convert::{Converted, Kind, convert};
 pub use merged::write_merged;
 pub use standing::Standing;
 pub use summary::{ModuleSummary, Summary, TensorSummary};

@@ -1,11 +1,10 @@
-//! A VGG's weights in a safetensors file: under torchvision's names or timm's, as they are or as wrappers change them.
+//! A VGG's weights in a file: under torchvision's names or timm's, as they are or as wrappers change them.
 
 use std::collections::BTreeMap;
 
-use safetensors::SafeTensors;
-
+use super::entry::{float, shown};
 use super::recognise::{Shapes, another_network, recognise};
-use super::weights::{Tensors, float, shown};
+use super::weights::Tensors;
 use crate::error::{Error, Result};
 use crate::nn::weights::{Mapped, Stored};
 use crate::nn::{Arch, Source};
@@ -49,9 +48,8 @@ impl Tensors {
     /// # Errors
     /// [`Error::Data`] that says what the file holds instead.
     pub fn arch(&self) -> Result<Arch> {
-        let file = self.parse()?;
-        let names = self.by_name(&file)?;
-        let arch = recognise(&shapes(&names, &file));
+        let names = self.by_name()?;
+        let arch = recognise(&self.shapes(&names));
         arch.map_err(|problem| Error::data(&self.path, problem))
     }
 
@@ -61,12 +59,11 @@ impl Tensors {
     /// As [`Tensors::take`]; [`Error::Data`] that says so where the names have another prefix, or the weights are those
     /// of another network or of one with another head, or a batch norm has a variance below zero.
     pub fn source(&self, arch: Arch) -> Result<Source<'_>> {
-        let file = self.parse()?;
-        let names = self.by_name(&file)?;
-        if let Some(problem) = another_network(arch, &shapes(&names, &file)) {
+        let names = self.by_name()?;
+        if let Some(problem) = another_network(arch, &self.shapes(&names)) {
             return Err(Error::data(&self.path, problem));
         }
-        if emptied(&names, &file) {
+        if self.emptied(&names) {
             let problem = "has a classifier of NaN: these are torchvision's weights for features alone (vgg16_features), \
                            made for pixels of another scale. Take torchvision's vgg16 with a classifier";
             return Err(Error::data(&self.path, problem));
@@ -113,8 +110,7 @@ impl Tensors {
             .into_iter()
             .zip(beside)
             .filter_map(|(name, stored)| {
-                let view = file.tensor(&stored).ok()?;
-                let bytes = view.data().try_into().ok()?;
+                let bytes = self.get(&stored)?.data.try_into().ok()?;
                 Some((name, i64::from_le_bytes(bytes)))
             });
         Ok(Source::File(Mapped {
@@ -122,7 +118,7 @@ impl Tensors {
             counters: counters.collect(),
             digests,
             trained: self
-                .metadata()?
+                .metadata()
                 .get(TRAINED)
                 .is_none_or(|said| said != "false"),
             release: Box::new(|part| self.release(part)),
@@ -130,13 +126,12 @@ impl Tensors {
     }
 
     /// The file's names by torchvision's.
-    fn by_name<'a>(&self, file: &'a SafeTensors) -> Result<Names<'a>> {
-        let stored = file.names();
-        let bare = |name: &&str| unwrapped(name).starts_with(|c: char| c.is_ascii_digit());
+    fn by_name(&self) -> Result<Names<'_>> {
+        let bare = |name: &str| unwrapped(name).starts_with(|c: char| c.is_ascii_digit());
         // Of `features` alone.
-        let features = !stored.is_empty() && stored.iter().all(bare);
+        let features = self.names().next().is_some() && self.names().all(bare);
         let mut names = BTreeMap::new();
-        for stored in stored {
+        for stored in self.names() {
             let name = match features {
                 true => format!("features.{}", unwrapped(stored)),
                 false => torchvisions(&unwrapped(stored)),
@@ -152,21 +147,29 @@ impl Tensors {
         }
         Ok(names)
     }
-}
 
-/// Whether the classifier's numbers are none at all.
-fn emptied(names: &Names, file: &SafeTensors) -> bool {
-    let bias = names.get("classifier.6.bias");
-    let Some(view) = bias.and_then(|stored| file.tensor(stored).ok()) else {
-        return false;
-    };
-    let Some(float) = float(view.dtype()) else {
-        return false;
-    };
-    let bytes = view.data();
-    let mut values = vec![0.0; bytes.len() / float.size()];
-    Stored { float, bytes }.widen(&mut values);
-    !values.is_empty() && values.iter().all(|value| value.is_nan())
+    /// Whether the classifier's numbers are none at all.
+    fn emptied(&self, names: &Names) -> bool {
+        let bias = names.get("classifier.6.bias");
+        let Some(view) = bias.and_then(|stored| self.get(stored)) else {
+            return false;
+        };
+        let Some(float) = float(view.dtype) else {
+            return false;
+        };
+        let bytes = view.data;
+        let mut values = vec![0.0; bytes.len() / float.size()];
+        Stored { float, bytes }.widen(&mut values);
+        !values.is_empty() && values.iter().all(|value| value.is_nan())
+    }
+
+    /// The shapes of the file's tensors by torchvision's names.
+    fn shapes(&self, names: &Names) -> Shapes {
+        let shapes = names
+            .iter()
+            .filter_map(|(name, stored)| Some((name.clone(), self.shape(stored)?.to_vec())));
+        shapes.collect()
+    }
 }
 
 /// timm's name for a parameter that torchvision calls `name`.
@@ -175,15 +178,6 @@ fn timms(name: &str) -> String {
         .iter()
         .find_map(|(timm, ours)| Some(format!("{timm}{}", name.strip_prefix(ours)?)));
     translated.unwrap_or_else(|| name.to_string())
-}
-
-/// The shapes of a file's tensors by torchvision's names.
-fn shapes(names: &Names, file: &SafeTensors) -> Shapes {
-    let views = names.iter().filter_map(|(name, stored)| {
-        let view = file.tensor(stored).ok()?;
-        Some((name.clone(), view.shape().to_vec()))
-    });
-    views.collect()
 }
 
 #[cfg(test)]

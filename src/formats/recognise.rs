@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::weights::shown;
+use super::entry::shown;
 use crate::nn::Arch;
 use crate::nn::arch::{ALL, Layer};
 

@@ -23,7 +23,7 @@ pub struct Standing {
 /// # Errors
 /// [`Error::Data`] where that is no base.
 pub(super) fn base(file: &Tensors) -> Result<Option<Identity>> {
-    let notes = file.metadata()?;
+    let notes = file.metadata();
     let Some(text) = notes.get(BASE) else {
         return Ok(None);
     };
