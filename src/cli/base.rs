@@ -8,7 +8,7 @@ use std::sync::Once;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use goldfish::data::{Classes, Transform};
-use goldfish::formats::{Tensors, adapter};
+use goldfish::formats::{Tensors, standing};
 use goldfish::nn::arch::VGG19;
 use goldfish::nn::{Arch, Identity, LoadStep, Loading, Source, Vgg};
 use goldfish::{Error, Gpu, Precision, Result};
@@ -366,17 +366,14 @@ impl Base {
 
     /// Refuses the adapter at `path` where it says that it was trained on another base.
     pub fn check(&self, path: &Path) -> Result<()> {
-        let Some(standing) = adapter::standing(path)? else {
+        let Some(stands) = standing(path)? else {
             return Ok(());
         };
         let own = self.identity()?;
-        if standing.base.fits(&own, standing.own_last_layer) {
+        if stands.base.fits(&own, stands.own_last_layer) {
             return Ok(());
         }
-        let both = format!(
-            "was trained on {}, and the base here is {own}",
-            standing.base
-        );
+        let both = format!("was trained on {}, and the base here is {own}", stands.base);
         if self.any {
             eprintln!("notice   {}: {both}", path.display());
             return Ok(());

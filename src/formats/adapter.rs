@@ -9,25 +9,21 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::classes as names;
+pub use super::layout::{CONFIG, MODEL, folder};
+use super::layout::{files, head_key, key};
 use super::settings::{DEFAULT, Settings};
-use super::standing::{self, Standing};
+use super::standing::BASE;
 use super::weights::Tensors;
 use super::write;
 use crate::data::Classes;
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::gpu::Gpu;
-use crate::nn::arch::{Arch, VGG19};
+use crate::nn::arch::Arch;
 use crate::nn::lora::PIXELS;
 use crate::nn::{Adapter, Head, Identity, Lora, Target};
 use crate::tensor::{Shape, Tensor};
 
-/// The file with the factors.
-pub const MODEL: &str = "adapter_model.safetensors";
-/// The file with the settings.
-pub const CONFIG: &str = "adapter_config.json";
-/// The file with the factors as PEFT wrote it before safetensors.
-const PICKLE: &str = "adapter_model.bin";
 /// What PEFT takes for the targets of an adapter that has none but whole modules.
 const NO_TARGET: &str = "dummy-target-modules";
 /// More outputs than a head may have.
@@ -54,15 +50,6 @@ pub(super) struct Config<'a> {
     inference_mode: bool,
     modules_to_save: Option<Vec<&'static str>>,
     task_type: Option<String>,
-}
-
-pub(super) fn key(module: &str, factor: char) -> String {
-    format!("base_model.model.{module}.lora_{factor}.weight")
-}
-
-/// A parameter of the head.
-fn head_key(module: &str, parameter: &str) -> String {
-    format!("base_model.model.{module}.{parameter}")
 }
 
 /// Writes the adapter's files into `folder`; `base` is what it was trained on, `arch` is that and `classes` what the
@@ -95,7 +82,7 @@ pub fn save(
         }
     }
     let mut notes = write::notes();
-    notes.insert(standing::BASE.into(), json!(base).to_string());
+    notes.insert(BASE.into(), json!(base).to_string());
     let own = !classes.is_imagenet();
     if own {
         notes.insert(names::CLASSES.into(), json!(classes.names()).to_string());
@@ -219,47 +206,6 @@ fn number(value: f64) -> Value {
     } else {
         Value::from(value)
     }
-}
-
-/// The folder of an adapter that is named by it or by a file in it.
-pub fn folder(path: &Path) -> &Path {
-    let inside = path.parent().filter(|_| path.is_file());
-    match inside {
-        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-        Some(folder) => folder,
-        None => path,
-    }
-}
-
-/// The files with the settings and the factors. A pickle stands in for the factors where there are no others.
-pub(super) fn files(path: &Path) -> [PathBuf; 2] {
-    let config = folder(path).join(CONFIG);
-    if path.is_file() && !path.ends_with(CONFIG) {
-        return [config, path.to_path_buf()];
-    }
-    let [model, pickle] = [MODEL, PICKLE].map(|name| folder(path).join(name));
-    match pickle.exists() && !model.exists() {
-        true => [config, pickle],
-        false => [config, model],
-    }
-}
-
-/// What the adapter at `path` stands on, where its file says so: PEFT's own do not.
-///
-/// # Errors
-/// As [`Tensors::open`]; [`Error::Data`] where what it says is no base.
-pub fn standing(path: &Path) -> Result<Option<Standing>> {
-    let [_, path] = files(path);
-    let file = Tensors::open(&path)?;
-    // Of a network with hidden linear layers, and of one without.
-    let last = [1, 0].map(|hidden| Arch { hidden, ..VGG19 }.head().0);
-    let own = |module: &&str| file.shape(&head_key(module, "weight")).is_some();
-    let own_last_layer = last.iter().any(own);
-    let base = standing::base(&file)?;
-    Ok(base.map(|base| Standing {
-        base,
-        own_last_layer,
-    }))
 }
 
 /// An adapter out of its files.

@@ -6,6 +6,7 @@ mod classes;
 mod convert;
 mod entry;
 mod header;
+mod layout;
 mod merged;
 mod names;
 mod patterns;
@@ -20,6 +21,6 @@ mod write;
 
 pub use convert::{Converted, Kind, convert};
 pub use merged::write_merged;
-pub use standing::Standing;
+pub use standing::{Standing, standing};
 pub use summary::{ModuleSummary, Summary, TensorSummary};
 pub use weights::Tensors;

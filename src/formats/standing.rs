@@ -1,8 +1,12 @@
 //! The base that an adapter was trained on, in the notes of its file.
 
+use std::path::Path;
+
+use super::layout::{files, head_key};
 use super::weights::Tensors;
 use crate::error::{Error, Result};
 use crate::nn::Identity;
+use crate::nn::arch::{Arch, VGG19};
 
 /// The note, as JSON.
 pub(super) const BASE: &str = "goldfish.base";
@@ -18,11 +22,29 @@ pub struct Standing {
     pub own_last_layer: bool,
 }
 
+/// What the adapter at `path` stands on, where its file says so: PEFT's own do not.
+///
+/// # Errors
+/// As [`Tensors::open`]; [`Error::Data`] where what it says is no base.
+pub fn standing(path: &Path) -> Result<Option<Standing>> {
+    let [_, path] = files(path);
+    let file = Tensors::open(&path)?;
+    // Of a network with hidden linear layers, and of one without.
+    let last = [1, 0].map(|hidden| Arch { hidden, ..VGG19 }.head().0);
+    let own = |module: &&str| file.shape(&head_key(module, "weight")).is_some();
+    let own_last_layer = last.iter().any(own);
+    let base = base(&file)?;
+    Ok(base.map(|base| Standing {
+        base,
+        own_last_layer,
+    }))
+}
+
 /// What the notes of `file` say of its base.
 ///
 /// # Errors
 /// [`Error::Data`] where that is no base.
-pub(super) fn base(file: &Tensors) -> Result<Option<Identity>> {
+fn base(file: &Tensors) -> Result<Option<Identity>> {
     let notes = file.metadata();
     let Some(text) = notes.get(BASE) else {
         return Ok(None);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::adapter::{CONFIG, MODEL, files};
 use super::entry::float;
+use super::layout::{CONFIG, MODEL, files};
 use super::settings::Settings;
 use super::weights::Tensors;
 use crate::error::Result;

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
-use super::super::adapter::{CONFIG, MODEL, described, files, folder, key};
+use super::super::adapter::described;
 use super::super::classes::{LIST, noted};
 use super::super::entry::{View, shown};
+use super::super::layout::{CONFIG, MODEL, files, folder, key};
 use super::super::settings::Settings;
 use super::super::weights::Tensors;
 use super::super::write;
