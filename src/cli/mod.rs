@@ -7,9 +7,11 @@ mod bench;
 mod demo;
 mod devices;
 mod eval;
+mod export;
 mod inspect;
 mod memory;
 mod merge;
+mod output;
 mod predict;
 mod progress;
 mod selftest;
@@ -53,6 +55,8 @@ enum Command {
     Eval(eval::Args),
     /// Work an adapter into the base's weights: a file that torchvision loads
     Merge(merge::Args),
+    /// Write the network with an adapter as an ONNX file, for other programs to run
+    Export(export::Args),
     /// Show what an adapter or a weights file holds
     Inspect(inspect::Args),
     /// Train on five illustrations of goldfish and show what changed
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Eval(args) => eval::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),
+        Command::Export(args) => export::run(args, cli.device),
         Command::Inspect(args) => inspect::run(args),
         Command::Demo(args) => demo::run(args, cli.device),
         Command::Devices(args) => devices::run(args),

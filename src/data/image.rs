@@ -11,8 +11,8 @@ use crate::gpu::Gpu;
 use crate::tensor::Tensor;
 
 /// ImageNet's channel means and deviations, which torchvision's models expect.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+pub(crate) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+pub(crate) const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// File name endings, in any case, that hold images.
 const ENDINGS: [&str; 10] = [

@@ -4,7 +4,7 @@ pub mod categories;
 mod classes;
 mod codecs;
 mod dataset;
-mod image;
+pub(crate) mod image;
 mod resize;
 mod store;
 mod top;

@@ -1,5 +1,5 @@
-//! A base with an adapter worked into its weights, as a file that torchvision loads: `W' = W + s B A`, in f32 whatever
-//! the base is kept in, since a half would round much of the sum away.
+//! A base with an adapter worked into its weights: `W' = W + s B A`, in f32 whatever the base is kept in, since a half
+//! would round much of the sum away. Here as a file that torchvision loads; `onnx/` writes the same numbers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,6 +22,51 @@ use crate::tensor::{Shape, Tensor};
 /// Elements of a weight that are worked on at a time.
 const CHUNK: usize = 4 << 20;
 
+/// A base with an adapter worked into it: what is written is read from here, a run of rows at a time.
+pub(super) struct Merged<'a> {
+    pub gpu: &'a Gpu,
+    pub source: &'a Source<'a>,
+    pub adapter: &'a Adapter,
+    /// 1, or -1 to take the adapter out again.
+    pub sign: f32,
+}
+
+impl Merged<'_> {
+    /// Hands parameter `name` of `shape` to `put`, in f32 and in order. `path` is the file that it is for.
+    pub fn each(
+        &self,
+        path: &Path,
+        (name, shape): (&str, &Shape),
+        mut put: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let lora = name
+            .strip_suffix(".weight")
+            .and_then(|module| self.adapter.get(module));
+        for (first, rows) in chunks(shape) {
+            let columns = shape.row_len();
+            let mut values = vec![0.0; rows * columns];
+            self.source
+                .fill(name, shape.dims(), first * columns, &mut values);
+            if let Some(lora) = lora {
+                values = add(self.gpu, &values, lora, first..first + rows, self.sign)?;
+                finite(path, name, &values)?;
+            }
+            put(bytemuck::cast_slice(&values))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is written to `path` as `name` must be finite.
+pub(super) fn finite(path: &Path, name: &str, values: &[f32]) -> Result<()> {
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    let problem =
+        format!("{name} would not be finite: the adapter's numbers or its scale are too large");
+    Err(Error::data(path, problem))
+}
+
 /// Writes the weights of `source` plus `sign` times those of `adapter` to `path`, computed in f32 on the device, and
 /// returns the file's size. `progress` hears of each parameter with its bytes; its error ends the work.
 ///
@@ -40,10 +85,16 @@ pub fn write_merged(
     if adapter.get(PIXELS).is_some() {
         return Err(Error::Usage(
             "the adapter has the branch from the pixels, which runs beside the network: no weight of VGG19 can hold it. \
-             Keep the adapter as it is; only adapters of layers can be merged"
+             Keep the adapter as it is, or export the network with it"
                 .into(),
         ));
     }
+    let merged = Merged {
+        gpu,
+        source,
+        adapter,
+        sign,
+    };
     let parameters: BTreeMap<String, Shape> = arch.parameters().into_iter().collect();
     let tensors = parameters.iter();
     let header = header(
@@ -56,26 +107,7 @@ pub fn write_merged(
         let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io(path, "write"));
         put(&header)?;
         for (name, shape) in &parameters {
-            let lora = name
-                .strip_suffix(".weight")
-                .and_then(|module| adapter.get(module));
-            for (first, rows) in chunks(shape) {
-                let columns = shape.row_len();
-                let mut values = vec![0.0; rows * columns];
-                source.fill(name, shape.dims(), first * columns, &mut values);
-                if let Some(lora) = lora {
-                    values = add(gpu, &values, lora, first..first + rows, sign)?;
-                    if !values.iter().all(|value| value.is_finite()) {
-                        return Err(Error::data(
-                            path,
-                            format!(
-                                "{name} would not be finite: the adapter's numbers or its scale are too large"
-                            ),
-                        ));
-                    }
-                }
-                put(bytemuck::cast_slice(&values))?;
-            }
+            merged.each(path, (name, shape), &mut put)?;
             progress(shape.len() as u64 * 4)?;
         }
         flush(out).map_err(Error::io(path, "write"))
@@ -83,7 +115,7 @@ pub fn write_merged(
     Ok((header.len() + data) as u64)
 }
 
-fn flush(out: BufWriter<&mut File>) -> std::io::Result<()> {
+pub(super) fn flush(out: BufWriter<&mut File>) -> std::io::Result<()> {
     out.into_inner().map(|_| ()).map_err(|e| e.into_error())
 }
 

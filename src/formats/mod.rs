@@ -6,6 +6,7 @@ mod classes;
 mod header;
 mod merged;
 mod names;
+mod onnx;
 mod patterns;
 mod settings;
 mod sniff;
@@ -14,5 +15,6 @@ mod weights;
 mod write;
 
 pub use merged::write_merged;
+pub use onnx::{Export, Input, write_onnx};
 pub use summary::{ModuleSummary, Summary, TensorSummary};
 pub use weights::Tensors;

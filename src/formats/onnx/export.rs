@@ -1,0 +1,110 @@
+//! What is exported, and what the file says of it to people and to programs.
+
+use serde_json::{Value, json};
+
+use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
+use crate::data::Transform;
+use crate::data::image::{DEVIATION, MEAN};
+use crate::nn::{Adapter, Arch, Source};
+
+/// The version of the file format, and that of the operators: of 2021, with all that VGG needs, so that old runtimes read
+/// them too.
+const IR_VERSION: i64 = 8;
+const OPSET: i64 = 17;
+
+/// What an exported network takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Input {
+    /// f32 [N, 3, side, side], normalised as torchvision's networks take it.
+    #[default]
+    Normalised,
+    /// u8 [N, side, side, 3], RGB as decoders give it; the network normalises.
+    Bytes,
+}
+
+/// What is exported.
+#[derive(Clone, Copy, Debug)]
+pub struct Export<'a> {
+    /// The network.
+    pub arch: Arch,
+    /// Its weights.
+    pub source: &'a Source<'a>,
+    /// What is worked into them; the branch from the pixels becomes a part of the graph.
+    pub adapter: &'a Adapter,
+    /// How images are made for it.
+    pub transform: Transform,
+    /// The names of the logits.
+    pub classes: &'a [String],
+    /// What the base is called.
+    pub base: &'a str,
+    /// What the network takes.
+    pub input: Input,
+}
+
+impl Export<'_> {
+    /// The file but for its graph.
+    pub(super) fn model(&self) -> ModelProto {
+        ModelProto {
+            ir_version: Some(IR_VERSION),
+            opset_import: vec![OperatorSetIdProto {
+                domain: Some(String::new()),
+                version: Some(OPSET),
+            }],
+            producer_name: Some("goldfish".into()),
+            producer_version: Some(env!("CARGO_PKG_VERSION").into()),
+            doc_string: Some(self.explanation()),
+            graph: None,
+            metadata_props: self.notes(),
+        }
+    }
+
+    /// What a person has to know to use the file.
+    fn explanation(&self) -> String {
+        let (side, resized) = (self.transform.size, self.transform.resized());
+        let pixels = match self.input {
+            Input::Normalised => format!(
+                "scale to 0..1, subtract the mean {MEAN:?} and divide by the deviation {DEVIATION:?} of each channel, as \
+                 planes: float [N, 3, {side}, {side}]"
+            ),
+            Input::Bytes => format!("as they are: uint8 [N, {side}, {side}, 3]"),
+        };
+        format!(
+            "{} with an adapter of goldfish's. Input `image`: RGB, the shorter side resized to {resized} (bilinear, \
+             antialiased, as Pillow does), the middle {side} x {side} cropped; {pixels}. Outputs: `logits` and \
+             `probabilities`, float [N, {}]; the metadata's `classes` is the list of their names as JSON.",
+            self.base,
+            self.classes.len()
+        )
+    }
+
+    /// The same for programs: every value is JSON.
+    fn notes(&self) -> Vec<StringStringEntryProto> {
+        let modules: Vec<&str> = self.adapter.0.iter().map(|(name, _)| &**name).collect();
+        let (input, scale) = match self.input {
+            Input::Normalised => ("normalised", json!([MEAN, DEVIATION])),
+            Input::Bytes => ("bytes", Value::Null),
+        };
+        let mut notes = vec![
+            ("goldfish", json!(env!("CARGO_PKG_VERSION"))),
+            ("base", json!(self.base)),
+            ("arch", json!(self.arch.name)),
+            ("adapted", json!(modules)),
+            ("classes", json!(self.classes)),
+            ("input", json!(input)),
+            ("resize", json!(self.transform.resized())),
+            ("crop", json!(self.transform.size)),
+            ("interpolation", json!("bilinear")),
+            ("antialias", json!(true)),
+        ];
+        if let Value::Array(pair) = scale {
+            notes.extend(["mean", "std"].into_iter().zip(pair));
+        }
+        let notes = notes
+            .into_iter()
+            .map(|(key, value)| StringStringEntryProto {
+                key: Some(key.into()),
+                value: Some(value.to_string()),
+            });
+        notes.collect()
+    }
+}
