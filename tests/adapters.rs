@@ -55,7 +55,7 @@ fn logits(folder: &Path, more: &[&str]) -> Vec<f64> {
 }
 
 /// The largest difference over the largest magnitude.
-fn difference(a: &[f64], b: &[f64]) -> f64 {
+pub fn difference(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let worst = a
         .iter()
@@ -65,7 +65,7 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
     worst / b.iter().map(|b| b.abs()).fold(0.0, f64::max)
 }
 
-const LAYERS: &[&str] = &[
+pub const LAYERS: &[&str] = &[
     "--targets",
     "features.0,features.3?,classifier",
     "--rank",

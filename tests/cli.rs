@@ -97,7 +97,7 @@ pub fn stdout(assert: &Assert) -> String {
 fn help() {
     let here = Path::new(".");
     for command in [
-        "train", "predict", "eval", "merge", "demo", "devices", "selftest",
+        "train", "predict", "eval", "merge", "export", "demo", "devices", "selftest",
     ] {
         goldfish(here)
             .args([command, "--help"])

@@ -3,6 +3,7 @@
 mod adapters;
 mod cli;
 mod data;
+mod export;
 mod files;
 mod floors;
 mod heads;
@@ -34,6 +35,7 @@ fn main() {
         training::trials(),
         cli::trials(),
         adapters::trials(),
+        export::trials(),
         peft::trials(),
         heads::trials(),
     ];

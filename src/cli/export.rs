@@ -73,7 +73,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
             classes: &classes,
             base: &base.name(),
             input: match args.input {
-                InputArg::Floats => Input::Normalised,
+                InputArg::Floats => Input::Floats,
                 InputArg::Bytes => Input::Bytes,
             },
         };

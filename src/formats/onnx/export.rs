@@ -17,7 +17,7 @@ const OPSET: i64 = 17;
 pub enum Input {
     /// f32 [N, 3, side, side], normalised as torchvision's networks take it.
     #[default]
-    Normalised,
+    Floats,
     /// u8 [N, side, side, 3], RGB as decoders give it; the network normalises.
     Bytes,
 }
@@ -62,14 +62,18 @@ impl Export<'_> {
     fn explanation(&self) -> String {
         let (side, resized) = (self.transform.size, self.transform.resized());
         let pixels = match self.input {
-            Input::Normalised => format!(
+            Input::Floats => format!(
                 "scale to 0..1, subtract the mean {MEAN:?} and divide by the deviation {DEVIATION:?} of each channel, as \
                  planes: float [N, 3, {side}, {side}]"
             ),
             Input::Bytes => format!("as they are: uint8 [N, {side}, {side}, 3]"),
         };
+        let adapted = match self.adapter.0.is_empty() {
+            true => "",
+            false => " with an adapter",
+        };
         format!(
-            "{} with an adapter of goldfish's. Input `image`: RGB, the shorter side resized to {resized} (bilinear, \
+            "{}{adapted}, written by goldfish. Input `image`: RGB, the shorter side resized to {resized} (bilinear, \
              antialiased, as Pillow does), the middle {side} x {side} cropped; {pixels}. Outputs: `logits` and \
              `probabilities`, float [N, {}]; the metadata's `classes` is the list of their names as JSON.",
             self.base,
@@ -80,30 +84,33 @@ impl Export<'_> {
     /// The same for programs: every value is JSON.
     fn notes(&self) -> Vec<StringStringEntryProto> {
         let modules: Vec<&str> = self.adapter.0.iter().map(|(name, _)| &**name).collect();
-        let (input, scale) = match self.input {
-            Input::Normalised => ("normalised", json!([MEAN, DEVIATION])),
-            Input::Bytes => ("bytes", Value::Null),
-        };
+        // serde_json writes an f32 by its shortest digits, and its `Value` as the f64 that it is.
+        let floats = |values: [f32; 3]| serde_json::to_string(&values).expect("numbers");
+        let text = |value: Value| value.to_string();
         let mut notes = vec![
-            ("goldfish", json!(env!("CARGO_PKG_VERSION"))),
-            ("base", json!(self.base)),
-            ("arch", json!(self.arch.name)),
-            ("adapted", json!(modules)),
-            ("classes", json!(self.classes)),
-            ("input", json!(input)),
-            ("resize", json!(self.transform.resized())),
-            ("crop", json!(self.transform.size)),
-            ("interpolation", json!("bilinear")),
-            ("antialias", json!(true)),
+            ("goldfish", text(json!(env!("CARGO_PKG_VERSION")))),
+            ("base", text(json!(self.base))),
+            ("arch", text(json!(self.arch.name))),
+            ("adapted", text(json!(modules))),
+            ("classes", text(json!(self.classes))),
+            ("resize", text(json!(self.transform.resized()))),
+            ("crop", text(json!(self.transform.size))),
+            ("interpolation", text(json!("bilinear"))),
+            ("antialias", text(json!(true))),
         ];
-        if let Value::Array(pair) = scale {
-            notes.extend(["mean", "std"].into_iter().zip(pair));
+        match self.input {
+            Input::Floats => notes.extend([
+                ("input", text(json!("floats"))),
+                ("mean", floats(MEAN)),
+                ("std", floats(DEVIATION)),
+            ]),
+            Input::Bytes => notes.push(("input", text(json!("bytes")))),
         }
         let notes = notes
             .into_iter()
             .map(|(key, value)| StringStringEntryProto {
                 key: Some(key.into()),
-                value: Some(value.to_string()),
+                value: Some(value),
             });
         notes.collect()
     }

@@ -55,7 +55,7 @@ impl Network {
         let side = export.transform.size as i64;
         let classes = export.classes.len() as i64;
         let (kind, dims) = match export.input {
-            Input::Normalised => (DataType::Float, [3, side, side]),
+            Input::Floats => (DataType::Float, [3, side, side]),
             Input::Bytes => (DataType::Uint8, [side, side, 3]),
         };
         network.graph.input = vec![value("image", kind, &dims)];
@@ -64,7 +64,7 @@ impl Network {
             value("probabilities", DataType::Float, &[classes]),
         ];
         let image = match export.input {
-            Input::Normalised => "image".to_string(),
+            Input::Floats => "image".to_string(),
             Input::Bytes => network.normalised(),
         };
         let branch = export.adapter.get(PIXELS);
@@ -115,7 +115,7 @@ impl Network {
         network
     }
 
-    /// One output, called as the node is.
+    /// A node of one output, which is called `name`.
     fn node(
         &mut self,
         operator: &str,
@@ -126,7 +126,7 @@ impl Network {
         self.graph.node.push(NodeProto {
             input: inputs.iter().map(|input| input.to_string()).collect(),
             output: vec![name.into()],
-            name: Some(name.into()),
+            name: Some(format!("{name}/{operator}")),
             op_type: Some(operator.into()),
             attribute,
         });

@@ -53,8 +53,8 @@ pub fn write_onnx(
     let all = model.len() as u64 + delimited(inside);
     if all > MOST {
         let problem = format!(
-            "would have {} MiB, and ONNX holds less than 2048 in a file. The branch from the pixels is what grows: train it \
-             with a lower rank, or on smaller images",
+            "would have {} MiB, and ONNX holds less than 2048 in a file. Where there is a branch from the pixels, a lower \
+             rank or smaller images make it smaller",
             all >> 20
         );
         return Err(Error::data(path, problem));
