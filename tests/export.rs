@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use goldfish::data::{Transform, decode};
-use goldfish::formats::{Export, Input, write_onnx};
+use goldfish::data::{Classes, Transform, decode};
+use goldfish::formats::{Export, Input, Merged, Tensors, write_onnx};
 use goldfish::nn::arch::{Arch, VGG19};
 use goldfish::nn::{Adapter, Source};
 use libtest_mimic::Trial;
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::adapters::{LAYERS, difference};
 use crate::cli::{dataset, goldfish, stdout};
-use crate::support::{gpu, gpu_trial};
+use crate::support::{gpu, gpu_trial, pictures};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -23,6 +23,10 @@ pub fn trials() -> Vec<Trial> {
             sizes,
         ),
         gpu_trial("export::the_file_says_how_to_use_it", notes),
+        gpu_trial(
+            "export::own_classes_are_exported_and_merged_with_their_names",
+            own_classes,
+        ),
         gpu_trial("export::the_base_alone_can_be_exported", base_alone),
         gpu_trial("export::what_cannot_be_written_is_refused", refused),
         gpu_trial("export::what_onnx_cannot_hold_is_refused", too_large),
@@ -42,18 +46,18 @@ fn exported(folder: &Path, side: usize, targets: &[&str], input: &str) {
         .args(["export", "run", "-o", "model.onnx", "--overwrite"])
         .args(["--to", "onnx", "--input", input])
         .assert()
-        .success()
-        .stdout(contains("1000 classes"));
+        .success();
 }
 
 /// What `predict` prints of one picture, as logits and probabilities.
 fn predicted(folder: &Path, picture: &str, how: &[&str]) -> [Vec<f64>; 2] {
     let mut command = goldfish(folder);
-    command.args(["predict", picture, "--top", "1000", "--format", "json"]);
+    command.args(["predict", picture, "--top", "2000", "--format", "json"]);
     let text = stdout(&command.args(how).assert().success());
     let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let mut values = [vec![0.0; 1000], vec![0.0; 1000]];
-    for p in report["images"][0]["predictions"].as_array().expect("all") {
+    let predictions = report["images"][0]["predictions"].as_array().expect("all");
+    let mut values = [vec![0.0; predictions.len()], vec![0.0; predictions.len()]];
+    for p in predictions {
         let index = p["index"].as_u64().expect("an index") as usize;
         for (values, key) in values.iter_mut().zip(["logit", "probability"]) {
             values[index] = p[key].as_f64().expect("a number");
@@ -62,7 +66,7 @@ fn predicted(folder: &Path, picture: &str, how: &[&str]) -> [Vec<f64>; 2] {
     values
 }
 
-/// What rten computes for some pictures: logits and probabilities, [N, 1000].
+/// What rten computes for some pictures: logits and probabilities, [N, classes].
 fn computed(folder: &Path, pictures: &[&str], side: usize, input: Input) -> [Vec<f64>; 2] {
     let model = Model::load_file(folder.join("model.onnx")).expect("a model");
     let transform = Transform { size: side };
@@ -89,7 +93,7 @@ fn computed(folder: &Path, pictures: &[&str], side: usize, input: Input) -> [Vec
     let values = model.run_n(vec![(model.input_ids()[0], images.into())], outputs, None);
     values.expect("it runs").map(|value| {
         let (shape, values) = value.into_shape_vec::<f32, 2>().expect("a matrix");
-        assert_eq!(shape, [pictures.len(), 1000]);
+        assert_eq!(shape[0], pictures.len());
         values.into_iter().map(f64::from).collect()
     })
 }
@@ -157,6 +161,72 @@ fn notes() {
     }
 }
 
+fn own_classes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    for class in ["Grün", "blue", "red ones"] {
+        pictures(&at.join("data"), class, &[(40, 50), (60, 40)]);
+    }
+    let own = json!(["Grün", "blue", "red ones"]);
+    let picture = "data/blue/1.png";
+    for (flags, classes) in [
+        (&["--targets", "head,pixels,classifier.3"][..], 3),
+        (&["--targets", "head,features.34", "--keep-imagenet"], 1003),
+        (&["--targets", "head"], 3),
+    ] {
+        exported(at, 64, flags, "floats");
+        let found = computed(at, &[picture], 64, Input::Floats);
+        let expected = predicted(at, picture, &["--adapter", "run"]);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!((found.len(), expected.len()), (classes, classes));
+            let error = difference(found, expected);
+            assert!(error < 1e-5, "{flags:?}: {error:.1e}");
+        }
+        let model = Model::load_file(at.join("model.onnx")).expect("a model");
+        let names = model.metadata().get("classes").expect("names");
+        let names: Vec<serde_json::Value> = serde_json::from_str(names).expect("JSON");
+        assert_eq!(json!(names[classes - 3..]), own);
+        let merge = ["merge", "run", "-o", "merged.safetensors", "--overwrite"];
+        let merge = goldfish(at).args(merge).assert();
+        if flags[1].contains("pixels") {
+            merge.code(2).stderr(contains("export"));
+            continue;
+        }
+        merge
+            .success()
+            .stdout(contains(format!("{classes} classes")));
+        let whole = Tensors::open(&at.join("merged.safetensors")).expect("merged");
+        let notes = whole.metadata().expect("notes");
+        let merged: Vec<serde_json::Value> =
+            serde_json::from_str(&notes["goldfish.classes"]).expect("JSON");
+        assert_eq!(merged, names);
+        let trained = Tensors::open(&at.join("run/adapter_model.safetensors")).expect("a run");
+        for parameter in ["weight", "bias"] {
+            let last = format!("classifier.6.{parameter}");
+            let of = |file: &Tensors, name: &str| {
+                let mut found = None;
+                file.each(|n, _, shape, bytes| {
+                    if n == name {
+                        found = Some((shape.to_vec(), bytes.to_vec()));
+                    }
+                })
+                .expect("whole");
+                found.expect("it is there")
+            };
+            let head = of(&trained, &format!("base_model.model.{last}"));
+            assert_eq!(head.0[0], classes);
+            assert_eq!(of(&whole, &last), head);
+        }
+        goldfish(at)
+            .args(["merge", "run", "-o", "base.safetensors", "--unmerge"])
+            .args(["--weights", "random:3"])
+            .assert()
+            .code(2)
+            .stderr(contains("last layer of its own"));
+        assert!(!at.join("base.safetensors").exists());
+    }
+}
+
 fn base_alone() {
     let folder = dataset();
     let base = [
@@ -219,11 +289,14 @@ fn too_large() {
         ..VGG19
     };
     let export = Export {
-        arch,
-        source: &Source::Random(0),
-        adapter: &Adapter::default(),
+        merged: Merged {
+            arch,
+            source: &Source::Random(0),
+            adapter: &Adapter::default(),
+            sign: 1.0,
+            classes: &Classes::imagenet(),
+        },
         transform: Transform { size: 224 },
-        classes: &[],
         base: "huge",
         input: Input::Floats,
     };

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::Result;
-use goldfish::data::categories;
-use goldfish::formats::{Export, Input, adapter, write_onnx};
+use goldfish::formats::{Export, Input, Merged, adapter, write_onnx};
 use goldfish::nn::Adapter;
 
 use super::adapters::adopt;
@@ -58,19 +57,25 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let base = args.base.resolve()?;
     args.output.beside(&base.weights)?;
     let gpu = super::open_device(device, goldfish::Precision::F32)?;
-    let adapter = match none {
-        true => Adapter::default(),
-        false => adapter::load(&gpu, &args.adapter, base.arch, base.transform.size)?,
+    let (adapter, classes) = match none {
+        true => (Adapter::default(), base.classes.clone()),
+        false => {
+            let stored = adapter::load(&gpu, &args.adapter, base.arch, base.transform.size)?;
+            let classes = stored.classes_on(&args.adapter, &base.classes)?;
+            (stored.adapter, classes)
+        }
     };
-    let classes: Vec<String> = (0..base.arch.classes).map(categories::name).collect();
     let To::Onnx = args.to;
     let bytes = base.with_source(|source| {
         let export = Export {
-            arch: base.arch,
-            source,
-            adapter: &adapter,
+            merged: Merged {
+                arch: base.arch,
+                source,
+                adapter: &adapter,
+                sign: 1.0,
+                classes: &classes,
+            },
             transform: base.transform,
-            classes: &classes,
             base: &base.name(),
             input: match args.input {
                 InputArg::Floats => Input::Floats,
@@ -85,7 +90,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         "exported  {} ({:.1} MB), {} modules, {} classes\n",
         path.display(),
         bytes as f64 / 1e6,
-        adapter.0.len(),
+        adapter.loras.len() + usize::from(adapter.head.is_some()),
         classes.len()
     ))
 }

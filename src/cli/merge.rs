@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use goldfish::Result;
-use goldfish::formats::{adapter, write_merged};
+use goldfish::formats::{Merged, adapter, write_merged};
 
 use super::adapters::adopt;
 use super::base::BaseArgs;
@@ -31,23 +31,29 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     args.output.beside(&base.weights)?;
     let gpu = super::open_device(device, goldfish::Precision::F32)?;
     let stored = adapter::load(&gpu, &args.adapter, base.arch, base.transform.size)?;
-    let adapter = stored.adapter;
-    let parameters = base.arch.parameters();
-    let total: usize = parameters.iter().map(|(_, shape)| shape.len() * 4).sum();
-    let sign = if args.unmerge { -1.0 } else { 1.0 };
-    let bytes = with_progress("merge", total as u64, |progress| {
-        base.with_source(|source| {
-            write_merged(&gpu, path, base.arch, source, &adapter, sign, progress)
+    let classes = stored.classes_on(&args.adapter, &base.classes)?;
+    let adapter = &stored.adapter;
+    let bytes = base.with_source(|source| {
+        let merged = Merged {
+            arch: base.arch,
+            source,
+            adapter,
+            sign: if args.unmerge { -1.0 } else { 1.0 },
+            classes: &classes,
+        };
+        with_progress("merge", merged.bytes(), |progress| {
+            write_merged(&gpu, path, &merged, progress)
         })
     })?;
     if args.unmerge {
         eprintln!("notice   unmerging is not bit-exact: W + s B A - s B A is rounded twice");
     }
     super::print(&format!(
-        "{}  {} ({:.1} MB), {} modules\n",
+        "{}  {} ({:.1} MB), {} modules, {} classes\n",
         if args.unmerge { "unmerged" } else { "merged" },
         path.display(),
         bytes as f64 / 1e6,
-        adapter.loras.len()
+        adapter.loras.len() + usize::from(adapter.head.is_some()),
+        classes.len()
     ))
 }

@@ -7,13 +7,16 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use safetensors::Dtype;
+use serde_json::json;
 
+use super::classes::CLASSES;
 use super::write::{header, notes};
 use crate::autograd::{Tape, Var};
+use crate::data::Classes;
 use crate::error::{Error, Result};
 use crate::files::write_atomic_with;
 use crate::gpu::Gpu;
-use crate::nn::arch::Arch;
+use crate::nn::arch::{Arch, Layer};
 use crate::nn::lora::PIXELS;
 use crate::nn::{Adapter, Lora, Source};
 use crate::ops::{self, Transpose};
@@ -22,33 +25,99 @@ use crate::tensor::{Shape, Tensor};
 /// Elements of a weight that are worked on at a time.
 const CHUNK: usize = 4 << 20;
 
-/// A base with an adapter worked into it: what is written is read from here, a run of rows at a time.
-pub(super) struct Merged<'a> {
-    pub gpu: &'a Gpu,
+/// A network with an adapter worked into its weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Merged<'a> {
+    /// The base.
+    pub arch: Arch,
+    /// Its weights.
     pub source: &'a Source<'a>,
+    /// What is worked into them; a head takes the place of the base's last layer.
     pub adapter: &'a Adapter,
-    /// 1, or -1 to take the adapter out again.
+    /// 1, or -1 to take the adapter out of weights that have it.
     pub sign: f32,
+    /// What the logits are called.
+    pub classes: &'a Classes,
 }
 
 impl Merged<'_> {
-    /// Hands parameter `name` of `shape` to `put`, in f32 and in order. `path` is the file that it is for.
-    pub fn each(
+    /// The layers, the adapter's head the last one where it has one.
+    pub(super) fn layers(&self) -> Vec<Layer> {
+        let mut layers = self.arch.layers();
+        if let Some(head) = &self.adapter.head {
+            let (name, inputs) = self.arch.head();
+            layers.truncate(self.arch.trunk());
+            layers.push(Layer {
+                name: name.into(),
+                weight: vec![head.outputs(), inputs],
+                pool: false,
+            });
+        }
+        layers
+    }
+
+    /// Every parameter's name and shape, in the order of the layers.
+    pub(super) fn parameters(&self) -> Vec<(String, Shape)> {
+        let layers = self.layers().into_iter();
+        let parameters = layers.flat_map(|layer| {
+            let bias = [layer.weight[0]].into();
+            [
+                (format!("{}.weight", layer.name), layer.weight.into()),
+                (format!("{}.bias", layer.name), bias),
+            ]
+        });
+        parameters.collect()
+    }
+
+    /// Bytes of all parameters, for who shows how far the work is.
+    pub fn bytes(&self) -> u64 {
+        let parameters = self.parameters();
+        parameters
+            .iter()
+            .map(|(_, shape)| shape.len() as u64 * 4)
+            .sum()
+    }
+
+    /// As many names as logits.
+    pub(super) fn check(&self) -> Result<()> {
+        let logits = self.adapter.classes(self.arch);
+        match self.classes.len() {
+            names if names == logits => Ok(()),
+            names => Err(Error::Usage(format!(
+                "there are {names} names for {logits} logits"
+            ))),
+        }
+    }
+
+    /// Hands parameter `name` of `shape` to `put`, in f32 and in order, a run of rows at a time. `path` is the file that it
+    /// is for.
+    pub(super) fn each(
         &self,
+        gpu: &Gpu,
         path: &Path,
         (name, shape): (&str, &Shape),
         mut put: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let lora = name
-            .strip_suffix(".weight")
-            .and_then(|module| self.adapter.get(module));
+        let (module, parameter) = name.rsplit_once('.').unwrap_or((name, ""));
+        if let Some(head) = self
+            .adapter
+            .head
+            .as_ref()
+            .filter(|_| module == self.arch.head().0)
+        {
+            let [weight, bias] = head.to_vecs()?;
+            let values = if parameter == "weight" { weight } else { bias };
+            finite(path, name, &values)?;
+            return put(bytemuck::cast_slice(&values));
+        }
+        let lora = self.adapter.get(module).filter(|_| parameter == "weight");
         for (first, rows) in chunks(shape) {
             let columns = shape.row_len();
             let mut values = vec![0.0; rows * columns];
             self.source
                 .fill(name, shape.dims(), first * columns, &mut values);
             if let Some(lora) = lora {
-                values = add(self.gpu, &values, lora, first..first + rows, self.sign)?;
+                values = add(gpu, &values, lora, first..first + rows, self.sign)?;
                 finite(path, name, &values)?;
             }
             put(bytemuck::cast_slice(&values))?;
@@ -67,52 +136,55 @@ pub(super) fn finite(path: &Path, name: &str, values: &[f32]) -> Result<()> {
     Err(Error::data(path, problem))
 }
 
-/// Writes the weights of `source` plus `sign` times those of `adapter` to `path`, computed in f32 on the device, and
-/// returns the file's size. `progress` hears of each parameter with its bytes; its error ends the work.
+/// Writes the weights to `path`, computed in f32 on the device, and returns the file's size. Where the classes are not
+/// ImageNet's their names stand in its notes. `progress` hears of each parameter with its bytes; its error ends the work.
 ///
 /// # Errors
-/// [`Error::Usage`] for an adapter with a branch from the pixels, which is beside the network and not in it;
+/// [`Error::Usage`] for an adapter with a branch from the pixels, which is beside the network and not in it, for a head that
+/// is to be taken out again, and for other than a name for each logit; [`Error::Data`] where a number would not be finite;
 /// [`Error::Io`] where the file cannot be written; what the device reported, and what `progress` returned.
 pub fn write_merged(
     gpu: &Gpu,
     path: &Path,
-    arch: Arch,
-    source: &Source,
-    adapter: &Adapter,
-    sign: f32,
+    merged: &Merged,
     mut progress: impl FnMut(u64) -> Result<()>,
 ) -> Result<u64> {
-    if adapter.get(PIXELS).is_some() {
+    merged.check()?;
+    if merged.adapter.get(PIXELS).is_some() {
         return Err(Error::Usage(
-            "the adapter has the branch from the pixels, which runs beside the network: no weight of VGG19 can hold it. \
-             Keep the adapter as it is, or export the network with it"
+            "the adapter has the branch from the pixels, which runs beside the network: no weight of it can hold that. Keep \
+             the adapter as it is, or export the network with it"
                 .into(),
         ));
     }
-    let merged = Merged {
-        gpu,
-        source,
-        adapter,
-        sign,
-    };
-    let parameters: BTreeMap<String, Shape> = arch.parameters().into_iter().collect();
+    if merged.adapter.head.is_some() && merged.sign < 0.0 {
+        return Err(Error::Usage(
+            "the adapter has a last layer of its own, which took the place of the base's: what stood there cannot be had \
+             out of the merged weights. Take the base itself"
+                .into(),
+        ));
+    }
+    let parameters: BTreeMap<String, Shape> = merged.parameters().into_iter().collect();
+    let mut notes = notes();
+    if !merged.classes.is_imagenet() {
+        notes.insert(CLASSES.into(), json!(merged.classes.names()).to_string());
+    }
     let tensors = parameters.iter();
     let header = header(
-        &notes(),
+        &notes,
         tensors.map(|(name, shape)| (name.as_str(), Dtype::F32, shape.dims())),
     );
-    let data: usize = parameters.values().map(|shape| shape.len() * 4).sum();
     write_atomic_with(path, |file| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
         let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io(path, "write"));
         put(&header)?;
         for (name, shape) in &parameters {
-            merged.each(path, (name, shape), &mut put)?;
+            merged.each(gpu, path, (name, shape), &mut put)?;
             progress(shape.len() as u64 * 4)?;
         }
         flush(out).map_err(Error::io(path, "write"))
     })?;
-    Ok((header.len() + data) as u64)
+    Ok(header.len() as u64 + merged.bytes())
 }
 
 pub(super) fn flush(out: BufWriter<&mut File>) -> std::io::Result<()> {

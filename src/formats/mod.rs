@@ -14,7 +14,7 @@ mod summary;
 mod weights;
 mod write;
 
-pub use merged::write_merged;
+pub use merged::{Merged, write_merged};
 pub use onnx::{Export, Input, write_onnx};
 pub use summary::{ModuleSummary, Summary, TensorSummary};
 pub use weights::Tensors;

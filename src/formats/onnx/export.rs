@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use crate::data::Transform;
 use crate::data::image::{DEVIATION, MEAN};
-use crate::nn::{Adapter, Arch, Source};
+use crate::formats::merged::Merged;
 
 /// The version of the file format, and that of the operators: of 2021, with all that VGG needs, so that old runtimes read
 /// them too.
@@ -25,16 +25,10 @@ pub enum Input {
 /// What is exported.
 #[derive(Clone, Copy, Debug)]
 pub struct Export<'a> {
-    /// The network.
-    pub arch: Arch,
-    /// Its weights.
-    pub source: &'a Source<'a>,
-    /// What is worked into them; the branch from the pixels becomes a part of the graph.
-    pub adapter: &'a Adapter,
+    /// The network; the branch from the pixels, where it is adapted, becomes a part of the graph.
+    pub merged: Merged<'a>,
     /// How images are made for it.
     pub transform: Transform,
-    /// The names of the logits.
-    pub classes: &'a [String],
     /// What the base is called.
     pub base: &'a str,
     /// What the network takes.
@@ -68,7 +62,7 @@ impl Export<'_> {
             ),
             Input::Bytes => format!("as they are: uint8 [N, {side}, {side}, 3]"),
         };
-        let adapted = match self.adapter.0.is_empty() {
+        let adapted = match self.adapted().is_empty() {
             true => "",
             false => " with an adapter",
         };
@@ -77,22 +71,30 @@ impl Export<'_> {
              antialiased, as Pillow does), the middle {side} x {side} cropped; {pixels}. Outputs: `logits` and \
              `probabilities`, float [N, {}]; the metadata's `classes` is the list of their names as JSON.",
             self.base,
-            self.classes.len()
+            self.merged.classes.len()
         )
+    }
+
+    /// The modules that are not as in the base.
+    fn adapted(&self) -> Vec<&str> {
+        let Merged { arch, adapter, .. } = &self.merged;
+        let loras = adapter.loras.iter().map(|(name, _)| &**name);
+        loras
+            .chain(adapter.head.as_ref().map(|_| arch.head().0))
+            .collect()
     }
 
     /// The same for programs: every value is JSON.
     fn notes(&self) -> Vec<StringStringEntryProto> {
-        let modules: Vec<&str> = self.adapter.0.iter().map(|(name, _)| &**name).collect();
         // serde_json writes an f32 by its shortest digits, and its `Value` as the f64 that it is.
         let floats = |values: [f32; 3]| serde_json::to_string(&values).expect("numbers");
         let text = |value: Value| value.to_string();
         let mut notes = vec![
             ("goldfish", text(json!(env!("CARGO_PKG_VERSION")))),
             ("base", text(json!(self.base))),
-            ("arch", text(json!(self.arch.name))),
-            ("adapted", text(json!(modules))),
-            ("classes", text(json!(self.classes))),
+            ("arch", text(json!(self.merged.arch.name))),
+            ("adapted", text(json!(self.adapted()))),
+            ("classes", text(json!(self.merged.classes.names()))),
             ("resize", text(json!(self.transform.resized()))),
             ("crop", text(json!(self.transform.size))),
             ("interpolation", text(json!("bilinear"))),

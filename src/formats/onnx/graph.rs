@@ -47,13 +47,13 @@ impl Network {
     pub fn new(export: &Export) -> Self {
         let mut network = Network {
             graph: GraphProto {
-                name: Some(export.arch.name.into()),
+                name: Some(export.merged.arch.name.into()),
                 ..GraphProto::default()
             },
             weights: Vec::new(),
         };
         let side = export.transform.size as i64;
-        let classes = export.classes.len() as i64;
+        let classes = export.merged.classes.len() as i64;
         let (kind, dims) = match export.input {
             Input::Floats => (DataType::Float, [3, side, side]),
             Input::Bytes => (DataType::Uint8, [side, side, 3]),
@@ -67,8 +67,8 @@ impl Network {
             Input::Floats => "image".to_string(),
             Input::Bytes => network.normalised(),
         };
-        let branch = export.adapter.get(PIXELS);
-        let layers = export.arch.layers();
+        let branch = export.merged.adapter.get(PIXELS);
+        let layers = export.merged.layers();
         let mut x = image.clone();
         let mut plane = export.transform.size;
         for (index, layer) in layers.iter().enumerate() {

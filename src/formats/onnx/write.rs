@@ -11,7 +11,7 @@ use super::proto::TensorProto;
 use super::proto::tensor_proto::DataType;
 use crate::error::{Error, Result};
 use crate::files::write_atomic_with;
-use crate::formats::merged::{Merged, finite, flush};
+use crate::formats::merged::{finite, flush};
 use crate::gpu::Gpu;
 
 /// The most bytes that protobuf can hold in a message.
@@ -28,7 +28,7 @@ const RAW_DATA: u8 = (9 << 3) | 2;
 /// bytes; its error ends the work.
 ///
 /// # Errors
-/// [`Error::Data`] where the file would be larger than ONNX can be, or a number would not be finite; [`Error::Io`] where it
+/// [`Error::Usage`] where there is not a name for each logit, or no logit; [`Error::Data`] where the file would be larger than ONNX can be, or a number would not be finite; [`Error::Io`] where it
 /// cannot be written; what the device reported, and what `progress` returned.
 pub fn write_onnx(
     gpu: &Gpu,
@@ -36,13 +36,14 @@ pub fn write_onnx(
     export: &Export,
     mut progress: impl FnMut(u64) -> Result<()>,
 ) -> Result<u64> {
+    let merged = &export.merged;
+    merged.check()?;
+    if merged.classes.is_empty() {
+        return Err(Error::Usage(
+            "the network has no classifier, and the adapter none for it: there is nothing that it would answer".into(),
+        ));
+    }
     let network = Network::new(export);
-    let merged = Merged {
-        gpu,
-        source: export.source,
-        adapter: export.adapter,
-        sign: 1.0,
-    };
     let model = export.model().encode_to_vec();
     let graph = network.graph.encode_to_vec();
     let weights = network.weights.iter();
@@ -70,7 +71,7 @@ pub fn write_onnx(
             put(&head.bytes)?;
             put(&key(RAW_DATA, head.data))?;
             match weight {
-                Weight::Layer(name, shape) => merged.each(path, (name, shape), &mut put)?,
+                Weight::Layer(name, shape) => merged.each(gpu, path, (name, shape), &mut put)?,
                 Weight::Branch(name, factor) => {
                     let values = factor.to_vec()?;
                     finite(path, name, &values)?;
