@@ -191,7 +191,7 @@ fn evaluation() {
         serde_json::from_str(&stdout(&command.assert().success())).expect("JSON")
     };
     let (before, after) = (score(&TINY), score(&["--adapter", "run"]));
-    assert_eq!(after["images"], 5);
+    assert_eq!(after["count"], 5);
     assert_eq!(
         (&after["top1"], &after["top5"]),
         (&Value::from(1.0), &Value::from(1.0))
@@ -201,7 +201,7 @@ fn evaluation() {
     let categories = after["categories"].as_array().expect("categories");
     assert_eq!(categories.len(), 2);
     assert_eq!(categories[1]["category"], "goldfish");
-    assert_eq!(categories[1]["taken_for"][0]["images"], 3);
+    assert_eq!(categories[1]["taken_for"][0]["count"], 3);
     let mut command = goldfish(folder.path());
     command
         .args(["eval", "data", "--adapter", "run"])

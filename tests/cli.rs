@@ -170,7 +170,7 @@ fn devices() {
         .assert()
         .success();
     let devices: Value = serde_json::from_str(&stdout(&assert)).expect("JSON");
-    assert_eq!(devices[0]["index"], 0);
+    assert_eq!(devices["devices"][0]["index"], 0);
 }
 
 fn train_and_predict() {
@@ -500,7 +500,7 @@ fn same_files() {
         .assert()
         .success()
         .stderr(left_out());
-    assert_eq!(json(&eval)["images"], 4);
+    assert_eq!(json(&eval)["count"], 4);
     let predict = goldfish(folder.path())
         .args(["predict", "data", "--format", "json"])
         .args(TINY)

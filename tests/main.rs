@@ -1,6 +1,7 @@
 //! The tests, cheapest first. Those that need a device are reported as ignored where there is none.
 
 mod adapters;
+mod answers;
 mod cli;
 mod data;
 mod export;
@@ -36,6 +37,7 @@ fn main() {
         cli::trials(),
         adapters::trials(),
         export::trials(),
+        answers::trials(),
         peft::trials(),
         heads::trials(),
     ];

@@ -122,6 +122,11 @@ pub struct Base {
 }
 
 impl BaseArgs {
+    /// `--image-memory` in bytes.
+    pub fn memory(&self) -> u64 {
+        self.image_memory.saturating_mul(1 << 20)
+    }
+
     /// Fills in the defaults and says so where the base is not a trained one.
     pub fn resolve(&self) -> Result<Base> {
         let arch = Arch::named(self.arch.as_deref().unwrap_or("vgg19"))?;

@@ -8,6 +8,7 @@ mod demo;
 mod devices;
 mod eval;
 mod export;
+mod images;
 mod inspect;
 mod memory;
 mod merge;

@@ -20,6 +20,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// Of a command where it is one of several.
+    pub fn new(output: PathBuf, overwrite: bool) -> Self {
+        Output { output, overwrite }
+    }
+
     /// The file, which is not there or may be replaced.
     pub fn path(&self) -> Result<&Path> {
         if self.output.exists() && !self.overwrite {

@@ -14,6 +14,7 @@ pub struct Progress {
     label: &'static str,
     unit: &'static str,
     total: u64,
+    done: u64,
     start: Instant,
     last_line: Instant,
 }
@@ -45,6 +46,7 @@ impl Progress {
             label,
             unit,
             total,
+            done: 0,
             start: now,
             last_line: now,
         }
@@ -62,6 +64,20 @@ impl Progress {
             } = self;
             let pace = pace(done, *total, unit, self.start.elapsed());
             eprintln!("{label:8} {done}/{total} {message} {pace}");
+        }
+    }
+
+    /// One more step is finished.
+    pub fn one(&mut self) {
+        self.done += 1;
+        self.set(self.done, "");
+    }
+
+    /// Runs `work`, which prints, while no bar is in its way.
+    pub fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(work),
+            None => work(),
         }
     }
 

@@ -5,6 +5,7 @@ mod classes;
 mod codecs;
 mod dataset;
 pub(crate) mod image;
+mod origin;
 mod resize;
 mod store;
 mod top;
@@ -12,7 +13,8 @@ mod walk;
 
 pub use classes::Classes;
 pub use dataset::{Dataset, Item, Labels};
-pub use image::{Decoded, Transform, decode, is_image};
+pub use image::{Decoded, Transform, decode, decode_bytes, is_image};
+pub use origin::Origin;
 pub use resize::resize;
 pub use store::{Batch, ImageStore, Skipped};
 pub use top::{Prediction, top};

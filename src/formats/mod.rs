@@ -3,6 +3,7 @@
 
 pub mod adapter;
 mod classes;
+mod features;
 mod header;
 mod merged;
 mod names;
@@ -14,6 +15,7 @@ mod summary;
 mod weights;
 mod write;
 
+pub use features::{Put, write_features};
 pub use merged::{Merged, write_merged};
 pub use onnx::{Export, Input, write_onnx};
 pub use summary::{ModuleSummary, Summary, TensorSummary};
