@@ -177,9 +177,11 @@ fn sorting() {
     let at = folder.path();
     let own = [
         "--targets",
-        "head",
+        "head,pixels,classifier.3",
         "--epochs",
         "60",
+        "--batch-size",
+        "5",
         "--classes",
         "own",
         "-o",
