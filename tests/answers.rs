@@ -62,8 +62,14 @@ fn lines_of_json() {
     let lines = predict(folder.path(), &["data", "--format", "jsonl", "--skip-bad"]).success();
     let lines: Vec<Value> = stdout(&lines).lines().map(parsed).collect();
     assert_eq!(lines.len(), 6);
-    let (good, bad): (Vec<Value>, Vec<Value>) =
+    let (mut good, bad): (Vec<Value>, Vec<Value>) =
         lines.into_iter().partition(|line| line["reason"].is_null());
+    for line in &mut good {
+        // What the whole says once.
+        let note = line.as_object_mut().expect("an object").remove("note");
+        assert_eq!(note.as_ref(), Some(&whole["base"]["note"]));
+        assert!(whole["base"]["note"].is_string());
+    }
     assert_eq!(json!(good), whole["images"]);
     assert_eq!(json!(bad), whole["skipped"]);
     assert_eq!(bad[0]["path"], "data/goldfish/1b.png");

@@ -54,9 +54,13 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
+/// The program in `folder`, where no weights are found but those that are there.
 pub fn goldfish(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_goldfish"));
     command.current_dir(folder);
+    let nowhere = std::env::temp_dir().join("goldfish-has-no-weights-here");
+    command.env("GOLDFISH_DATA", nowhere);
+    command.env_remove("GOLDFISH_WEIGHTS");
     command
 }
 
@@ -542,7 +546,10 @@ fn not_utf8() {
         .assert()
         .success();
     let settings = fs::read_to_string(folder.path().join(run).join("run.toml")).expect("settings");
-    assert!(settings.contains("data = \"lat\u{fffd}in\""), "{settings}");
+    assert!(
+        settings.contains("data = \"../lat\u{fffd}in\""),
+        "{settings}"
+    );
     goldfish(folder.path())
         .args([OsStr::new("inspect"), run, OsStr::new("--json")])
         .assert()

@@ -98,6 +98,16 @@ fn computed(folder: &Path, pictures: &[&str], side: usize, input: Input) -> [Vec
     })
 }
 
+/// The logits that rten computes for normalised images of `side`.
+pub fn run(path: &Path, images: Vec<f32>, side: usize) -> Vec<f32> {
+    let model = Model::load_file(path).expect("a model");
+    let shape = [images.len() / (3 * side * side), 3, side, side];
+    let images = Value::from_shape(shape, images).expect("whole images");
+    let logits = model.run_one(images.into(), None).expect("it runs");
+    let (_, logits) = logits.into_shape_vec::<f32, 2>().expect("a matrix");
+    logits
+}
+
 fn sizes() {
     const BRANCH: &[&str] = &["--targets", "pixels,classifier.3", "--epochs", "2"];
     let folder = dataset();
@@ -145,7 +155,10 @@ fn notes() {
         assert_eq!(classes.as_array().expect("a list").len(), 1000);
         assert_eq!(classes[1], "goldfish");
         for (name, value) in [
-            ("base", json!("vgg19-tiny random:3")),
+            (
+                "base",
+                json!({"name": "vgg19-tiny random:3", "classes": 1000, "trained": false}),
+            ),
             ("adapted", json!(["classifier.6"])),
             ("input", json!(input)),
             ("resize", json!(37)),
@@ -297,7 +310,7 @@ fn too_large() {
             classes: &Classes::imagenet(),
         },
         transform: Transform { size: 224 },
-        base: "huge",
+        base: &Source::Random(0).identity(arch).expect("a seed"),
         input: Input::Floats,
     };
     let error = write_onnx(&gpu(), &path, &export, |_| panic!("nothing is written"));

@@ -15,7 +15,7 @@ use libtest_mimic::Trial;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-use crate::support::{adapter, gpu, gpu_trial, trial};
+use crate::support::{adapter, gpu, gpu_trial, random_base, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -246,7 +246,7 @@ fn adapter_round_trip() {
             folder.path(),
             &before,
             VGG19_TINY,
-            "vgg19",
+            &random_base(),
             &Classes::imagenet(),
         )
         .expect("it is written");
@@ -270,7 +270,7 @@ fn adapter_layout() {
         folder.path(),
         &trained("pixels"),
         VGG19_TINY,
-        "vgg19",
+        &random_base(),
         &Classes::imagenet(),
     )
     .expect("it is written");
@@ -310,7 +310,7 @@ fn wrong_adapters() {
         folder.path(),
         &trained("pixels"),
         VGG19_TINY,
-        "vgg19",
+        &random_base(),
         &Classes::imagenet(),
     )
     .expect("it is written");

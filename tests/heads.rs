@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::cli::{TINY, dataset, goldfish, stdout, train};
 use crate::files::trained;
 use crate::parity::{NARROW, narrow_numbers};
-use crate::support::{error, fixture, gpu, gpu_trial, normal, pictures, root};
+use crate::support::{error, fixture, gpu, gpu_trial, normal, pictures, random_base, root};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -178,7 +178,7 @@ fn round_trip() {
             before.loras.clear();
         }
         let save = |at: &Path| {
-            let saved = files::save(at, &before, VGG19_TINY, "vgg19-tiny", &named(5));
+            let saved = files::save(at, &before, VGG19_TINY, &random_base(), &named(5));
             fs::read(saved.expect("it is written").0).expect("the file")
         };
         let again = tempfile::tempdir().expect("a folder");
@@ -202,7 +202,13 @@ fn round_trip() {
         let list = fs::read_to_string(folder.path().join("classes.txt")).expect("a list");
         assert_eq!(list.lines().count(), 5);
     }
-    let fewer = files::save(folder.path(), &with_head(5, 0), VGG19_TINY, "", &named(4));
+    let fewer = files::save(
+        folder.path(),
+        &with_head(5, 0),
+        VGG19_TINY,
+        &random_base(),
+        &named(4),
+    );
     assert!(fewer.is_err(), "five logits have five names");
 }
 
@@ -256,7 +262,14 @@ fn hostile() {
     }
     // Notes of another file.
     let ours = tempfile::tempdir().expect("a folder");
-    files::save(ours.path(), &with_head(5, 0), VGG19_TINY, "", &named(5)).expect("it is written");
+    files::save(
+        ours.path(),
+        &with_head(5, 0),
+        VGG19_TINY,
+        &random_base(),
+        &named(5),
+    )
+    .expect("it is written");
     let list = ours.path().join("classes.txt");
     fs::write(list, "a\nb\nc\nd\ne\n").expect("a list");
     let error = files::load(&gpu(), ours.path(), VGG19_TINY, 32).expect_err("whose names?");

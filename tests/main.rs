@@ -2,9 +2,12 @@
 
 mod adapters;
 mod answers;
+mod base;
 mod cli;
 mod data;
 mod export;
+mod family;
+mod fetch;
 mod files;
 mod floors;
 mod heads;
@@ -15,6 +18,7 @@ mod parity;
 mod peft;
 mod pictures;
 mod portable;
+mod server;
 mod shaders;
 mod support;
 mod training;
@@ -29,15 +33,18 @@ fn main() {
         pictures::trials(),
         files::trials(),
         weights::trials(),
+        fetch::trials(),
         ops::trials(),
         library::trials(),
         parity::trials(),
+        family::trials(),
         portable::trials(),
         training::trials(),
         cli::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),
+        base::trials(),
         peft::trials(),
         heads::trials(),
     ];

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::{TINY, dataset, goldfish, train};
 use crate::files::trained;
 use crate::parity::{NARROW, narrow_numbers};
-use crate::support::{error, fixture, gpu, gpu_trial, normal, root};
+use crate::support::{error, fixture, gpu, gpu_trial, normal, random_base, root};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -276,7 +276,7 @@ fn old_adapters() {
         folder.path(),
         &adapter,
         VGG19_TINY,
-        "vgg19",
+        &random_base(),
         &Classes::imagenet(),
     )
     .expect("it is written");

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
-use goldfish::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
+use goldfish::nn::{Adapter, Arch, Choice, Identity, Loading, Source, Vgg};
 use goldfish::random::Stream;
 use goldfish::{Gpu, GpuOptions, Tensor};
 use libtest_mimic::Trial;
@@ -79,6 +80,12 @@ pub fn network(gpu: &Gpu, arch: Arch, seed: u64, portable: bool) -> Vgg {
         ..Loading::default()
     };
     Vgg::load(gpu, arch, &Source::Random(seed), &how, |_| {}).expect("a network")
+}
+
+/// What an adapter of the narrow VGG19 stands on.
+pub fn random_base() -> Identity {
+    let identity = Source::Random(0).identity(VGG19_TINY);
+    identity.expect("random numbers are of any network")
 }
 
 /// A fixture's tensors as f64.

@@ -9,9 +9,9 @@ use goldfish::data::Classes;
 use goldfish::formats::adapter;
 use goldfish::nn::Adapter;
 use goldfish::{Error, Gpu, Result};
-use serde::Deserialize;
 
-use super::base::{Base, BaseArgs};
+use super::adopt::adopt;
+use super::base::{Base, BaseArgs, Weights};
 
 #[derive(Args)]
 pub struct AdapterArgs {
@@ -64,14 +64,6 @@ impl std::str::FromStr for Named {
     }
 }
 
-/// What is taken over from an adapter's run.toml.
-#[derive(Default, Deserialize)]
-struct FromRun {
-    arch: Option<String>,
-    weights: Option<String>,
-    image_size: Option<usize>,
-}
-
 impl AdapterArgs {
     fn given(&self) -> impl Iterator<Item = &Named> {
         let none = Path::new("none");
@@ -92,6 +84,7 @@ impl AdapterArgs {
         let mut loaded = Vec::new();
         let mut named: Option<(&Path, Classes)> = None;
         for Named { folder, scale } in self.given() {
+            base.check(folder)?;
             let stored = adapter::load(gpu, folder, base.arch, side)?;
             let classes = stored.classes_on(folder, &base.classes)?;
             match &named {
@@ -108,25 +101,11 @@ impl AdapterArgs {
             loaded.push((stored.adapter, *scale));
         }
         let classes = named.map_or_else(|| base.classes.clone(), |(_, classes)| classes);
-        Ok((Adapter::sum(gpu, &loaded, base.arch)?, classes))
+        let adapter = Adapter::sum(gpu, &loaded, base.arch)?;
+        if let (Weights::File(path), 0) = (&base.weights, adapter.classes(base.arch)) {
+            let problem = "has no classifier, and no adapter has one for it: train one for classes of your own";
+            return Err(Error::data(path, problem));
+        }
+        Ok((adapter, classes))
     }
-}
-
-/// The base of the run that `adapter` names, where the command line leaves it open.
-pub fn adopt(base: &mut BaseArgs, adapter: &Path) -> Result<()> {
-    let path = adapter::folder(adapter).join("run.toml");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Error::io(&path, "read")(e)),
-    };
-    let from: FromRun = toml::from_str(&text)
-        .map_err(|e| Error::data(&path, format!("not a run's settings ({e})")))?;
-    base.arch = base.arch.take().or(from.arch);
-    base.image_size = base.image_size.or(from.image_size);
-    if base.weights.is_none() {
-        let parsed = from.weights.map(|text| text.parse()).transpose();
-        base.weights = parsed.map_err(|e: String| Error::data(&path, e))?;
-    }
-    Ok(())
 }

@@ -8,23 +8,24 @@ use std::sync::Once;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use goldfish::data::{Classes, Transform};
-use goldfish::formats::Tensors;
-use goldfish::nn::{Arch, LoadStep, Loading, Source, Vgg};
+use goldfish::formats::{Tensors, adapter};
+use goldfish::nn::arch::VGG19;
+use goldfish::nn::{Arch, Identity, LoadStep, Loading, Source, Vgg};
 use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
 use super::progress::Progress;
+use super::weights::place;
 
-/// Where the trained weights are looked for.
-const DEFAULT_WEIGHTS: &str = "weights/vgg19.safetensors";
-
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct BaseArgs {
-    /// Base weights: a safetensors file under torchvision's or timm's names, or random[:SEED]
-    /// [default: weights/vgg19.safetensors, else random:0]
-    #[arg(long, value_name = "FILE|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
+    /// Base weights: a file under torchvision's or timm's names, a folder with such files, or random[:SEED]
+    /// [default: GOLDFISH_WEIGHTS, else those of the network in ./weights, else those that `goldfish weights fetch` put
+    /// into the user's data, else random:0]
+    #[arg(long, value_name = "FILE|DIR|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
     pub weights: Option<Weights>,
-    /// Network: vgg19, or vgg19-tiny (the same 19 layers, narrow, to try things out) [default: vgg19]
+    /// Network: vgg11, vgg13, vgg16 or vgg19, with batch norm vgg19_bn and so on, narrow vgg19-tiny and so on, to try
+    /// things out [default: what the weights are of, and vgg19 where they are random]
     #[arg(long)]
     pub arch: Option<String>,
     /// Side of the square that images are cropped to; the short side is resized to 8/7 of it [default: 224]
@@ -47,6 +48,9 @@ pub struct BaseArgs {
     /// always (on), or never (off), when every device uses the same
     #[arg(long, value_enum, default_value = "auto")]
     pub tune: Tune,
+    /// Take adapters though they were trained on another base
+    #[arg(long)]
+    pub any_base: bool,
     /// Memory for decoded images, in MiB; beyond it files are decoded again when needed
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     pub image_memory: u64,
@@ -91,6 +95,13 @@ impl FromStr for Weights {
 }
 
 impl Weights {
+    fn open(&self) -> Result<Numbers> {
+        match self {
+            Weights::File(path) => Ok(Numbers::File(Tensors::open(path)?)),
+            Weights::Random(seed) => Ok(Numbers::Random(*seed)),
+        }
+    }
+
     /// A name that is not UTF-8 is a file's.
     fn from_os(text: OsString) -> Result<Self, String> {
         match text.to_str() {
@@ -109,16 +120,81 @@ impl std::fmt::Display for Weights {
     }
 }
 
+/// The numbers themselves, in a file that is open or out of a seed.
+enum Numbers {
+    File(Tensors),
+    Random(u64),
+}
+
+/// The network that weights are of and what its logits mean; `asked` is what the user says it is, of any number of classes.
+fn network(numbers: &Numbers, asked: Option<Arch>) -> Result<(Arch, Classes)> {
+    let Numbers::File(file) = numbers else {
+        return Ok((asked.unwrap_or(VGG19), Classes::imagenet()));
+    };
+    let arch = file.arch()?;
+    if let Some(asked) = asked.filter(|asked| asked.name != arch.name) {
+        let problem = format!(
+            "holds a {}, and --arch asks for {}: leave --arch out, or name other weights",
+            arch.name, asked.name
+        );
+        return Err(Error::data(file.path(), problem));
+    }
+    let imagenet = Classes::imagenet();
+    let classes = match file.classes(arch.classes)? {
+        Some(classes) => classes,
+        None if arch.classes == imagenet.len() => imagenet,
+        None => Classes::numbered(arch.classes),
+    };
+    Ok((arch, classes))
+}
+
+/// What results say of the base that they come of.
+#[derive(Serialize)]
+pub struct BaseReport {
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// Of one that is not trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
+}
+
+impl BaseReport {
+    pub fn new(identity: Identity) -> Self {
+        let random = "on a random base: this shows the mechanics, not a classifier";
+        BaseReport {
+            note: (!identity.trained).then_some(random),
+            identity,
+        }
+    }
+
+    /// The note as the line that a table ends with.
+    pub fn line(&self) -> String {
+        let line = |note| format!("base     {}: {note}\n", self.identity);
+        self.note.map_or(String::new(), line)
+    }
+}
+
 /// The base, decided but not loaded.
 pub struct Base {
     pub arch: Arch,
     pub weights: Weights,
+    numbers: Numbers,
+    /// Whether adapters of other bases are taken.
+    any: bool,
     /// What its own logits mean.
     pub classes: Classes,
     pub transform: Transform,
     pub precision: Precision,
     pub kernels: Kernels,
     pub tune: Tune,
+}
+
+/// What is wrong with a side of images.
+pub fn check_size(side: usize) -> Result<(), String> {
+    match (32..=4096).contains(&side) {
+        true => Ok(()),
+        false => Err(format!("must lie between 32 and 4096, found {side}")),
+    }
 }
 
 impl BaseArgs {
@@ -129,39 +205,66 @@ impl BaseArgs {
 
     /// Fills in the defaults and says so where the base is not a trained one.
     pub fn resolve(&self) -> Result<Base> {
-        let arch = Arch::named(self.arch.as_deref().unwrap_or("vgg19"))?;
+        let asked = self.arch.as_deref().map(Arch::named).transpose()?;
         let size = self.image_size.unwrap_or(224);
-        if !(32..=4096).contains(&size) {
-            return Err(Error::Usage(format!(
-                "--image-size must lie between 32 and 4096, found {size}"
-            )));
-        }
-        let weights = match &self.weights {
-            Some(weights) => weights.clone(),
-            None if arch.name == "vgg19" && Path::new(DEFAULT_WEIGHTS).exists() => {
-                Weights::File(DEFAULT_WEIGHTS.into())
-            }
-            None => {
-                eprintln!(
-                    "notice   no {DEFAULT_WEIGHTS}: the base is seeded random weights; weights/README.md has the trained ones"
-                );
-                Weights::Random(0)
-            }
-        };
-        let imagenet = Classes::imagenet();
+        check_size(size).map_err(|why| Error::Usage(format!("--image-size {why}")))?;
+        let weights = find(self.weights.as_ref(), asked.unwrap_or(VGG19).name)?;
+        let numbers = weights.open()?;
+        let (arch, classes) = network(&numbers, asked)?;
         Ok(Base {
             arch,
             weights,
-            classes: match arch.classes == imagenet.len() {
-                true => imagenet,
-                false => Classes::numbered(arch.classes),
-            },
+            numbers,
+            any: self.any_base,
+            classes,
             transform: Transform { size },
             precision: self.precision,
             kernels: self.kernels,
             tune: self.tune,
         })
     }
+}
+
+/// The weights of `arch`: as `given`, or by the environment, or where they are looked for, or none but random ones.
+fn find(given: Option<&Weights>, arch: &str) -> Result<Weights> {
+    if let Some(given) = given {
+        return match given {
+            Weights::File(folder) if folder.is_dir() => {
+                let inside = place::inside(folder, arch);
+                let problem = || format!("holds no weights of {arch}: name the file itself");
+                let file = inside.ok_or_else(|| Error::data(folder, problem()))?;
+                Ok(Weights::File(file))
+            }
+            _ => Ok(given.clone()),
+        };
+    }
+    if let Some(text) = std::env::var_os(place::WEIGHTS).filter(|text| !text.is_empty()) {
+        let named = Weights::from_os(text);
+        let named = named.map_err(|e| Error::Usage(format!("{}: {e}", place::WEIGHTS)))?;
+        match &named {
+            // A folder may have those of another network only.
+            Weights::File(folder) if folder.is_dir() => {
+                if let Some(file) = place::inside(folder, arch) {
+                    return Ok(Weights::File(file));
+                }
+            }
+            Weights::File(file) if !file.exists() => {
+                return Err(Error::data(
+                    file,
+                    format!("is not there, and {} names it", place::WEIGHTS),
+                ));
+            }
+            _ => return Ok(named),
+        }
+    }
+    if let Some(file) = place::find(arch) {
+        return Ok(Weights::File(file));
+    }
+    eprintln!(
+        "notice   {}: the base is seeded random weights; `goldfish weights fetch` gets the trained ones",
+        place::sought(arch)
+    );
+    Ok(Weights::Random(0))
 }
 
 /// Where what was measured of a device is kept, or a notice that there is no such place.
@@ -193,6 +296,7 @@ impl Base {
             Tune::Off => false,
         };
         Loading {
+            side: self.transform.size,
             portable: self.kernels == Kernels::Portable,
             precision: self.precision,
             tuning: tuned.then(|| choices(gpu)).flatten(),
@@ -252,19 +356,38 @@ impl Base {
         Ok(network)
     }
 
-    /// Opens the weights for `work`.
+    /// Hands the weights to `work`.
     pub fn with_source<T>(&self, work: impl FnOnce(&Source) -> Result<T>) -> Result<T> {
-        match &self.weights {
-            Weights::Random(seed) => work(&Source::Random(*seed)),
-            Weights::File(path) => work(&Tensors::open(path)?.source(self.arch)?),
+        match &self.numbers {
+            Numbers::Random(seed) => work(&Source::Random(*seed)),
+            Numbers::File(file) => work(&file.source(self.arch)?),
         }
     }
 
-    /// What an adapter's settings call this base.
-    pub fn name(&self) -> String {
-        match &self.weights {
-            Weights::File(_) => self.arch.name.to_string(),
-            Weights::Random(seed) => format!("{} random:{seed}", self.arch.name),
+    /// Which base this is. A file is read for it once.
+    pub fn identity(&self) -> Result<Identity> {
+        self.with_source(|source| source.identity(self.arch))
+    }
+
+    /// Refuses the adapter at `path` where it says that it was trained on another base.
+    pub fn check(&self, path: &Path) -> Result<()> {
+        let Some(standing) = adapter::standing(path)? else {
+            return Ok(());
+        };
+        let own = self.identity()?;
+        if standing.base.fits(&own, standing.own_last_layer) {
+            return Ok(());
         }
+        let both = format!(
+            "was trained on {}, and the base here is {own}",
+            standing.base
+        );
+        if self.any {
+            eprintln!("notice   {}: {both}", path.display());
+            return Ok(());
+        }
+        let problem =
+            format!("{both}. Name its own with --weights, or take it all the same with --any-base");
+        Err(Error::data(path, problem))
     }
 }

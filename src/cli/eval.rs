@@ -11,7 +11,7 @@ use goldfish::train::{Prefix, predict};
 use serde::Serialize;
 
 use super::adapters::AdapterArgs;
-use super::base::BaseArgs;
+use super::base::{BaseArgs, BaseReport};
 use super::images::{Bad, open_images, tell};
 use super::progress::Progress;
 use super::terminal::json;
@@ -58,6 +58,7 @@ struct Taken {
 
 #[derive(Serialize)]
 struct Report {
+    base: BaseReport,
     #[serde(flatten)]
     all: Score,
     categories: Vec<Category>,
@@ -133,6 +134,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     })?;
     progress.finish("");
     let report = Report {
+        base: BaseReport::new(base.identity()?),
         all: all.score(),
         categories: each
             .iter()
@@ -186,5 +188,5 @@ fn table(report: &Report) -> String {
             .collect();
         text += &line(&category.category, &category.score, &taken.join(", "));
     }
-    text + &line("all", &report.all, "")
+    text + &line("all", &report.all, "") + &report.base.line()
 }

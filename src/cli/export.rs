@@ -7,7 +7,7 @@ use goldfish::Result;
 use goldfish::formats::{Export, Input, Merged, adapter, write_onnx};
 use goldfish::nn::Adapter;
 
-use super::adapters::adopt;
+use super::adopt::adopt;
 use super::base::BaseArgs;
 use super::output::{Output, with_progress};
 
@@ -60,11 +60,13 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let (adapter, classes) = match none {
         true => (Adapter::default(), base.classes.clone()),
         false => {
+            base.check(&args.adapter)?;
             let stored = adapter::load(&gpu, &args.adapter, base.arch, base.transform.size)?;
             let classes = stored.classes_on(&args.adapter, &base.classes)?;
             (stored.adapter, classes)
         }
     };
+    let identity = base.identity()?;
     let To::Onnx = args.to;
     let bytes = base.with_source(|source| {
         let export = Export {
@@ -76,7 +78,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
                 classes: &classes,
             },
             transform: base.transform,
-            base: &base.name(),
+            base: &identity,
             input: match args.input {
                 InputArg::Floats => Input::Floats,
                 InputArg::Bytes => Input::Bytes,

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use goldfish::Result;
 use goldfish::formats::{Merged, adapter, write_merged};
 
-use super::adapters::adopt;
+use super::adopt::adopt;
 use super::base::BaseArgs;
 use super::output::{Output, with_progress};
 
@@ -30,6 +30,10 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let base = args.base.resolve()?;
     args.output.beside(&base.weights)?;
     let gpu = super::open_device(device, goldfish::Precision::F32)?;
+    if !args.unmerge {
+        // What it is taken out of is no base that it was trained on.
+        base.check(&args.adapter)?;
+    }
     let stored = adapter::load(&gpu, &args.adapter, base.arch, base.transform.size)?;
     let classes = stored.classes_on(&args.adapter, &base.classes)?;
     let adapter = &stored.adapter;

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Results go to stdout, progress and notices to stderr.
 
 mod adapters;
+mod adopt;
 mod advice;
 mod base;
 mod bench;
@@ -18,6 +19,7 @@ mod progress;
 mod selftest;
 mod terminal;
 mod train;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -60,6 +62,8 @@ enum Command {
     Export(export::Args),
     /// Show what an adapter or a weights file holds
     Inspect(inspect::Args),
+    /// Fetch, list and check trained weights
+    Weights(weights::Args),
     /// Train on five illustrations of goldfish and show what changed
     Demo(demo::Args),
     /// List the devices of this machine
@@ -90,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Merge(args) => merge::run(args, cli.device),
         Command::Export(args) => export::run(args, cli.device),
         Command::Inspect(args) => inspect::run(args),
+        Command::Weights(args) => weights::run(args),
         Command::Demo(args) => demo::run(args, cli.device),
         Command::Devices(args) => devices::run(args),
         Command::Bench(args) => bench::run(args, cli.device),

@@ -14,7 +14,7 @@ use goldfish::nn::Loading;
 use goldfish::train::{Prefix, predict};
 
 use super::adapters::AdapterArgs;
-use super::base::BaseArgs;
+use super::base::{BaseArgs, BaseReport};
 use super::images::gather;
 use super::output::Output;
 use super::terminal::is_left;
@@ -101,7 +101,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     };
     let format = if args.json { Format::Json } else { args.format };
     let network = base.load(&gpu, how)?;
-    let mut printer = Printer::new(format);
+    let mut printer = Printer::new(format, BaseReport::new(base.identity()?));
     let show = || {
         stream.each("predict", |group| {
             let (images, progress) = (&group.images, group.progress);

@@ -14,14 +14,21 @@ pub struct Progress {
     label: &'static str,
     unit: &'static str,
     total: u64,
+    /// Steps that were done before.
+    before: u64,
     done: u64,
     start: Instant,
     last_line: Instant,
 }
 
 impl Progress {
-    /// A task of `total` steps, counted in `unit`.
+    /// A task of `total` steps, counted in `unit`; 0 where nobody knows.
     pub fn new(label: &'static str, unit: &'static str, total: u64) -> Self {
+        Self::from(0, label, unit, total)
+    }
+
+    /// The same of which `before` steps were done another time.
+    pub fn from(before: u64, label: &'static str, unit: &'static str, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar =
                 ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
@@ -38,6 +45,8 @@ impl Progress {
                 .progress_chars("=> ");
             bar.set_style(style);
             bar.set_prefix(label);
+            bar.set_position(before);
+            bar.reset_eta();
             bar
         });
         let now = Instant::now();
@@ -46,7 +55,8 @@ impl Progress {
             label,
             unit,
             total,
-            done: 0,
+            before,
+            done: before,
             start: now,
             last_line: now,
         }
@@ -54,23 +64,32 @@ impl Progress {
 
     /// `done` steps are finished; `message` says how it goes.
     pub fn set(&mut self, done: u64, message: &str) {
+        self.done = done;
         if let Some(bar) = &self.bar {
             bar.set_message(message.to_string());
             bar.set_position(done);
         } else if done < self.total && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let Progress {
-                label, unit, total, ..
+                label,
+                unit,
+                total,
+                before,
+                ..
             } = self;
-            let pace = pace(done, *total, unit, self.start.elapsed());
+            let pace = pace(
+                done.saturating_sub(*before),
+                *total - *before,
+                unit,
+                self.start.elapsed(),
+            );
             eprintln!("{label:8} {done}/{total} {message} {pace}");
         }
     }
 
     /// One more step is finished.
     pub fn one(&mut self) {
-        self.done += 1;
-        self.set(self.done, "");
+        self.set(self.done + 1, "");
     }
 
     /// Runs `work`, which prints, while no bar is in its way.
@@ -81,17 +100,24 @@ impl Progress {
         }
     }
 
+    /// The task is over and nothing stays of it.
+    pub fn clear(self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
     /// The task is over; one line stays.
     pub fn finish(self, message: &str) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
         let seconds = self.start.elapsed().as_secs_f64();
+        let Progress { label, unit, .. } = self;
+        // Of some tasks the total is not known before they are done.
+        let total = self.total.max(self.done);
         // A clock may not have moved since the start.
-        let rate = self.total as f64 / seconds.max(1e-3);
-        let Progress {
-            label, unit, total, ..
-        } = self;
+        let rate = total.saturating_sub(self.before) as f64 / seconds.max(1e-3);
         let unit_of_total = if unit == "it" { "steps" } else { unit };
         eprintln!(
             "{label:8} {total} {unit_of_total} in {seconds:.1} s ({rate:.1} {unit}/s){message}"

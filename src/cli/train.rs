@@ -16,7 +16,8 @@ use goldfish::{Error, Result};
 pub use args::TrainArgs;
 pub use checked::Request;
 
-use super::base::BaseArgs;
+use super::adopt::adopt;
+use super::base::{BaseArgs, BaseReport};
 use super::progress::Progress;
 use args::Cache;
 use checked::Checked;
@@ -48,6 +49,8 @@ pub struct Job {
     /// What they mean.
     pub classes: Classes,
     pub losses: Vec<f32>,
+    /// What it was trained on.
+    pub base: BaseReport,
     pub adapter: PathBuf,
     pub bytes: u64,
     pub parameters: usize,
@@ -96,10 +99,11 @@ fn learned(logits: &Logits, job: &Job) -> String {
     )
 }
 
-/// The lines on the adapter that every finished run ends with.
+/// The lines on the adapter that every finished run ends with, and what its base makes of it.
 pub fn summary(job: &Job) -> String {
     format!(
-        "adapter  {} ({:.2} MB, {} parameters)\n",
+        "{}adapter  {} ({:.2} MB, {} parameters)\n",
+        job.base.line(),
         job.adapter.display(),
         job.bytes as f64 / 1e6,
         job.parameters
@@ -108,6 +112,14 @@ pub fn summary(job: &Job) -> String {
 
 /// Trains an adapter and writes the run folder.
 pub fn job(request: Request) -> Result<Job> {
+    let mut base = request.base.clone();
+    if let Some(folder) = &request.settings.init_adapter {
+        adopt(&mut base, folder)?;
+    }
+    let request = Request {
+        base: &base,
+        ..request
+    };
     let mut checked = Checked::new(&request)?;
     let settings = checked.settings(&request);
     let run = Run::create(request.output, &settings, request.overwrite)?;
@@ -119,6 +131,7 @@ pub fn job(request: Request) -> Result<Job> {
         images,
         labels,
         classes,
+        identity,
         ..
     } = checked;
     let logits = match request.settings.cache {
@@ -131,6 +144,7 @@ pub fn job(request: Request) -> Result<Job> {
         logits,
         classes,
         losses: trained.losses,
+        base: BaseReport::new(identity),
         adapter,
         bytes,
         parameters: trained.adapter.parameters(),
@@ -193,9 +207,8 @@ fn steps(
         );
         run.log(&record)
     })?;
-    let base = &checked.base;
-    let (adapter, bytes) =
-        run.finish(&trained.adapter, base.arch, &base.name(), &checked.classes)?;
+    let (arch, base) = (checked.base.arch, &checked.identity);
+    let (adapter, bytes) = run.finish(&trained.adapter, arch, base, &checked.classes)?;
     if let Err(error) = std::mem::replace(&mut trained.end, Ok(())) {
         eprintln!("saved    {}", adapter.display());
         return Err(error);

@@ -10,15 +10,16 @@ use serde_json::{Map, Value, json};
 
 use super::classes as names;
 use super::settings::{DEFAULT, Settings};
+use super::standing::{self, Standing};
 use super::weights::Tensors;
 use super::write;
 use crate::data::Classes;
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::gpu::Gpu;
-use crate::nn::arch::Arch;
+use crate::nn::arch::{Arch, VGG19};
 use crate::nn::lora::PIXELS;
-use crate::nn::{Adapter, Head, Lora, Target};
+use crate::nn::{Adapter, Head, Identity, Lora, Target};
 use crate::tensor::{Shape, Tensor};
 
 /// The file with the factors.
@@ -64,7 +65,7 @@ fn head_key(module: &str, parameter: &str) -> String {
     format!("base_model.model.{module}.{parameter}")
 }
 
-/// Writes the adapter's files into `folder`; `base` says what it was trained on, `arch` is that and `classes` what the
+/// Writes the adapter's files into `folder`; `base` is what it was trained on, `arch` is that and `classes` what the
 /// logits mean. Returns the path and size of the factors' file. Where `classes` are not ImageNet's they stand in that
 /// file's notes, and in a file of their own for people.
 ///
@@ -75,7 +76,7 @@ pub fn save(
     folder: &Path,
     adapter: &Adapter,
     arch: Arch,
-    base: &str,
+    base: &Identity,
     classes: &Classes,
 ) -> Result<(PathBuf, u64)> {
     if classes.len() != adapter.classes(arch) {
@@ -94,6 +95,7 @@ pub fn save(
         }
     }
     let mut notes = write::notes();
+    notes.insert(standing::BASE.into(), json!(base).to_string());
     let own = !classes.is_imagenet();
     if own {
         notes.insert(names::CLASSES.into(), json!(classes.names()).to_string());
@@ -105,7 +107,7 @@ pub fn save(
     for (_, _, values) in &data {
         bytes.extend_from_slice(bytemuck::cast_slice(values));
     }
-    let config = config(adapter, arch, base)?;
+    let config = config(adapter, arch, &base.name)?;
     let json =
         serde_json::to_string_pretty(&config).expect("a struct of plain values becomes JSON");
     let path = folder.join(MODEL);
@@ -216,6 +218,26 @@ pub(super) fn files(path: &Path) -> [PathBuf; 2] {
         true => [config, pickle],
         false => [config, model],
     }
+}
+
+/// What the adapter at `path` stands on, where its file says so: PEFT's own do not.
+///
+/// # Errors
+/// As [`Tensors::open`]; [`Error::Data`] where what it says is no base.
+pub fn standing(path: &Path) -> Result<Option<Standing>> {
+    let [_, path] = files(path);
+    let file = Tensors::open(&path)?;
+    // Of a network with hidden linear layers, and of one without.
+    let last = [1, 0].map(|hidden| Arch { hidden, ..VGG19 }.head().0);
+    let names = file.names()?;
+    let own_last_layer = last
+        .iter()
+        .any(|module| names.contains(&head_key(module, "weight")));
+    let base = standing::base(&file)?;
+    Ok(base.map(|base| Standing {
+        base,
+        own_last_layer,
+    }))
 }
 
 /// An adapter out of its files.

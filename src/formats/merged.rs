@@ -10,6 +10,7 @@ use safetensors::Dtype;
 use serde_json::json;
 
 use super::classes::CLASSES;
+use super::names::TRAINED;
 use super::write::{header, notes};
 use crate::autograd::{Tape, Var};
 use crate::data::Classes;
@@ -18,6 +19,7 @@ use crate::files::write_atomic_with;
 use crate::gpu::Gpu;
 use crate::nn::arch::{Arch, Layer};
 use crate::nn::lora::PIXELS;
+use crate::nn::norm::Norm;
 use crate::nn::{Adapter, Lora, Source};
 use crate::ops::{self, Transpose};
 use crate::tensor::{Shape, Tensor};
@@ -50,32 +52,24 @@ impl Merged<'_> {
             layers.push(Layer {
                 name: name.into(),
                 weight: vec![head.outputs(), inputs],
+                norm: None,
+                relu: false,
                 pool: false,
             });
         }
         layers
     }
 
-    /// Every parameter's name and shape, in the order of the layers.
-    pub(super) fn parameters(&self) -> Vec<(String, Shape)> {
-        let layers = self.layers().into_iter();
-        let parameters = layers.flat_map(|layer| {
-            let bias = [layer.weight[0]].into();
-            [
-                (format!("{}.weight", layer.name), layer.weight.into()),
-                (format!("{}.bias", layer.name), bias),
-            ]
-        });
-        parameters.collect()
+    /// Every parameter's name and shape.
+    fn parameters(&self) -> BTreeMap<String, Shape> {
+        self.layers().iter().flat_map(Layer::parameters).collect()
     }
 
     /// Bytes of all parameters, for who shows how far the work is.
     pub fn bytes(&self) -> u64 {
         let parameters = self.parameters();
-        parameters
-            .iter()
-            .map(|(_, shape)| shape.len() as u64 * 4)
-            .sum()
+        let count = parameters.values().map(|shape| shape.len() as u64);
+        count.sum::<u64>() * 4
     }
 
     /// As many names as logits.
@@ -126,6 +120,34 @@ impl Merged<'_> {
     }
 }
 
+impl Merged<'_> {
+    /// The same of a parameter of `layer` with the batch norm worked in that follows it, where one does.
+    pub(super) fn folded(
+        &self,
+        gpu: &Gpu,
+        path: &Path,
+        layer: &Layer,
+        (name, shape): (&str, &Shape),
+        mut put: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let Some(norm) = Norm::of(self.source, layer)? else {
+            return self.each(gpu, path, (name, shape), put);
+        };
+        let mut values: Vec<f32> = Vec::new();
+        self.each(gpu, path, (name, shape), |bytes| {
+            values.extend(bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
+            Ok(())
+        })?;
+        // A channel's factor does not depend on its numbers, so that each can be had without the other.
+        let mut other = vec![0.0; layer.weight[0]];
+        match shape.rank() {
+            1 => norm.fold(layer, &mut other, &mut values)?,
+            _ => norm.fold(layer, &mut values, &mut other)?,
+        }
+        put(bytemuck::cast_slice(&values))
+    }
+}
+
 /// What is written to `path` as `name` must be finite.
 pub(super) fn finite(path: &Path, name: &str, values: &[f32]) -> Result<()> {
     if values.iter().all(|value| value.is_finite()) {
@@ -136,7 +158,8 @@ pub(super) fn finite(path: &Path, name: &str, values: &[f32]) -> Result<()> {
     Err(Error::data(path, problem))
 }
 
-/// Writes the weights to `path`, computed in f32 on the device, and returns the file's size. Where the classes are not
+/// Writes the weights to `path`, computed in f32 on the device, batch norms as they are, and returns the file's
+/// size. Where the classes are not
 /// ImageNet's their names stand in its notes. `progress` hears of each parameter with its bytes; its error ends the work.
 ///
 /// # Errors
@@ -164,27 +187,36 @@ pub fn write_merged(
                 .into(),
         ));
     }
-    let parameters: BTreeMap<String, Shape> = merged.parameters().into_iter().collect();
+    let parameters = merged.parameters();
     let mut notes = notes();
-    if !merged.classes.is_imagenet() {
+    if !merged.source.trained() {
+        notes.insert(TRAINED.into(), "false".into());
+    }
+    if !(merged.classes.is_imagenet() || merged.classes.is_empty()) {
         notes.insert(CLASSES.into(), json!(merged.classes.names()).to_string());
     }
     let tensors = parameters.iter();
-    let header = header(
-        &notes,
-        tensors.map(|(name, shape)| (name.as_str(), Dtype::F32, shape.dims())),
-    );
+    let tensors = tensors.map(|(name, shape)| (name.as_str(), Dtype::F32, shape.dims()));
+    // Words of 8 bytes first, so that all lie as their types ask for.
+    let counters = merged.arch.counters();
+    let counted = counters
+        .iter()
+        .map(|name| (name.as_str(), Dtype::I64, &[][..]));
+    let header = header(&notes, counted.chain(tensors));
     write_atomic_with(path, |file| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
         let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io(path, "write"));
         put(&header)?;
+        for name in &counters {
+            put(&merged.source.counter(name).to_le_bytes())?;
+        }
         for (name, shape) in &parameters {
             merged.each(gpu, path, (name, shape), &mut put)?;
             progress(shape.len() as u64 * 4)?;
         }
         flush(out).map_err(Error::io(path, "write"))
     })?;
-    Ok(header.len() as u64 + merged.bytes())
+    Ok((header.len() + counters.len() * 8) as u64 + merged.bytes())
 }
 
 pub(super) fn flush(out: BufWriter<&mut File>) -> std::io::Result<()> {

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use memmap2::Mmap;
-use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
 use super::{header, sniff};
 use crate::error::{Error, Result};
+use crate::nn::digest::{self, Digest};
 use crate::nn::weights::{Float, Stored};
 use crate::tensor::Shape;
 
@@ -18,6 +19,8 @@ use crate::tensor::Shape;
 pub struct Tensors {
     pub(super) path: PathBuf,
     map: Mmap,
+    /// The tensors whose numbers have been looked at and are finite, with the digest of those.
+    looked: Mutex<BTreeMap<String, Digest>>,
 }
 
 impl Tensors {
@@ -46,6 +49,7 @@ impl Tensors {
         let tensors = Tensors {
             path: path.to_path_buf(),
             map,
+            looked: Mutex::default(),
         };
         header::check(&tensors.map).map_err(|problem| Error::data(path, problem))?;
         tensors.parse()?;
@@ -124,10 +128,20 @@ impl Tensors {
         wanted: &[(String, Shape)],
         stored: impl Fn(&str) -> String,
     ) -> Result<BTreeMap<String, Stored<'_>>> {
+        self.take_beside(wanted, stored, &[])
+    }
+
+    /// The same of a file that may hold the tensors that it calls `beside` too.
+    pub(super) fn take_beside(
+        &self,
+        wanted: &[(String, Shape)],
+        stored: impl Fn(&str) -> String,
+        beside: &[String],
+    ) -> Result<BTreeMap<String, Stored<'_>>> {
         let file = self.parse()?;
         let mut problems = Vec::new();
         let mut found = BTreeMap::new();
-        let mut used = BTreeSet::new();
+        let mut used: BTreeSet<String> = beside.iter().cloned().collect();
         for (name, shape) in wanted {
             let stored = stored(name);
             let tensor = file.tensor(&stored);
@@ -146,14 +160,13 @@ impl Tensors {
                 Ok((_, Some(float), view)) => {
                     let bytes = &self.map[offset_of(&self.map, view.data())];
                     let numbers = Stored { float, bytes };
-                    if !all_finite(numbers) {
+                    if !self.look(&stored, numbers) {
                         problems.push(format!(
                             "{} holds values that are not finite{}",
                             shown(&stored),
                             if float == Float::F64 { " in f32" } else { "" }
                         ));
                     }
-                    self.release(bytes);
                     found.insert(name.clone(), numbers);
                 }
             }
@@ -179,6 +192,26 @@ impl Tensors {
             problems.push(format!("and {more} more"));
         }
         Err(Error::data(&self.path, problems.join("; ")))
+    }
+
+    /// Whether the numbers of a tensor are finite as f32. In the same pass their digest is taken, and neither is done again.
+    fn look(&self, stored: &str, numbers: Stored) -> bool {
+        if self.digest(stored).is_some() {
+            return true;
+        }
+        let (digest, finite) = looked(numbers);
+        self.release(numbers.bytes);
+        if finite {
+            let mut known = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(stored.into(), digest);
+        }
+        finite
+    }
+
+    /// The digest of a tensor's numbers, once it has been taken.
+    pub(super) fn digest(&self, stored: &str) -> Option<Digest> {
+        let known = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(stored).copied()
     }
 
     /// Lets the system take the memory behind a part of the file back: it is read again when it is looked at again.
@@ -209,16 +242,10 @@ fn offset_of(whole: &[u8], part: &[u8]) -> std::ops::Range<usize> {
     start..start + part.len()
 }
 
-/// Whether every number is finite as an f32.
-fn all_finite(numbers: Stored) -> bool {
-    const RUN: usize = 1 << 14;
-    let runs = numbers.count().div_ceil(RUN);
-    (0..runs).into_par_iter().all(|run| {
-        let mut values = [0.0; RUN];
-        let values = &mut values[..RUN.min(numbers.count() - run * RUN)];
-        numbers.part(run * RUN, values.len()).widen(values);
-        values.iter().all(|value| value.is_finite())
-    })
+/// The digest of numbers as f32, and whether they are finite.
+fn looked(numbers: Stored) -> (Digest, bool) {
+    let fill = |first: usize, out: &mut [f32]| numbers.part(first, out.len()).widen(out);
+    digest::numbers(numbers.count(), fill)
 }
 
 /// How numbers of this type are read; none for those that are not floating-point or too narrow for weights.
@@ -282,10 +309,11 @@ mod tests {
     fn one_nan_among_many_is_found_and_a_double_that_is_no_f32() {
         let mut values = vec![1.0f32; 600_000];
         let finite = |values: &[f32]| {
-            all_finite(Stored {
+            looked(Stored {
                 float: Float::F32,
                 bytes: bytemuck::cast_slice(values),
             })
+            .1
         };
         assert!(finite(&values));
         values[599_999] = f32::NAN;
@@ -293,10 +321,11 @@ mod tests {
         for (double, fits) in [(3e38, true), (1e39, false), (f64::NEG_INFINITY, false)] {
             let bytes = f64::to_le_bytes(double);
             assert_eq!(
-                all_finite(Stored {
+                looked(Stored {
                     float: Float::F64,
                     bytes: &bytes
-                }),
+                })
+                .1,
                 fits
             );
         }

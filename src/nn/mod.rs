@@ -1,12 +1,15 @@
-//! The network and the adapter: VGG19 as a table of layers, LoRA on them and beside them, and a new last layer.
+//! The network and the adapter: the VGGs as tables of layers, LoRA on them and beside them, and a new last layer.
 
 mod adapter;
 pub mod arch;
 mod checkpoint;
+pub(crate) mod digest;
 mod forward;
 mod head;
+mod identity;
 mod load;
 pub mod lora;
+pub(crate) mod norm;
 mod targets;
 mod vgg;
 pub(crate) mod weights;
@@ -14,6 +17,7 @@ pub(crate) mod weights;
 pub use adapter::{Adapter, Factors};
 pub use arch::Arch;
 pub use head::{Head, HeadInit};
+pub use identity::Identity;
 pub use load::{LoadStep, Loading};
 pub use lora::{Lora, Target};
 pub use targets::{Choice, HEAD};

@@ -10,7 +10,7 @@ use crate::data::Classes;
 use crate::error::{Error, Remedy, Result};
 use crate::files::write_atomic;
 use crate::formats::adapter;
-use crate::nn::{Adapter, Arch};
+use crate::nn::{Adapter, Arch, Identity};
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -83,7 +83,7 @@ impl Run {
         self,
         trained: &Adapter,
         arch: Arch,
-        base: &str,
+        base: &Identity,
         classes: &Classes,
     ) -> Result<(PathBuf, u64)> {
         adapter::save(&self.folder, trained, arch, base, classes)

@@ -7,6 +7,7 @@ use goldfish::data::{Prediction, Skipped};
 use goldfish::{Error, Result};
 use serde::Serialize;
 
+use crate::cli::base::BaseReport;
 use crate::cli::images::Bad;
 use crate::cli::terminal::{json, json_line, write};
 
@@ -27,10 +28,14 @@ struct Shown {
     /// Where it was put.
     #[serde(skip_serializing_if = "Option::is_none")]
     sorted: Option<String>,
+    /// In a line of its own, what the whole says once of the base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 struct Report {
+    base: BaseReport,
     images: Vec<Shown>,
     skipped: Vec<Bad>,
 }
@@ -45,11 +50,15 @@ pub struct Printer {
 }
 
 impl Printer {
-    pub fn new(format: Format) -> Self {
+    pub fn new(format: Format, base: BaseReport) -> Self {
         Printer {
             format,
             begun: false,
-            report: Report::default(),
+            report: Report {
+                base,
+                images: Vec::new(),
+                skipped: Vec::new(),
+            },
         }
     }
 
@@ -65,6 +74,11 @@ impl Printer {
             path: text(path),
             predictions,
             sorted: sorted.map(text),
+            note: self
+                .report
+                .base
+                .note
+                .filter(|_| self.format == Format::Jsonl),
         };
         let begun = std::mem::replace(&mut self.begun, true);
         match self.format {
@@ -95,7 +109,8 @@ impl Printer {
     pub fn end(self) -> Result<()> {
         match self.format {
             Format::Json => write(&json(&self.report)),
-            _ => Ok(()),
+            Format::Table => write(&self.report.base.line()),
+            Format::Jsonl | Format::Csv => Ok(()),
         }
     }
 }

@@ -1,19 +1,19 @@
 //! Everything that a training run needs, read and found sound before the run's folder is opened.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use goldfish::data::{Classes, Dataset, ImageStore, Labels};
 use goldfish::formats::adapter;
-use goldfish::nn::{Adapter, Arch, Head};
+use goldfish::nn::{Adapter, Arch, Head, Identity};
 use goldfish::train::Plan;
 use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
 use super::args::{Cache, ClassesArg, HeadArg, InitArg, TrainArgs};
-use crate::cli::base::{Base, BaseArgs, Kernels};
+use crate::cli::adopt::noted;
+use crate::cli::base::{Base, BaseArgs, Kernels, Weights};
 use crate::cli::{images, open_device};
 
 /// What is asked of a training run.
@@ -31,6 +31,7 @@ pub(super) struct Checked {
     pub(super) plan: Plan,
     pub(super) gpu: Gpu,
     pub(super) base: Base,
+    pub(super) identity: Identity,
     /// The adapter to start from.
     pub(super) start: Adapter,
     pub(super) images: Arc<ImageStore>,
@@ -50,6 +51,7 @@ impl Checked {
             Some(folder) => {
                 gpu = open_device(request.device.clone(), request.base.precision)?;
                 base = request.base.resolve()?;
+                base.check(folder)?;
                 let stored = adapter::load(&gpu, folder, base.arch, base.transform.size)?;
                 let classes = stored.classes_on(folder, &base.classes)?;
                 dataset = Dataset::open(request.data, &Labels::Of(classes))?;
@@ -67,6 +69,7 @@ impl Checked {
         Ok(Checked {
             plan,
             gpu,
+            identity: base.identity()?,
             base,
             start,
             images,
@@ -91,12 +94,16 @@ impl Checked {
         Settings {
             goldfish: env!("CARGO_PKG_VERSION"),
             device: &self.gpu.info().name,
-            data: request.data.to_string_lossy(),
+            data: noted(request.data, request.output),
             images: self.images.len(),
             arch: base.arch.name,
-            weights: base.weights.to_string(),
+            weights: match &base.weights {
+                Weights::File(path) => noted(path, request.output),
+                random => random.to_string(),
+            },
             image_size: base.transform.size,
             exif: request.base.exif,
+            base: &self.identity,
             precision: base.precision,
             kernels: base.kernels,
             classes: (!self.classes.is_imagenet()).then(|| self.classes.names()),
@@ -109,7 +116,7 @@ impl Checked {
             init_adapter: args
                 .init_adapter
                 .as_ref()
-                .map(|path| path.to_string_lossy()),
+                .map(|path| noted(path, request.output)),
             dropout: args.dropout,
             epochs: args.epochs,
             batch_size: args.batch_size,
@@ -158,9 +165,8 @@ fn fresh(gpu: &Gpu, base: &Base, args: &TrainArgs, classes: &Classes) -> Result<
         classes: classes.len(),
         ..base.arch
     };
-    let targets = args
-        .choice(own, classes.len())
-        .resolve(arch, base.transform.size)?;
+    let choice = args.choice(own, arch);
+    let targets = choice.resolve(arch, base.transform.size)?;
     let init = |module: &str| args.init(module);
     let mut adapter = Adapter::new(gpu, &targets, args.rslora, init, args.seed)?;
     if own {
@@ -214,7 +220,7 @@ fn read_images(
 pub(super) struct Settings<'a> {
     goldfish: &'a str,
     device: &'a str,
-    data: Cow<'a, str>,
+    data: String,
     images: usize,
     arch: &'a str,
     weights: String,
@@ -225,7 +231,7 @@ pub(super) struct Settings<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<InitArg>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    init_adapter: Option<Cow<'a, str>>,
+    init_adapter: Option<String>,
     dropout: f64,
     epochs: usize,
     batch_size: usize,
@@ -235,6 +241,7 @@ pub(super) struct Settings<'a> {
     checkpoint_activations: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     classes: Option<&'a [String]>,
+    base: &'a Identity,
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<HeadSettings>,
     targets: Vec<ModuleSettings<'a>>,

@@ -6,6 +6,7 @@ use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use crate::data::Transform;
 use crate::data::image::{DEVIATION, MEAN};
 use crate::formats::merged::Merged;
+use crate::nn::Identity;
 
 /// The version of the file format, and that of the operators: of 2021, with all that VGG needs, so that old runtimes read
 /// them too.
@@ -29,8 +30,8 @@ pub struct Export<'a> {
     pub merged: Merged<'a>,
     /// How images are made for it.
     pub transform: Transform,
-    /// What the base is called.
-    pub base: &'a str,
+    /// Which base that is.
+    pub base: &'a Identity,
     /// What the network takes.
     pub input: Input,
 }
@@ -70,7 +71,7 @@ impl Export<'_> {
             "{}{adapted}, written by goldfish. Input `image`: RGB, the shorter side resized to {resized} (bilinear, \
              antialiased, as Pillow does), the middle {side} x {side} cropped; {pixels}. Outputs: `logits` and \
              `probabilities`, float [N, {}]; the metadata's `classes` is the list of their names as JSON.",
-            self.base,
+            self.base.name,
             self.merged.classes.len()
         )
     }

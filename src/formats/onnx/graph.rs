@@ -22,7 +22,7 @@ pub(super) struct Network {
 /// A weight by name.
 pub(super) enum Weight {
     /// A parameter of a layer.
-    Layer(String, Shape),
+    Layer(Layer, String, Shape),
     /// A factor of the branch from the pixels.
     Branch(String, Tensor),
 }
@@ -30,13 +30,13 @@ pub(super) enum Weight {
 impl Weight {
     pub fn name(&self) -> &str {
         match self {
-            Weight::Layer(name, _) | Weight::Branch(name, _) => name,
+            Weight::Layer(_, name, _) | Weight::Branch(name, _) => name,
         }
     }
 
     pub fn shape(&self) -> &Shape {
         match self {
-            Weight::Layer(_, shape) => shape,
+            Weight::Layer(_, _, shape) => shape,
             Weight::Branch(_, factor) => factor.shape(),
         }
     }
@@ -88,7 +88,7 @@ impl Network {
                 _ => layer.name.clone(),
             };
             x = network.linear(layer, &x, &name);
-            if !last {
+            if layer.relu {
                 x = network.node("Relu", &format!("{name}/relu"), &[&x], vec![]);
             }
         }
@@ -168,10 +168,11 @@ impl Network {
             format!("{}.weight", layer.name),
             format!("{}.bias", layer.name),
         );
-        let shape = layer.weight.clone().into();
-        self.weights.push(Weight::Layer(weight.clone(), shape));
-        self.weights
-            .push(Weight::Layer(bias.clone(), [layer.weight[0]].into()));
+        for (name, dims) in [(&weight, &layer.weight[..]), (&bias, &layer.weight[..1])] {
+            let shape = Shape::from(dims);
+            self.weights
+                .push(Weight::Layer(layer.clone(), name.clone(), shape));
+        }
         [weight, bias]
     }
 

@@ -71,7 +71,9 @@ pub fn write_onnx(
             put(&head.bytes)?;
             put(&key(RAW_DATA, head.data))?;
             match weight {
-                Weight::Layer(name, shape) => merged.each(gpu, path, (name, shape), &mut put)?,
+                Weight::Layer(layer, name, shape) => {
+                    merged.folded(gpu, path, layer, (name, shape), &mut put)?;
+                }
                 Weight::Branch(name, factor) => {
                     let values = factor.to_vec()?;
                     finite(path, name, &values)?;
