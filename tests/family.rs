@@ -13,7 +13,7 @@ use goldfish::nn::lora::Init;
 use goldfish::nn::{Arch, Loading, Source, Vgg};
 use goldfish::ops::{self, Targets};
 use goldfish::random::Stream;
-use goldfish::{Tape, Var};
+use goldfish::{Precision, Tape, Var};
 use libtest_mimic::Trial;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
@@ -42,6 +42,14 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial(
             "family::both_families_agree_at_the_side_that_they_are_loaded_for_and_others",
             sides,
+        ),
+        gpu_trial(
+            "family::what_is_measured_is_measured_for_the_side_that_is_used",
+            tuned_sides,
+        ),
+        gpu_trial(
+            "family::batch_norms_are_folded_before_weights_become_halves",
+            halves,
         ),
         gpu_trial(
             "family::a_network_without_a_classifier_gives_what_one_would_take",
@@ -225,6 +233,46 @@ fn sides() {
         let off = error(&fast, &portable);
         assert!(off < 1e-4, "{name} at {side}: {off:.1e}");
     }
+}
+
+fn tuned_sides() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("choices.json");
+    let load = |side: usize| {
+        let how = Loading {
+            portable: true,
+            side,
+            tuning: Some(path.clone()),
+            ..Loading::default()
+        };
+        load(narrow("vgg11"), &how).measured()
+    };
+    assert_eq!(load(32), 7);
+    // Of the sides from 64 down to 4, one layer has met its channels at its side before.
+    assert_eq!(load(64), 6);
+    assert_eq!((load(32), load(64)), (0, 0));
+    let kept = fs::read_to_string(&path).expect("the file");
+    for site in [
+        "conv 3 to 4 at 32",
+        "conv 3 to 4 at 64",
+        "conv 24 to 24 at 2",
+    ] {
+        assert!(kept.contains(site), "{site}: {kept}");
+    }
+}
+
+fn halves() {
+    let expected = fixture("family/logits.safetensors");
+    let how = Loading {
+        portable: true,
+        precision: Precision::F16,
+        ..Loading::default()
+    };
+    let base = load(narrow("vgg16_bn"), &how);
+    let logits = base.logits(&images(), 64).expect("logits");
+    let off = error(&logits, &expected["vgg16_bn"]);
+    // A half is within 5e-4 of its number, through 16 layers.
+    assert!(off > 1e-5 && off < 1e-2, "{off:.1e}");
 }
 
 fn features_alone() {
