@@ -55,7 +55,7 @@ fn logits(folder: &Path, more: &[&str]) -> Vec<f64> {
 }
 
 /// The largest difference over the largest magnitude.
-fn difference(a: &[f64], b: &[f64]) -> f64 {
+pub fn difference(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let worst = a
         .iter()
@@ -65,7 +65,7 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
     worst / b.iter().map(|b| b.abs()).fold(0.0, f64::max)
 }
 
-const LAYERS: &[&str] = &[
+pub const LAYERS: &[&str] = &[
     "--targets",
     "features.0,features.3?,classifier",
     "--rank",
@@ -191,7 +191,7 @@ fn evaluation() {
         serde_json::from_str(&stdout(&command.assert().success())).expect("JSON")
     };
     let (before, after) = (score(&TINY), score(&["--adapter", "run"]));
-    assert_eq!(after["images"], 5);
+    assert_eq!(after["count"], 5);
     assert_eq!(
         (&after["top1"], &after["top5"]),
         (&Value::from(1.0), &Value::from(1.0))
@@ -201,7 +201,7 @@ fn evaluation() {
     let categories = after["categories"].as_array().expect("categories");
     assert_eq!(categories.len(), 2);
     assert_eq!(categories[1]["category"], "goldfish");
-    assert_eq!(categories[1]["taken_for"][0]["images"], 3);
+    assert_eq!(categories[1]["taken_for"][0]["count"], 3);
     let mut command = goldfish(folder.path());
     command
         .args(["eval", "data", "--adapter", "run"])

@@ -101,7 +101,7 @@ pub fn stdout(assert: &Assert) -> String {
 fn help() {
     let here = Path::new(".");
     for command in [
-        "train", "predict", "eval", "merge", "demo", "devices", "selftest",
+        "train", "predict", "eval", "merge", "export", "demo", "devices", "selftest",
     ] {
         goldfish(here)
             .args([command, "--help"])
@@ -174,7 +174,7 @@ fn devices() {
         .assert()
         .success();
     let devices: Value = serde_json::from_str(&stdout(&assert)).expect("JSON");
-    assert_eq!(devices[0]["index"], 0);
+    assert_eq!(devices["devices"][0]["index"], 0);
 }
 
 fn train_and_predict() {
@@ -504,7 +504,7 @@ fn same_files() {
         .assert()
         .success()
         .stderr(left_out());
-    assert_eq!(json(&eval)["images"], 4);
+    assert_eq!(json(&eval)["count"], 4);
     let predict = goldfish(folder.path())
         .args(["predict", "data", "--format", "json"])
         .args(TINY)

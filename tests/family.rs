@@ -5,7 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use goldfish::check::relative_error;
-use goldfish::formats::{Tensors, adapter as files, write_merged};
+use goldfish::data::{Classes, Transform};
+use goldfish::formats::{
+    Export, Input, Merged, Tensors, adapter as files, write_merged, write_onnx,
+};
 use goldfish::nn::lora::Init;
 use goldfish::nn::{Arch, Loading, Source, Vgg};
 use goldfish::ops::{self, Targets};
@@ -374,7 +377,26 @@ fn merged() {
         .adapter;
     let base = Tensors::open(&paths[0]).expect("the base");
     let source = base.source(arch).expect("its parameters");
-    write_merged(&gpu(), &paths[1], arch, &source, &adapter, 1.0, |_| Ok(())).expect("written");
+    let whole = Merged {
+        arch,
+        source: &source,
+        adapter: &adapter,
+        sign: 1.0,
+        classes: &Classes::numbered(adapter.classes(arch)),
+    };
+    write_merged(&gpu(), &paths[1], &whole, |_| Ok(())).expect("written");
+    let expected = &fixture("family/peft/logits.safetensors")["logits"];
+    let export = Export {
+        merged: whole,
+        transform: Transform { size: 64 },
+        base: &source.identity(arch).expect("a base"),
+        input: Input::Floats,
+    };
+    // An exported network has them worked into its convolutions.
+    let onnx = folder.path().join("network.onnx");
+    write_onnx(&gpu(), &onnx, &export, |_| Ok(())).expect("written");
+    let found = crate::export::run(&onnx, images(), 64);
+    assert!(error(&found, expected) < 1e-5);
     let merged = Tensors::open(&paths[1]).expect("the merged weights");
     assert_eq!(merged.arch().expect("it is recognised"), arch);
     let source = merged.source(arch).expect("its parameters");
@@ -383,7 +405,6 @@ fn merged() {
         .expect("a network")
         .logits(&images(), 64)
         .expect("logits");
-    let expected = &fixture("family/peft/logits.safetensors")["logits"];
     assert!(error(&logits, expected) < 1e-5);
     // What is no convolution or linear layer is as it was, to the bit.
     let [before, after] = paths.map(|path| fs::read(path).expect("a file"));

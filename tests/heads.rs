@@ -358,7 +358,7 @@ fn own_classes() {
     assert_eq!(list, "Grün\nblue\nred ones\n");
     let eval = ask(at, &["eval", "data", "--adapter", "run", "--json"]).success();
     let eval: Value = serde_json::from_str(&stdout(&eval)).expect("JSON");
-    assert_eq!((&eval["images"], &eval["top1"]), (&json!(7), &json!(1.0)));
+    assert_eq!((&eval["count"], &eval["top1"]), (&json!(7), &json!(1.0)));
     assert_eq!(eval["categories"][0]["category"], "Grün");
     // Other folders' names are matched as kindly.
     fs::rename(at.join("data/red ones"), at.join("data/Red_Ones")).expect("a new name");

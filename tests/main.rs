@@ -1,10 +1,12 @@
 //! The tests, cheapest first. Those that need a device are reported as ignored where there is none.
 
 mod adapters;
+mod answers;
 mod base;
 mod cli;
 mod convert;
 mod data;
+mod export;
 mod family;
 mod fetch;
 mod files;
@@ -46,6 +48,8 @@ fn main() {
         training::trials(),
         cli::trials(),
         adapters::trials(),
+        export::trials(),
+        answers::trials(),
         base::trials(),
         peft::trials(),
         heads::trials(),

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::fs;
 
-use goldfish::formats::{Tensors, write_merged};
+use goldfish::data::Classes;
+use goldfish::formats::{Merged, Tensors, write_merged};
 use goldfish::nn::arch::VGG19_TINY;
 use libtest_mimic::Trial;
 use safetensors::tensor::Dtype;
@@ -75,10 +76,14 @@ fn other_precisions() {
         adapter.loras[0].1.alpha = 1e-3;
         let file = Tensors::open(&path).expect("the base");
         let source = file.source(VGG19_TINY).expect("its parameters");
-        write_merged(&gpu(), &merged, VGG19_TINY, &source, &adapter, 1.0, |_| {
-            Ok(())
-        })
-        .expect("it is written");
+        let whole = Merged {
+            arch: VGG19_TINY,
+            source: &source,
+            adapter: &adapter,
+            sign: 1.0,
+            classes: &Classes::imagenet(),
+        };
+        write_merged(&gpu(), &merged, &whole, |_| Ok(())).expect("it is written");
         let mut changed = 0;
         let file = Tensors::open(&merged).expect("the merged weights");
         file.each(|name, dtype, _, bytes| {

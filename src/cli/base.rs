@@ -198,6 +198,11 @@ pub fn check_size(side: usize) -> Result<(), String> {
 }
 
 impl BaseArgs {
+    /// `--image-memory` in bytes.
+    pub fn memory(&self) -> u64 {
+        self.image_memory.saturating_mul(1 << 20)
+    }
+
     /// Fills in the defaults and says so where the base is not a trained one.
     pub fn resolve(&self) -> Result<Base> {
         let asked = self.arch.as_deref().map(Arch::named).transpose()?;

@@ -9,7 +9,7 @@ use goldfish::nn::Loading;
 use serde::Serialize;
 
 use super::base::BaseArgs;
-use super::terminal::{Lines, json};
+use super::terminal::json;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -108,7 +108,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         }
     }
     if args.json {
-        return super::print(&json(&report, Lines::One));
+        return super::print(&json(&report));
     }
     super::print(&table(&report))
 }

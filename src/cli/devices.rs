@@ -1,9 +1,11 @@
 //! `goldfish devices`: what this machine has to compute on.
 
 use clap::Args as ClapArgs;
+use goldfish::gpu::DeviceInfo;
 use goldfish::{Error, Result};
+use serde::Serialize;
 
-use super::terminal::{Lines, json};
+use super::terminal::json;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -12,10 +14,15 @@ pub struct Args {
     json: bool,
 }
 
+#[derive(Serialize)]
+struct Report {
+    devices: Vec<DeviceInfo>,
+}
+
 pub fn run(args: Args) -> Result<()> {
     let devices = goldfish::gpu::devices();
     if args.json {
-        return super::print(&json(&devices, Lines::Many));
+        return super::print(&json(&Report { devices }));
     }
     if devices.is_empty() {
         return Err(Error::device(

@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use goldfish::Result;
 use goldfish::data::{Classes, Dataset, Labels, top};
+use goldfish::nn::Loading;
+use goldfish::train::{Prefix, predict};
 use serde::Serialize;
 
 use super::adapters::AdapterArgs;
 use super::base::{BaseArgs, BaseReport};
-use super::predict::{open_images, tell, with_logits};
-use super::terminal::{Lines, json};
+use super::images::{Bad, open_images, tell};
+use super::progress::Progress;
+use super::terminal::json;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -29,7 +32,7 @@ pub struct Args {
 /// Shares of images whose category is the first, or among the first five.
 #[derive(Clone, Copy, Default, Serialize)]
 struct Score {
-    images: usize,
+    count: usize,
     top1: f64,
     top5: f64,
     /// Mean cross-entropy.
@@ -48,8 +51,9 @@ struct Category {
 
 #[derive(Serialize)]
 struct Taken {
+    index: usize,
     category: String,
-    images: usize,
+    count: usize,
 }
 
 #[derive(Serialize)]
@@ -58,6 +62,7 @@ struct Report {
     #[serde(flatten)]
     all: Score,
     categories: Vec<Category>,
+    skipped: Vec<Bad>,
 }
 
 /// Sums over images.
@@ -87,7 +92,7 @@ impl Tally {
     fn score(&self) -> Score {
         let share = |count: usize| count as f64 / self.images as f64;
         Score {
-            images: self.images,
+            count: self.images,
             top1: share(self.first),
             top5: share(self.five),
             loss: self.loss / self.images as f64,
@@ -112,13 +117,22 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let labels: Vec<usize> = kept.map(|item| item.label as usize).collect();
     let classes = &dataset.classes;
     let (mut all, mut each) = (Tally::default(), BTreeMap::<usize, Tally>::new());
-    with_logits("eval", &gpu, &base, &adapter, &images, |image, logits| {
+    let how = Loading {
+        ranks: adapter.ranks(),
+        headless: adapter.head.is_some(),
+        ..Loading::default()
+    };
+    let mut prefix = Prefix::new(base.load(&gpu, how)?, &adapter, &images, None);
+    let mut progress = Progress::new("eval", "images", images.len() as u64);
+    predict(&mut prefix, &images, &adapter, |image, logits| {
+        progress.one();
         all.add(logits, labels[image], classes);
         each.entry(labels[image])
             .or_default()
             .add(logits, labels[image], classes);
         Ok(())
     })?;
+    progress.finish("");
     let report = Report {
         base: BaseReport::new(base.identity()?),
         all: all.score(),
@@ -126,9 +140,10 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
             .iter()
             .map(|(&index, tally)| category(index, tally, classes))
             .collect(),
+        skipped: skipped.iter().map(Bad::from).collect(),
     };
     if args.json {
-        return super::print(&json(&report, Lines::Many));
+        return super::print(&json(&report));
     }
     super::print(&table(&report))
 }
@@ -143,9 +158,10 @@ fn category(index: usize, tally: &Tally, classes: &Classes) -> Category {
         score: tally.score(),
         taken_for: taken_for
             .into_iter()
-            .map(|(index, images)| Taken {
+            .map(|(index, count)| Taken {
+                index,
                 category: classes.name(index),
-                images,
+                count,
             })
             .collect(),
     }
@@ -155,7 +171,7 @@ fn table(report: &Report) -> String {
     let line = |name: &str, score: &Score, rest: &str| {
         format!(
             "{name:<28} {:>6} {:>7.1} % {:>7.1} % {:>8.4}  {rest}\n",
-            score.images,
+            score.count,
             score.top1 * 100.0,
             score.top5 * 100.0,
             score.loss
@@ -168,7 +184,7 @@ fn table(report: &Report) -> String {
     for category in &report.categories {
         let most = category.taken_for.iter().take(3);
         let taken: Vec<String> = most
-            .map(|t| format!("{} {}", t.images, t.category))
+            .map(|t| format!("{} {}", t.count, t.category))
             .collect();
         text += &line(&category.category, &category.score, &taken.join(", "));
     }

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use goldfish::Result;
 use goldfish::formats::Summary;
 
-use super::terminal::{Lines, json};
+use super::terminal::json;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -21,7 +21,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let summary = Summary::read(&args.path)?;
     if args.json {
-        return super::print(&json(&summary, Lines::Many));
+        return super::print(&json(&summary));
     }
     super::print(&table(&summary))
 }

@@ -9,9 +9,12 @@ mod convert;
 mod demo;
 mod devices;
 mod eval;
+mod export;
+mod images;
 mod inspect;
 mod memory;
 mod merge;
+mod output;
 mod predict;
 mod progress;
 mod selftest;
@@ -58,6 +61,8 @@ enum Command {
     Merge(merge::Args),
     /// Write an adapter or weights in another layout: PEFT, LyCORIS, the tutorial's; safetensors, .pth
     Convert(convert::Args),
+    /// Write the network with an adapter as an ONNX file, for other programs to run
+    Export(export::Args),
     /// Show what an adapter or a weights file holds
     Inspect(inspect::Args),
     /// Fetch, list and check trained weights
@@ -91,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),
         Command::Convert(args) => convert::run(args),
+        Command::Export(args) => export::run(args, cli.device),
         Command::Inspect(args) => inspect::run(args),
         Command::Weights(args) => weights::run(args),
         Command::Demo(args) => demo::run(args, cli.device),

@@ -1,206 +1,136 @@
 //! `goldfish predict`: what images show, by the base or with an adapter.
 
+mod features;
+mod show;
+mod sort;
+mod stream;
+
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use goldfish::data::{ImageStore, LeftOut, Prediction, Skipped, images_below, top};
-use goldfish::nn::{Adapter, Loading};
+use goldfish::Result;
+use goldfish::data::top;
+use goldfish::nn::Loading;
 use goldfish::train::{Prefix, predict};
-use goldfish::{Error, Gpu, Result};
-use serde::Serialize;
 
 use super::adapters::AdapterArgs;
-use super::base::{Base, BaseArgs, BaseReport};
-use super::progress::Progress;
-use super::terminal::{Lines, json};
+use super::base::{BaseArgs, BaseReport};
+use super::images::gather;
+use super::output::Output;
+use super::terminal::is_left;
+use features::Wanted;
+use show::{Format, Printer};
+use sort::{Sorter, Way};
+use stream::Stream;
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Images, or folders, whose images are taken with those of the folders below, folder by folder
-    #[arg(required = true, value_name = "IMAGE|DIR")]
+    /// Images, or folders, whose images are taken with those of the folders below, folder by folder; - is one image from
+    /// stdin
+    #[arg(required = true, value_name = "IMAGE|DIR|-")]
     images: Vec<PathBuf>,
     #[command(flatten)]
     adapters: AdapterArgs,
     /// Categories to show, the most likely first
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     top: u64,
-    /// How to print
+    /// How to print: table, csv, and jsonl (one object a line) image by image as they come; json is one object at the end
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// Put every image into DIR/<class>/ by what it is most likely; nothing there is overwritten
+    #[arg(long, value_name = "DIR")]
+    sort_into: Option<PathBuf>,
+    /// How it is put there: as a hard link, which takes no room, or where the file system has none as a copy (link); or
+    /// always as a copy
+    #[arg(long, value_enum, default_value = "link", requires = "sort_into")]
+    sort_by: SortBy,
+    /// Write what this layer makes of each image to -o instead: avgpool, or torchvision's name of a layer, whose output is
+    /// taken after its ReLU and pool (classifier.3 is what torchvision's classifier.4 gives; of the last convolution the
+    /// mean over 7x7 that the classifier takes)
+    #[arg(long, value_name = "LAYER", requires = "output", conflicts_with_all = ["top", "format", "json", "sort_into"])]
+    features: Option<String>,
+    /// The safetensors file of --features: `features` [N, length], and the images' names in its notes
+    #[arg(short, long, value_name = "FILE", requires = "features")]
+    output: Option<PathBuf>,
+    /// Replace the output file where there is one
+    #[arg(long, requires = "features")]
+    overwrite: bool,
     #[command(flatten)]
     base: BaseArgs,
 }
 
+/// `--sort-by`.
 #[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Table,
-    Json,
-    Csv,
-}
-
-#[derive(Serialize)]
-struct Report {
-    base: BaseReport,
-    images: Vec<Shown>,
-}
-
-#[derive(Serialize)]
-struct Shown {
-    /// What of the name is not UTF-8 stands as U+FFFD.
-    path: String,
-    predictions: Vec<Prediction>,
+enum SortBy {
+    Link,
+    Copy,
 }
 
 pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
-    let paths = gather(&args.images)?;
+    let output = args.output.take().map(|o| Output::new(o, args.overwrite));
+    let output = output.as_ref().map(Output::path).transpose()?;
+    let origins = gather(&args.images)?;
     args.adapters.adopt(&mut args.base)?;
     let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
     let (adapter, classes) = args.adapters.load(&gpu, &base)?;
-    let (images, _) = open_images(&paths, &base, &args.base)?;
-    let mut report = Report {
-        base: BaseReport::new(base.identity()?),
-        images: Vec::new(),
-    };
-    with_logits(
-        "predict",
-        &gpu,
-        &base,
-        &adapter,
-        &images,
-        |image, logits| {
-            report.images.push(Shown {
-                path: images.path(image).to_string_lossy().into_owned(),
-                predictions: top(logits, args.top as usize, &classes),
-            });
-            Ok(())
-        },
-    )?;
-    super::print(&match args.format {
-        Format::Table => table(&report),
-        Format::Json => json(&report, Lines::One),
-        Format::Csv => csv(&report)?,
-    })
-}
-
-/// Loads the base and hands the adapted logits of every image to `each`, in order, with progress.
-pub fn with_logits(
-    label: &'static str,
-    gpu: &Gpu,
-    base: &Base,
-    adapter: &Adapter,
-    images: &Arc<ImageStore>,
-    mut each: impl FnMut(usize, &[f32]) -> Result<()>,
-) -> Result<()> {
     let how = Loading {
         ranks: adapter.ranks(),
         headless: adapter.head.is_some(),
         ..Loading::default()
     };
-    let mut prefix = Prefix::new(base.load(gpu, how)?, adapter, images, None);
-    let mut progress = Progress::new(label, "images", images.len() as u64);
-    predict(&mut prefix, images, adapter, |image, logits| {
-        each(image, logits)?;
-        progress.set(image as u64 + 1, "");
-        Ok(())
-    })?;
-    progress.finish("");
+    let stream = Stream::new(&args.base, base.transform, origins);
+    if let (Some(layer), Some(output)) = (&args.features, output) {
+        // What is wrong with the layer is said before the weights are loaded, which takes a while.
+        let layer = Wanted::new(base.arch, layer)?;
+        let network = base.load(&gpu, how)?;
+        return features::write(&network, &adapter, &layer, stream, output);
+    }
+    let mut sorter = match &args.sort_into {
+        Some(folder) => {
+            let way = match args.sort_by {
+                SortBy::Link => Way::Link,
+                SortBy::Copy => Way::Copy,
+            };
+            Some(Sorter::new(folder, way, &classes, &args.images)?)
+        }
+        None => None,
+    };
+    let format = if args.json { Format::Json } else { args.format };
+    let network = base.load(&gpu, how)?;
+    let mut printer = Printer::new(format, BaseReport::new(base.identity()?));
+    let show = || {
+        stream.each("predict", |group| {
+            let (images, progress) = (&group.images, group.progress);
+            progress.aside(|| printer.skipped(&group.skipped))?;
+            let mut prefix = Prefix::new(network.clone(), &adapter, images, None);
+            predict(&mut prefix, images, &adapter, |image, logits| {
+                let path = images.path(image);
+                let predictions = top(logits, args.top as usize, &classes);
+                let sorted = match (&mut sorter, predictions.first()) {
+                    (Some(sorter), Some(first)) => Some(sorter.put(path, first.index)?),
+                    _ => None,
+                };
+                progress.one();
+                let shown = progress.aside(|| printer.image(path, predictions, sorted.as_deref()));
+                match shown {
+                    // With nobody left to read, the files are sorted all the same.
+                    Err(e) if is_left(&e) && sorter.is_some() => Ok(()),
+                    shown => shown,
+                }
+            })
+        })?;
+        printer.end()
+    };
+    match show() {
+        Err(e) if is_left(&e) => {}
+        shown => shown?,
+    }
+    if let Some(sorter) = sorter {
+        sorter.tell();
+    }
     Ok(())
-}
-
-/// Files as given, folders as the images below them.
-fn gather(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    let mut left_out = LeftOut::default();
-    for path in given {
-        if path.is_dir() {
-            let images = images_below(path, &mut left_out)?;
-            if images.is_empty() {
-                return Err(Error::data(
-                    path,
-                    "this folder has no images (PNG, JPEG, WebP, BMP, GIF, TIFF)",
-                ));
-            }
-            paths.extend(images);
-        } else {
-            paths.push(path.clone());
-        }
-    }
-    tell(&left_out);
-    Ok(paths)
-}
-
-/// Says on stderr what was passed over.
-pub fn tell(left_out: &LeftOut) {
-    if !left_out.is_empty() {
-        eprintln!("left out {left_out}");
-    }
-}
-
-/// Reads every image once, with progress, and lists those that were left out.
-pub fn open_images(
-    paths: &[PathBuf],
-    base: &Base,
-    args: &BaseArgs,
-) -> Result<(Arc<ImageStore>, Vec<Skipped>)> {
-    let progress = std::sync::Mutex::new(Progress::new("images", "images", paths.len() as u64));
-    let memory = args.image_memory.saturating_mul(1 << 20);
-    let (images, skipped) = ImageStore::open(
-        paths,
-        base.transform,
-        args.exif,
-        memory,
-        args.skip_bad,
-        |done| {
-            if let Ok(mut progress) = progress.lock() {
-                progress.set(done as u64, "");
-            }
-        },
-    )?;
-    if let Ok(progress) = progress.into_inner() {
-        progress.finish(" read");
-    }
-    for skipped in &skipped {
-        eprintln!("skipped  {}", skipped.reason);
-    }
-    Ok((images, skipped))
-}
-
-fn table(report: &Report) -> String {
-    let mut text = String::new();
-    for image in &report.images {
-        text += &format!("{}\n", image.path);
-        for (rank, p) in image.predictions.iter().enumerate() {
-            text += &format!(
-                "  {:>4}  {:>6.2} %  {:<32} {:>4}  {:>9.4}\n",
-                rank + 1,
-                f64::from(p.probability) * 100.0,
-                p.category,
-                p.index,
-                p.logit
-            );
-        }
-    }
-    text + &report.base.line()
-}
-
-fn csv(report: &Report) -> Result<String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let failed = |e: csv::Error| Error::Usage(format!("the table cannot be written as CSV: {e}"));
-    writer
-        .write_record(["path", "rank", "index", "category", "logit", "probability"])
-        .map_err(failed)?;
-    for image in &report.images {
-        for (rank, p) in image.predictions.iter().enumerate() {
-            let path = &image.path;
-            writer
-                .serialize((path, rank + 1, p.index, &p.category, p.logit, p.probability))
-                .map_err(failed)?;
-        }
-    }
-    let bytes = writer
-        .into_inner()
-        .map_err(|e| Error::Usage(format!("the table cannot be written as CSV: {e}")))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -87,6 +87,19 @@ impl Progress {
         }
     }
 
+    /// One more step is finished.
+    pub fn one(&mut self) {
+        self.set(self.done + 1, "");
+    }
+
+    /// Runs `work`, which prints, while no bar is in its way.
+    pub fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(work),
+            None => work(),
+        }
+    }
+
     /// The task is over and nothing stays of it.
     pub fn clear(self) {
         if let Some(bar) = &self.bar {

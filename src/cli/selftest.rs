@@ -4,9 +4,10 @@ use clap::Args as ClapArgs;
 use goldfish::check::Outcome;
 use goldfish::selftest;
 use goldfish::{Error, Result};
+use serde::Serialize;
 
 use super::progress::Progress;
-use super::terminal::{Lines, json};
+use super::terminal::json;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -15,14 +16,30 @@ pub struct Args {
     json: bool,
 }
 
+#[derive(Serialize)]
+struct Report<'a> {
+    ok: usize,
+    failed: usize,
+    skipped: usize,
+    cases: &'a [Outcome],
+}
+
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
     let mut progress = Progress::new("selftest", "cases", selftest::cases().len() as u64);
     let outcomes = selftest::run(device, |index, outcome| {
         progress.set(index as u64 + 1, outcome.op)
     })?;
     progress.finish("");
+    let count = |what: fn(&Outcome) -> bool| outcomes.iter().filter(|o| what(o)).count();
+    let (ok, failed) = (count(Outcome::is_ok), count(Outcome::is_failure));
     if args.json {
-        super::print(&json(&outcomes, Lines::Many))?;
+        let report = Report {
+            ok,
+            failed,
+            skipped: outcomes.len() - ok - failed,
+            cases: &outcomes,
+        };
+        super::print(&json(&report))?;
     } else {
         let mut text = format!(
             "{:<20} {:<58} {:>8} {:>8}\n",
@@ -46,8 +63,6 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         }
         super::print(&text)?;
     }
-    let count = |what: fn(&Outcome) -> bool| outcomes.iter().filter(|o| what(o)).count();
-    let (ok, failed) = (count(Outcome::is_ok), count(Outcome::is_failure));
     if failed > 0 {
         return Err(Error::device(format!(
             "{failed} of the {} cases that suit it failed: results of this device cannot be trusted. Update its driver or choose \

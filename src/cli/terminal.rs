@@ -1,5 +1,7 @@
 //! What the subcommands share of the terminal: the device on stderr, results on stdout, Ctrl-C.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish::{Error, Gpu, GpuOptions, Precision, Result};
@@ -30,33 +32,43 @@ pub fn stop_on_ctrl_c() -> &'static AtomicBool {
     &STOP
 }
 
-/// How a result lies as JSON.
-#[derive(Clone, Copy)]
-pub enum Lines {
-    One,
-    Many,
+/// A result as JSON for a person too: one object, ended by a newline.
+pub fn json(result: &impl Serialize) -> String {
+    serde_json::to_string_pretty(result).expect("plain values become JSON") + "\n"
 }
 
-/// A result as JSON, ended by a newline.
-pub fn json(result: &impl Serialize, lines: Lines) -> String {
-    let text = match lines {
-        Lines::One => serde_json::to_string(result),
-        Lines::Many => serde_json::to_string_pretty(result),
-    };
-    text.expect("plain values become JSON") + "\n"
+/// The same on one line.
+pub fn json_line(result: &impl Serialize) -> String {
+    serde_json::to_string(result).expect("plain values become JSON") + "\n"
+}
+
+/// Stdout as errors call it.
+const STDOUT: &str = "stdout";
+
+/// Writes a result to stdout at once; a reader that has gone away is an error: see [`is_left`].
+pub fn write(text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    written.map_err(Error::io(Path::new(STDOUT), "write"))
+}
+
+/// Whether this is that nobody reads stdout any more: a program such as `head` has seen enough, and nothing is wrong.
+pub fn is_left(error: &Error) -> bool {
+    match error {
+        Error::Io { path, source, .. } => {
+            path == Path::new(STDOUT) && source.kind() == ErrorKind::BrokenPipe
+        }
+        _ => false,
+    }
 }
 
 /// Writes a result to stdout; a reader that has gone away is no error.
 pub fn print(text: &str) -> Result<()> {
-    use std::io::Write;
-    let mut stdout = std::io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::io(std::path::Path::new("stdout"), "write")(e))
-        }
-        _ => Ok(()),
+    match write(text) {
+        Err(error) if is_left(&error) => Ok(()),
+        written => written,
     }
 }

@@ -11,8 +11,8 @@ use crate::gpu::Gpu;
 use crate::tensor::Tensor;
 
 /// ImageNet's channel means and deviations, which torchvision's models expect.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+pub(crate) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+pub(crate) const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// File name endings, in any case, that hold images.
 const ENDINGS: [&str; 10] = [
@@ -38,7 +38,7 @@ pub struct Decoded {
 }
 
 /// The most bytes of a file: 89 million pixels of four samples of 16 bits, and as much again.
-const LARGEST: u64 = 1400 << 20;
+pub(super) const LARGEST: u64 = 1400 << 20;
 
 /// Words that a file has a say in, as many as a person reads.
 fn shortened(mut problem: String) -> String {
@@ -58,20 +58,22 @@ fn shortened(mut problem: String) -> String {
 /// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, damaged or cut off, of a kind that
 /// is not read, or larger than 89 million pixels (refused before it is decoded).
 pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
-    let bad = |problem: String| Error::data(path, problem).with(Remedy::LeaveOut);
     let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
     if !metadata.is_file() {
-        return Err(bad("it is no regular file".into()));
+        return Err(bad(path, "it is no regular file".into()));
     }
-    if metadata.len() > LARGEST {
-        let mib = metadata.len() >> 20;
-        return Err(bad(format!(
-            "{mib} MiB are more than the {} of a picture",
-            LARGEST >> 20
-        )));
-    }
+    check_size(path, metadata.len())?;
     let bytes = fs::read(path).map_err(Error::io(path, "open"))?;
-    let picture = codecs::read(&bytes).map_err(|problem| bad(shortened(problem)))?;
+    decode_bytes(path, &bytes, exif)
+}
+
+/// The same of a file's content; `name` is what errors call it.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_bytes(name: &Path, bytes: &[u8], exif: bool) -> Result<Decoded> {
+    check_size(name, bytes.len() as u64)?;
+    let picture = codecs::read(bytes).map_err(|problem| bad(name, shortened(problem)))?;
     let picture = match picture.exif.filter(|_| exif) {
         Some(turn) => picture.turned(turn),
         None => picture,
@@ -81,6 +83,25 @@ pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
         width: picture.width as usize,
         height: picture.height as usize,
     })
+}
+
+fn bad(name: &Path, problem: String) -> Error {
+    Error::data(name, problem).with(Remedy::LeaveOut)
+}
+
+/// No picture has more bytes.
+fn check_size(name: &Path, bytes: u64) -> Result<()> {
+    match bytes > LARGEST {
+        true => Err(bad(
+            name,
+            format!(
+                "{} MiB are more than the {} of a picture",
+                bytes >> 20,
+                LARGEST >> 20
+            ),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Resize, crop and normalise to a square of `size` pixels.

@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::image::{Transform, decode};
+use super::image::Transform;
+use super::origin::Origin;
 use crate::error::{Error, Result};
 
 /// Batches made ready before they are asked for.
@@ -22,6 +23,14 @@ pub struct Skipped {
     pub path: PathBuf,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl Skipped {
+    /// The error where nothing but files like this one was found.
+    pub fn alone(&self) -> Error {
+        let problem = "this and every other image is unreadable: nothing is left to work on";
+        Error::data(&self.path, problem)
+    }
 }
 
 /// Normalised images of one step.
@@ -37,7 +46,7 @@ pub struct Batch {
 
 /// Image files under one transform.
 pub struct ImageStore {
-    paths: Vec<PathBuf>,
+    origins: Vec<Origin>,
     crops: Vec<OnceLock<Vec<u8>>>,
     transform: Transform,
     exif: bool,
@@ -57,7 +66,7 @@ impl fmt::Debug for ImageStore {
     /// The files, not what they hold.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImageStore")
-            .field("paths", &self.paths)
+            .field("images", &self.origins)
             .field("transform", &self.transform)
             .finish_non_exhaustive()
     }
@@ -69,7 +78,7 @@ impl ImageStore {
     /// returned with the reason; without, the first one in order is the error.
     ///
     /// # Errors
-    /// As [`decode`], and [`Error::Data`] where no readable file remains.
+    /// As [`decode`](super::decode), and [`Error::Data`] where no readable file remains.
     pub fn open(
         paths: &[PathBuf],
         transform: Transform,
@@ -78,15 +87,35 @@ impl ImageStore {
         skip_bad: bool,
         progress: impl Fn(usize) + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
+        let origins = paths.iter().cloned().map(Origin::File).collect();
+        let (store, skipped) = Self::read(origins, transform, exif, memory, skip_bad, progress)?;
+        match (store.is_empty(), skipped.first()) {
+            (true, Some(first)) => Err(first.alone()),
+            _ => Ok((store, skipped)),
+        }
+    }
+
+    /// The same of files and what stands for some; none may remain.
+    ///
+    /// # Errors
+    /// As [`decode`](super::decode).
+    pub fn read(
+        origins: Vec<Origin>,
+        transform: Transform,
+        exif: bool,
+        memory: u64,
+        skip_bad: bool,
+        progress: impl Fn(usize) + Sync,
+    ) -> Result<(Arc<Self>, Vec<Skipped>)> {
         let mut store = ImageStore {
-            paths: paths.to_vec(),
-            crops: paths.iter().map(|_| OnceLock::new()).collect(),
+            crops: origins.iter().map(|_| OnceLock::new()).collect(),
+            origins,
             transform,
             exif,
             room: AtomicU64::new(memory),
         };
         let done = AtomicUsize::new(0);
-        let read: Vec<Result<()>> = (0..paths.len())
+        let read: Vec<Result<()>> = (0..store.len())
             .into_par_iter()
             .map(|index| {
                 let result = store.crop(index).map(drop);
@@ -100,40 +129,34 @@ impl ImageStore {
             match result {
                 Ok(()) => kept.push(index),
                 Err(error) if skip_bad => skipped.push(Skipped {
-                    path: paths[index].clone(),
+                    path: store.path(index).into(),
                     // It is left out already.
                     reason: error.with(None).to_string(),
                 }),
                 Err(error) => return Err(error),
             }
         }
-        if let ([], Some(first)) = (&*kept, skipped.first()) {
-            return Err(Error::data(
-                &first.path,
-                "this and every other image is unreadable: nothing is left to work on",
-            ));
-        }
         store.crops = kept
             .iter()
             .map(|&i| std::mem::take(&mut store.crops[i]))
             .collect();
-        store.paths = kept.iter().map(|&i| paths[i].clone()).collect();
+        store.origins = kept.iter().map(|&i| store.origins[i].clone()).collect();
         Ok((Arc::new(store), skipped))
     }
 
     /// The number of images.
     pub fn len(&self) -> usize {
-        self.paths.len()
+        self.origins.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.paths.is_empty()
+        self.origins.is_empty()
     }
 
     /// The file behind image `index`.
     pub fn path(&self, index: usize) -> &Path {
-        &self.paths[index]
+        self.origins[index].name()
     }
 
     /// The transform that all images go through.
@@ -145,7 +168,7 @@ impl ImageStore {
         if let Some(crop) = self.crops[index].get() {
             return Ok(crop.into());
         }
-        let crop = self.transform.crop(&decode(&self.paths[index], self.exif)?);
+        let crop = self.transform.crop(&self.origins[index].decode(self.exif)?);
         let bytes = crop.len() as u64;
         let reserve = |room: u64| room.checked_sub(bytes);
         if self
@@ -161,7 +184,7 @@ impl ImageStore {
     /// One batch, decoded and normalised on all cores.
     ///
     /// # Errors
-    /// As [`decode`], where a file has changed since it was first read.
+    /// As [`decode`](super::decode), where a file has changed since it was first read.
     pub fn batch(&self, indices: &[usize]) -> Result<Batch> {
         let length = 3 * self.transform.size * self.transform.size;
         let mut pixels = vec![0.0; indices.len() * length];

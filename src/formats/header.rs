@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use super::sniff;
 
 /// The most bytes that are read of a header; that of VGG19's weights has 4 KB.
-const MAX_HEADER: u64 = 8 << 20;
+pub(super) const MAX_HEADER: u64 = 8 << 20;
 
 /// What is wrong with the file of these bytes, as a sentence that follows its name.
 pub(super) fn check(file: &[u8]) -> Result<(), String> {

@@ -26,7 +26,7 @@ impl Layer {
     }
 
     /// The names and shapes of its parameters in a file: of a batch norm, all that is not trained too.
-    fn parameters(&self) -> impl Iterator<Item = (String, Shape)> {
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = (String, Shape)> {
         let norm = self.norm.iter().flat_map(|norm| {
             ["bias", "running_mean", "running_var", "weight"].map(|part| format!("{norm}.{part}"))
         });

@@ -314,6 +314,20 @@ impl Vgg {
     /// # Errors
     /// As [`Vgg::forward`].
     pub fn prefix(&self, pixels: &[f32], side: usize, layer: usize) -> Result<Vec<f32>> {
+        self.adapted_prefix(pixels, side, layer, &Factors::default())
+    }
+
+    /// The same with the LoRAs of `adapter` on the layers below.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn adapted_prefix(
+        &self,
+        pixels: &[f32],
+        side: usize,
+        layer: usize,
+        adapter: &Factors,
+    ) -> Result<Vec<f32>> {
         let image = 3 * side * side;
         if side < 32 || pixels.is_empty() || !pixels.len().is_multiple_of(image) {
             return Err(Error::shape(
@@ -324,8 +338,8 @@ impl Vgg {
         }
         let n = pixels.len() / image;
         let images = Var::frozen(&Tensor::from_slice(&self.gpu, [n, 3, side, side], pixels)?);
-        let (mut tape, none) = (Tape::new(), Factors::default());
-        let y = self.pass(&mut tape, &images, 0..layer, None, &none, false)?;
+        let mut tape = Tape::new();
+        let y = self.pass(&mut tape, &images, 0..layer, None, adapter, false)?;
         in_rows(&mut tape, &y)?.tensor.to_vec()
     }
 

@@ -1,6 +1,7 @@
 //! Training: a frozen base, a tracked adapter, one loop.
 
 mod cache;
+mod embed;
 mod frozen;
 mod kept;
 mod ledger;
@@ -12,6 +13,7 @@ mod step;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use embed::embed;
 pub use frozen::Prefix;
 pub use kept::Room;
 pub use ledger::Trained;
@@ -145,12 +147,7 @@ pub fn predict(
         let logits = network.logits(&mut Tape::new(), x, &factors)?;
         let (classes, logits) = (logits.tensor.shape()[1], logits.tensor.to_vec()?);
         for (&image, logits) in input.indices.iter().zip(logits.chunks(classes)) {
-            if !logits.iter().all(|logit| logit.is_finite()) {
-                return Err(Error::data(
-                    images.path(image),
-                    "its logits are not finite: the numbers of the weights or of the adapter are too large",
-                ));
-            }
+            embed::finite(images, image, logits)?;
             each(image, logits)?;
         }
     }

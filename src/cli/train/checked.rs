@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::args::{Cache, ClassesArg, HeadArg, InitArg, TrainArgs};
 use crate::cli::adopt::noted;
 use crate::cli::base::{Base, BaseArgs, Kernels, Weights};
-use crate::cli::{open_device, predict};
+use crate::cli::{images, open_device};
 
 /// What is asked of a training run.
 pub struct Request<'a> {
@@ -64,7 +64,7 @@ impl Checked {
                 start = fresh(&gpu, &base, args, &dataset.classes)?;
             }
         }
-        predict::tell(&dataset.left_out);
+        images::tell(&dataset.left_out);
         let images = read_images(request.data, &mut dataset, &base, request.base)?;
         Ok(Checked {
             plan,
@@ -189,7 +189,7 @@ fn read_images(
     args: &BaseArgs,
 ) -> Result<Arc<ImageStore>> {
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let (images, skipped) = predict::open_images(&paths, base, args)?;
+    let (images, skipped) = images::open_images(&paths, base, args)?;
     let left_out: HashSet<&Path> = skipped.iter().map(|s| s.path.as_path()).collect();
     dataset.retain(folder, |path| !left_out.contains(path))?;
     let classes = &dataset.classes;

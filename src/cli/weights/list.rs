@@ -7,7 +7,7 @@ use goldfish::Result;
 use serde::Serialize;
 
 use super::{known, place};
-use crate::cli::terminal::{Lines, json};
+use crate::cli::terminal::json;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -57,7 +57,7 @@ pub fn run(args: Args) -> Result<()> {
         folders: folders.iter().map(|f| f.display().to_string()).collect(),
     };
     super::print(&match args.json {
-        true => json(&report, Lines::Many),
+        true => json(&report),
         false => table(&report),
     })
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::check::{self, Expected};
 use super::{known, list, place};
-use crate::cli::terminal::{Lines, json};
+use crate::cli::terminal::json;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -64,7 +64,7 @@ pub fn run(args: Args) -> Result<()> {
     });
     let report = Report { files };
     super::print(&match args.json {
-        true => json(&report, Lines::Many),
+        true => json(&report),
         false => table(&report),
     })?;
     problem.map_or(Ok(()), Err)

@@ -1,0 +1,46 @@
+//! What a layer within the network makes of images: embeddings.
+
+use std::sync::Arc;
+
+use crate::data::ImageStore;
+use crate::error::{Error, Result};
+use crate::nn::{Adapter, Vgg};
+
+/// What layer number `layer` takes of every image, with the LoRAs of `adapter` on the layers below: `each` is given them
+/// in order, [`Vgg::row_len`] numbers an image.
+///
+/// # Errors
+/// What the device or an image file reported, and what `each` returned.
+pub fn embed(
+    base: &Vgg,
+    images: &Arc<ImageStore>,
+    adapter: &Adapter,
+    layer: usize,
+    mut each: impl FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
+    let side = images.transform().size;
+    let at_once = base.batch(side).min(base.max_batch(0, side));
+    let order: Vec<usize> = (0..images.len()).collect();
+    let factors = adapter.frozen();
+    for batch in images.batches(order.chunks(at_once).map(<[usize]>::to_vec).collect()) {
+        let batch = batch?;
+        let rows = base.adapted_prefix(&batch.pixels, side, layer, &factors)?;
+        let length = rows.len() / batch.indices.len();
+        for (&image, row) in batch.indices.iter().zip(rows.chunks(length)) {
+            finite(images, image, row)?;
+            each(image, row)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the network says of an image must be finite.
+pub(super) fn finite(images: &ImageStore, image: usize, numbers: &[f32]) -> Result<()> {
+    match numbers.iter().all(|number| number.is_finite()) {
+        true => Ok(()),
+        false => Err(Error::data(
+            images.path(image),
+            "what the network makes of it is not finite: the numbers of the weights or of the adapter are too large",
+        )),
+    }
+}
