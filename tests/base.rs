@@ -40,6 +40,10 @@ pub fn trials() -> Vec<Trial> {
             going_on,
         ),
         gpu_trial("base::a_random_base_says_so_in_words", random),
+        gpu_trial(
+            "base::an_empty_folder_comes_to_answers_of_its_own",
+            from_nothing,
+        ),
     ]
 }
 
@@ -567,4 +571,52 @@ fn random() {
         (&true.into(), &Value::Null)
     );
     assert_eq!(base["sha256"].as_str().map(str::len), Some(64));
+}
+
+/// From an empty folder to answers: PyTorch's file from a server, pictures of one's own, an answer from any folder.
+fn from_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |path: &str| folder.path().join(path);
+    store(&at("base.safetensors"), &tiny(), Dtype::F32);
+    let run = |place: &str, arguments: &[&str]| {
+        let mut command = goldfish(&at(place));
+        command
+            .env("GOLDFISH_DATA", at("data"))
+            .env("NO_PROXY", "*");
+        command.args(arguments).assert().success()
+    };
+    run("", &["convert", "base.safetensors", "-o", "vgg19.pth"]);
+    let file = fs::read(at("vgg19.pth")).expect("it is there");
+    let server = Server::start(move |_, asked| Reply::file(asked, &file, "\"1\""));
+    let url = format!("{}/vgg19.pth", server.url);
+    run("", &["weights", "fetch", "vgg19-tiny", "--from", &url]);
+    assert!(at("data/weights/vgg19-tiny.pth").exists());
+    for place in ["home", "elsewhere"] {
+        fs::create_dir(at(place)).expect("a folder");
+    }
+    for (class, side) in [("left", 40), ("right", 60)] {
+        pictures(&at("home/my"), class, &[(side, 50), (side, 33), (side, 70)]);
+    }
+    let tiny = ["--arch", "vgg19-tiny", "--image-size", "32"];
+    let trained = run(
+        "home",
+        &[&["train", "my", "--epochs", "2"], &tiny[..]].concat(),
+    );
+    trained.stdout(contains("random").not());
+    let found = run(
+        "elsewhere",
+        &[
+            "predict",
+            "../home/my",
+            "--adapter",
+            "../home/runs/train",
+            "--format",
+            "json",
+        ],
+    );
+    let found = json(&found);
+    assert_eq!(found["base"]["trained"], true);
+    assert_eq!(found["images"].as_array().map(Vec::len), Some(6));
+    let first = &found["images"][0]["predictions"][0]["category"];
+    assert!(first == "left" || first == "right", "{first}");
 }
