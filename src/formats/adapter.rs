@@ -61,7 +61,7 @@ fn key(module: &str, factor: char) -> String {
 }
 
 /// A parameter of the head.
-fn head_key(module: &str, parameter: &str) -> String {
+pub(super) fn head_key(module: &str, parameter: &str) -> String {
     format!("base_model.model.{module}.{parameter}")
 }
 
@@ -391,7 +391,7 @@ fn outputs(file: &Tensors, name: &str) -> Result<usize> {
 }
 
 /// How many outputs of a head of so many are not trained.
-fn frozen_outputs(file: &Tensors, outputs: usize) -> Result<usize> {
+pub(super) fn frozen_outputs(file: &Tensors, outputs: usize) -> Result<usize> {
     let notes = file.metadata()?;
     let Some(text) = notes.get(FROZEN) else {
         return Ok(0);
