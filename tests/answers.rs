@@ -310,6 +310,8 @@ fn embeddings() {
     let loading = |ranks| Loading {
         ranks,
         headless: true,
+        // What kernels are chosen for.
+        side: 32,
         ..Loading::default()
     };
     for (adapter, layers) in [
