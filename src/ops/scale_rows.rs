@@ -28,7 +28,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
     vec![&FORWARD]
 }
 
-/// `factors[r] * x[r, ...]`: [R, ...] and [R] -> [R, ...]. The factors get no gradient.
+/// `factors[r] * x[r, ...]`: [R, ...] and `[R]` -> [R, ...]. The factors get no gradient.
 ///
 /// # Errors
 /// [`Error::Shape`] where there is not one factor a row.
