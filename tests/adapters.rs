@@ -1,12 +1,13 @@
 //! Adapters as a user handles them: merged, summed, evaluated, looked into.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
 use libtest_mimic::Trial;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::{TINY, dataset, goldfish, stdout, train};
 use crate::support::gpu_trial;
@@ -25,6 +26,10 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial(
             "adapters::inspect_shows_modules_tensors_and_norms",
             inspection,
+        ),
+        gpu_trial(
+            "adapters::inspect_shows_classes_head_base_and_network",
+            inspected_classes,
         ),
     ]
 }
@@ -255,4 +260,66 @@ fn inspection() {
         .assert()
         .code(3)
         .stderr(contains("safetensors file"));
+}
+
+fn inspected_classes() {
+    let folder = dataset();
+    let own = [
+        "--classes",
+        "own",
+        "--targets",
+        "head,classifier.0",
+        "-o",
+        "run",
+        "--epochs",
+        "1",
+    ];
+    train(folder.path(), &own).success();
+    let merge = ["merge", "run", "-o", "merged.safetensors"];
+    goldfish(folder.path()).args(merge).assert().success();
+    let inspect = |path: &str| {
+        let mut command = goldfish(folder.path());
+        let json = stdout(&command.args(["inspect", path, "--json"]).assert().success());
+        let mut command = goldfish(folder.path());
+        let table = stdout(&command.args(["inspect", path]).assert().success());
+        (serde_json::from_str::<Value>(&json).expect("JSON"), table)
+    };
+    let names = json!(["goldfish", "tench"]);
+    let (run, table) = inspect("run");
+    let head = json!({"module": "classifier.6", "outputs": 2, "frozen": 0});
+    assert_eq!((&run["head"], &run["classes"]), (&head, &names));
+    assert_eq!(run["base"]["name"], "vgg19-tiny random:3");
+    assert_eq!(run["base"]["trained"], false);
+    assert!(run["network"].is_null());
+    for line in [
+        "base vgg19-tiny random:3",
+        "head classifier.6, 2",
+        "classes 2: goldfish, tench",
+    ] {
+        assert!(table.contains(line), "{table}");
+    }
+    let (merged, table) = inspect("merged.safetensors");
+    assert_eq!(
+        merged["network"],
+        json!({"arch": "vgg19-tiny", "classes": 2})
+    );
+    assert_eq!(merged["classes"], names);
+    assert!(merged["head"].is_null() && merged["base"].is_null());
+    assert!(table.contains("network vgg19-tiny, 2 classes\nclasses 2: goldfish, tench\n"));
+    // An adapter of PEFT's own, and what a file says of itself on a terminal.
+    let peft = "adapter_model.safetensors";
+    let notes = HashMap::from([("say".to_string(), "a\u{1b}[2Jb".to_string())]);
+    let none: Vec<(&str, safetensors::tensor::TensorView)> = Vec::new();
+    let bytes = safetensors::serialize(none, Some(notes)).expect("a file");
+    fs::write(folder.path().join("other.safetensors"), bytes).expect("a file");
+    let (other, table) = inspect("other.safetensors");
+    assert!(
+        other["network"].is_null() && table.contains("say a\\u{1b}[2Jb\n"),
+        "{table}"
+    );
+    let plain = crate::support::root()
+        .join("tests/fixtures/peft/plain")
+        .join(peft);
+    let (plain, _) = inspect(plain.to_str().expect("a path"));
+    assert!(plain["classes"].is_null() && plain["head"].is_null());
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use goldfish::Result;
-use goldfish::formats::Summary;
+use goldfish::formats::{BaseSummary, Summary};
 
 use super::terminal::json;
 
@@ -26,6 +26,30 @@ pub fn run(args: Args) -> Result<()> {
     super::print(&table(&summary))
 }
 
+/// Notes that are not shown as they stand.
+const SHOWN: [&str; 3] = ["goldfish.base", "goldfish.classes", "goldfish.images"];
+
+/// Words out of a file, fit to be printed.
+fn plain(text: &str) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// `3: a, b, c`, of many the first and the last.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 12;
+    let all = names.len();
+    match names {
+        [first @ .., last] if all > MOST => {
+            format!("{all}: {}, ..., {last}", first[..MOST - 1].join(", "))
+        }
+        _ => format!("{all}: {}", names.join(", ")),
+    }
+}
+
 fn table(summary: &Summary) -> String {
     let mut text = format!(
         "{} tensors, {} parameters, {:.2} MB\n",
@@ -33,11 +57,32 @@ fn table(summary: &Summary) -> String {
         summary.parameters,
         summary.bytes as f64 / 1e6
     );
-    if let Some(base) = summary.base.as_deref().filter(|base| !base.is_empty()) {
-        text += &format!("base {base}\n");
+    if let Some(network) = &summary.network {
+        text += &format!("network {}, {} classes\n", network.arch, network.classes);
+    }
+    match &summary.base {
+        Some(BaseSummary::Known(base)) => {
+            let how = if base.trained { "" } else { ", not trained" };
+            text += &format!("base {base}, {} classes{how}\n", base.classes);
+        }
+        Some(BaseSummary::Named { name }) => text += &format!("base {}\n", plain(name)),
+        None => {}
+    }
+    if let Some(head) = &summary.head {
+        text += &format!("head {}, {} outputs", head.module, head.outputs);
+        if head.frozen > 0 {
+            text += &format!(", the first {} the base's own", head.frozen);
+        }
+        text += "\n";
+    }
+    if let Some(classes) = &summary.classes {
+        text += &format!("classes {}\n", listed(classes));
     }
     for (key, value) in &summary.metadata {
-        text += &format!("{key} {value}\n");
+        // These are shown above, or as long as the file has images.
+        if !SHOWN.contains(&key.as_str()) {
+            text += &format!("{} {}\n", plain(key), plain(value));
+        }
     }
     if !summary.modules.is_empty() {
         text += &format!(
@@ -49,7 +94,7 @@ fn table(summary: &Summary) -> String {
         let number = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v}"));
         text += &format!(
             "{:<16} {:>5} {:>8} {:>8} {:>11.4e} {:>11.4e} {:>11.4e}\n",
-            module.module,
+            plain(&module.module),
             module.rank,
             number(module.alpha),
             number(module.scale.map(|s| (s * 1e6).round() / 1e6)),
@@ -63,7 +108,7 @@ fn table(summary: &Summary) -> String {
         let norm = tensor.norm.map_or(String::new(), |n| format!("{n:>11.4e}"));
         text += &format!(
             "{:<52} {:<5} {:<22} {norm}\n",
-            tensor.name,
+            plain(&tensor.name),
             tensor.dtype,
             format!("{:?}", tensor.shape)
         );

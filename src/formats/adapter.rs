@@ -276,7 +276,7 @@ fn outputs(file: &Tensors, name: &str) -> Result<usize> {
 }
 
 /// How many outputs of a head of so many are not trained.
-fn frozen_outputs(file: &Tensors, outputs: usize) -> Result<usize> {
+pub(super) fn frozen_outputs(file: &Tensors, outputs: usize) -> Result<usize> {
     let Some(text) = file.metadata().get(FROZEN) else {
         return Ok(0);
     };

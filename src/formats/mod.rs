@@ -27,5 +27,7 @@ pub use features::{Put, write_features};
 pub use merged::{Merged, write_merged};
 pub use onnx::{Export, Input, write_onnx};
 pub use standing::{Standing, standing};
-pub use summary::{ModuleSummary, Summary, TensorSummary};
+pub use summary::{
+    BaseSummary, HeadSummary, ModuleSummary, NetworkSummary, Summary, TensorSummary,
+};
 pub use weights::Tensors;

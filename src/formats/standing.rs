@@ -44,7 +44,7 @@ pub fn standing(path: &Path) -> Result<Option<Standing>> {
 ///
 /// # Errors
 /// [`Error::Data`] where that is no base.
-fn base(file: &Tensors) -> Result<Option<Identity>> {
+pub(super) fn base(file: &Tensors) -> Result<Option<Identity>> {
     let notes = file.metadata();
     let Some(text) = notes.get(BASE) else {
         return Ok(None);

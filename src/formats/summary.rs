@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::adapter::frozen_outputs;
 use super::entry::float;
-use super::layout::{CONFIG, MODEL, files};
+use super::layout::{CONFIG, MODEL, files, folder, head_key};
 use super::settings::Settings;
 use super::weights::Tensors;
+use super::{classes, standing};
 use crate::error::Result;
+use crate::nn::Identity;
+use crate::nn::arch::{Arch, VGG19};
 use crate::nn::weights::Stored;
 
 /// One tensor.
@@ -47,6 +51,39 @@ pub struct ModuleSummary {
     pub norm_ba: f64,
 }
 
+/// A last layer of an adapter's own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeadSummary {
+    /// Its name.
+    pub module: String,
+    /// The number of its outputs.
+    pub outputs: usize,
+    /// How many of them, from the first, are the base's own and not trained.
+    pub frozen: usize,
+}
+
+/// What a file with the weights of a whole network holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NetworkSummary {
+    /// The architecture.
+    pub arch: &'static str,
+    /// The number of its logits; 0 where it has no last layer.
+    pub classes: usize,
+}
+
+/// What an adapter was trained on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum BaseSummary {
+    /// As its notes say.
+    Known(Identity),
+    /// As its settings call it.
+    Named {
+        /// The name.
+        name: String,
+    },
+}
+
 /// A file's content.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
@@ -56,9 +93,18 @@ pub struct Summary {
     pub parameters: usize,
     /// The file's own notes.
     pub metadata: BTreeMap<String, String>,
-    /// What an adapter's settings say it was trained on.
+    /// Of the weights of a VGG.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub base: Option<String>,
+    pub network: Option<NetworkSummary>,
+    /// What an adapter says that it was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseSummary>,
+    /// The names of the logits, where the file or a list beside it has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    /// A last layer of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadSummary>,
     /// LoRAs, of an adapter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<ModuleSummary>,
@@ -82,11 +128,34 @@ impl Summary {
             .then(|| Settings::read(&config))
             .transpose()?;
         let tensors = Tensors::open(&file)?;
+        let network = match adapter {
+            // Other files are no network's, or none that has a name: their tensors are shown all the same.
+            false => tensors.arch().ok(),
+            true => None,
+        };
+        let head = head(&tensors)?;
+        let outputs = head.as_ref().map(|head| head.outputs);
+        let outputs = outputs.or(network.map(|arch| arch.classes));
+        let classes = match (outputs, adapter) {
+            (Some(outputs), true) => classes::classes(&tensors, folder(&file), outputs)?,
+            _ => classes::noted(&tensors)?,
+        };
+        let named = settings.as_ref().map(|s| s.base.clone());
+        let named = named.filter(|name| !name.is_empty());
         let mut summary = Summary {
             bytes: tensors.bytes(),
             parameters: 0,
             metadata: tensors.metadata().clone(),
-            base: settings.as_ref().map(|s| s.base.clone()),
+            network: network.map(|arch| NetworkSummary {
+                arch: arch.name,
+                classes: arch.classes,
+            }),
+            base: match standing::base(&tensors)? {
+                Some(base) => Some(BaseSummary::Known(base)),
+                None => named.map(|name| BaseSummary::Named { name }),
+            },
+            classes: classes.map(|classes| classes.names().to_vec()),
+            head,
             modules: Vec::new(),
             tensors: Vec::new(),
         };
@@ -120,6 +189,21 @@ impl Summary {
         }
         Ok(summary)
     }
+}
+
+/// The last layer among an adapter's tensors.
+fn head(file: &Tensors) -> Result<Option<HeadSummary>> {
+    for hidden in [1, 0] {
+        let (module, _) = Arch { hidden, ..VGG19 }.head();
+        if let Some([outputs, _]) = file.shape(&head_key(module, "weight")) {
+            return Ok(Some(HeadSummary {
+                module: module.into(),
+                outputs: *outputs,
+                frozen: frozen_outputs(file, *outputs)?,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 struct Factor {
