@@ -11,10 +11,12 @@ use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::{Loading, Source, Vgg};
 use libtest_mimic::Trial;
 use predicates::str::contains;
+use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use crate::adapters::difference;
 use crate::cli::{TINY, dataset, goldfish, stdout, train};
+use crate::files::store;
 use crate::support::{gpu, gpu_trial, pictures, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -388,6 +390,26 @@ fn embeddings() {
         3,
         "--overwrite",
     );
+    // A base without a classifier has no answers, and embeddings.
+    let mut features = crate::files::tiny();
+    features.retain(|(name, _, _)| name.starts_with("features"));
+    store(&at.join("trunk.safetensors"), &features, Dtype::F32);
+    let trunk = |more: &[&str]| {
+        let mut command = goldfish(at);
+        command.args(["predict", "data/tench", "--weights", "trunk.safetensors"]);
+        command.args(["--image-size", "32"]).args(more).assert()
+    };
+    trunk(&[]).code(3).stderr(contains("has no classifier"));
+    trunk(&[
+        "--features",
+        "avgpool",
+        "-o",
+        "f.safetensors",
+        "--overwrite",
+    ])
+    .success()
+    .stdout(contains("2 images, 1176 numbers each of avgpool"));
+    fs::remove_file(at.join("trunk.safetensors")).expect("it was there");
     // A file that cannot be read ends it, and nothing is half written.
     refused(
         &["data", "--features", "avgpool", "-o", "other.safetensors"],

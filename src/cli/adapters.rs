@@ -78,6 +78,16 @@ impl AdapterArgs {
         }
     }
 
+    /// The same of a network that is asked what images show, and must have an answer.
+    pub fn answering(&self, gpu: &Gpu, base: &Base) -> Result<(Adapter, Classes)> {
+        let (adapter, classes) = self.load(gpu, base)?;
+        if let (Weights::File(path), 0) = (&base.weights, adapter.classes(base.arch)) {
+            let problem = "has no classifier, and no adapter has one for it: train one for classes of your own";
+            return Err(Error::data(path, problem));
+        }
+        Ok((adapter, classes))
+    }
+
     /// The sum of the adapters, an empty one where there are none, and what its logits mean.
     pub fn load(&self, gpu: &Gpu, base: &Base) -> Result<(Adapter, Classes)> {
         let side = base.transform.size;
@@ -101,11 +111,6 @@ impl AdapterArgs {
             loaded.push((stored.adapter, *scale));
         }
         let classes = named.map_or_else(|| base.classes.clone(), |(_, classes)| classes);
-        let adapter = Adapter::sum(gpu, &loaded, base.arch)?;
-        if let (Weights::File(path), 0) = (&base.weights, adapter.classes(base.arch)) {
-            let problem = "has no classifier, and no adapter has one for it: train one for classes of your own";
-            return Err(Error::data(path, problem));
-        }
-        Ok((adapter, classes))
+        Ok((Adapter::sum(gpu, &loaded, base.arch)?, classes))
     }
 }

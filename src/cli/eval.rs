@@ -104,7 +104,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     args.adapters.adopt(&mut args.base)?;
     let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
-    let (adapter, classes) = args.adapters.load(&gpu, &base)?;
+    let (adapter, classes) = args.adapters.answering(&gpu, &base)?;
     let dataset = Dataset::open(&args.data, &Labels::Of(classes))?;
     tell(&dataset.left_out);
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();

@@ -76,7 +76,10 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     args.adapters.adopt(&mut args.base)?;
     let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
-    let (adapter, classes) = args.adapters.load(&gpu, &base)?;
+    let (adapter, classes) = match args.features {
+        Some(_) => args.adapters.load(&gpu, &base)?,
+        None => args.adapters.answering(&gpu, &base)?,
+    };
     let how = Loading {
         ranks: adapter.ranks(),
         headless: adapter.head.is_some(),

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
-use super::super::adapter::described;
 use super::super::classes::{LIST, noted};
+use super::super::config::described;
 use super::super::entry::{View, shown};
 use super::super::layout::{CONFIG, MODEL, files, folder, key};
 use super::super::settings::Settings;
