@@ -13,6 +13,7 @@ mod parity;
 mod peft;
 mod pictures;
 mod portable;
+mod pth;
 mod shaders;
 mod support;
 mod training;
@@ -27,6 +28,7 @@ fn main() {
         pictures::trials(),
         files::trials(),
         weights::trials(),
+        pth::trials(),
         ops::trials(),
         library::trials(),
         parity::trials(),

@@ -90,8 +90,7 @@ fn other_precisions() {
             } else {
                 assert_eq!(values, expected[name], "{name}");
             }
-        })
-        .expect("every tensor");
+        });
         assert!(changed > 60_000, "{changed} of 64000 numbers changed");
     }
 }
@@ -190,11 +189,11 @@ fn other_kinds() {
         (b"<!DOCTYPE html><html>", "is an HTML page"),
         (
             b"PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x10\0\0\0archive/data.pkl",
-            "torch.load",
+            "is a damaged PyTorch file",
         ),
         (
             b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.",
-            "torch.load",
+            "is a damaged PyTorch file",
         ),
         (b"\x1f\x8b\x08\0\0\0\0\0\0\0\0", "gzip"),
         (b"", "is empty"),

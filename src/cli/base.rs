@@ -20,7 +20,7 @@ const DEFAULT_WEIGHTS: &str = "weights/vgg19.safetensors";
 
 #[derive(Args)]
 pub struct BaseArgs {
-    /// Base weights: a safetensors file under torchvision's or timm's names, or random[:SEED]
+    /// Base weights: a safetensors file or PyTorch's (.pth) under torchvision's or timm's names, or random[:SEED]
     /// [default: weights/vgg19.safetensors, else random:0]
     #[arg(long, value_name = "FILE|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
     pub weights: Option<Weights>,

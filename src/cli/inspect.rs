@@ -10,7 +10,7 @@ use super::terminal::{Lines, json};
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// A safetensors file, or the folder of a run or of a PEFT adapter
+    /// A file of tensors, safetensors or PyTorch's, or the folder of a run or of a PEFT adapter
     #[arg(value_name = "FILE|RUN")]
     path: PathBuf,
     /// Print JSON

@@ -204,8 +204,7 @@ pub fn folder(path: &Path) -> &Path {
     }
 }
 
-/// The files with the settings and the factors. A pickle stands in for the factors where there are no others: reading it
-/// says how to convert it.
+/// The files with the settings and the factors. A pickle stands in for the factors where there are no others.
 pub(super) fn files(path: &Path) -> [PathBuf; 2] {
     let config = folder(path).join(CONFIG);
     if path.is_file() && !path.ends_with(CONFIG) {
@@ -259,7 +258,6 @@ pub fn load(gpu: &Gpu, path: &Path, arch: Arch, side: usize) -> Result<Stored> {
     let settings = Settings::read(&config)?;
     let file = Tensors::open(&path)?;
     let (last, inputs) = arch.head();
-    let present = file.names()?;
     let head = settings
         .head(arch)
         .map_err(|problem| Error::data(&config, problem))?;
@@ -282,7 +280,11 @@ pub fn load(gpu: &Gpu, path: &Path, arch: Arch, side: usize) -> Result<Stored> {
         let linear = weight.len() == 2 && module != PIXELS;
         let target = settings.targets(&module, linear);
         let factors = ['A', 'B'];
-        if !target && factors.iter().any(|&f| present.contains(&key(&module, f))) {
+        if !target
+            && factors
+                .iter()
+                .any(|&f| file.shape(&key(&module, f)).is_some())
+        {
             let problem = format!(
                 "{module} has factors, and target_modules or exclude_modules in {CONFIG} leaves it out"
             );
@@ -355,7 +357,7 @@ pub fn load(gpu: &Gpu, path: &Path, arch: Arch, side: usize) -> Result<Stored> {
 
 /// The rows of the head's weight.
 fn outputs(file: &Tensors, name: &str) -> Result<usize> {
-    match file.shape(name)?.as_deref() {
+    match file.shape(name) {
         Some([outputs @ 1..MOST_OUTPUTS, _]) => Ok(*outputs),
         Some(shape) => Err(Error::data(
             file.path(),
@@ -370,8 +372,7 @@ fn outputs(file: &Tensors, name: &str) -> Result<usize> {
 
 /// How many outputs of a head of so many are not trained.
 fn frozen_outputs(file: &Tensors, outputs: usize) -> Result<usize> {
-    let notes = file.metadata()?;
-    let Some(text) = notes.get(FROZEN) else {
+    let Some(text) = file.metadata().get(FROZEN) else {
         return Ok(0);
     };
     let frozen = text.parse().ok().filter(|&frozen: &usize| frozen < outputs);

@@ -51,8 +51,7 @@ pub(super) fn classes(file: &Tensors, folder: &Path, outputs: usize) -> Result<O
 /// # Errors
 /// [`Error::Data`] where they are no list of names.
 pub(super) fn noted(file: &Tensors) -> Result<Option<Classes>> {
-    let notes = file.metadata()?;
-    let Some(text) = notes.get(CLASSES) else {
+    let Some(text) = file.metadata().get(CLASSES) else {
         return Ok(None);
     };
     let wrong = |why: String| Error::data(file.path(), format!("{CLASSES} in its notes: {why}"));

@@ -3,6 +3,7 @@
 
 pub mod adapter;
 mod classes;
+mod entry;
 mod header;
 mod merged;
 mod names;
@@ -10,6 +11,7 @@ mod patterns;
 mod settings;
 mod sniff;
 mod summary;
+mod torch;
 mod weights;
 mod write;
 

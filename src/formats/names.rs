@@ -1,10 +1,9 @@
-//! VGG19's weights in a safetensors file: under torchvision's names or timm's, as they are or as wrappers change them.
+//! VGG19's weights in a file: under torchvision's names or timm's, as they are or as wrappers change them.
 
 use std::collections::BTreeMap;
 
-use safetensors::SafeTensors;
-
-use super::weights::{Tensors, shown};
+use super::entry::shown;
+use super::weights::Tensors;
 use crate::error::{Error, Result};
 use crate::nn::weights::Mapped;
 use crate::nn::{Arch, Source};
@@ -34,9 +33,8 @@ impl Tensors {
     /// As [`Tensors::take`]; [`Error::Data`] that says so where the names have another prefix, or the weights are those
     /// of a network with another head or with batch norm.
     pub fn source(&self, arch: Arch) -> Result<Source<'_>> {
-        let file = self.parse()?;
         let mut names = BTreeMap::new();
-        for stored in file.names() {
+        for stored in self.names() {
             if let Some(other) = names.insert(unwrapped(stored), stored) {
                 let problem = format!(
                     "holds one parameter as {} and as {}",
@@ -46,7 +44,7 @@ impl Tensors {
                 return Err(Error::data(&self.path, problem));
             }
         }
-        if let Some(problem) = self.another_network(arch, &names, &file) {
+        if let Some(problem) = self.another_network(arch, &names) {
             return Err(Error::data(&self.path, problem));
         }
         if let Some((name, stored)) = names.iter().find(|(name, stored)| name != *stored) {
@@ -74,12 +72,7 @@ impl Tensors {
 
     /// What network these are the weights of, where that is plain and it is another one; `names` are those of the file
     /// by what they are called without wrappers.
-    fn another_network(
-        &self,
-        arch: Arch,
-        names: &BTreeMap<String, &str>,
-        file: &SafeTensors,
-    ) -> Option<String> {
+    fn another_network(&self, arch: Arch, names: &BTreeMap<String, &str>) -> Option<String> {
         let first = "features.0.weight";
         let prefixed = names.keys().find_map(|name| name.strip_suffix(first));
         if let Some(prefix) =
@@ -97,7 +90,7 @@ impl Tensors {
             .iter()
             .find_map(|name| names.get(*name))?;
         let layer = arch.layers().pop()?;
-        match file.tensor(head).ok()?.shape() {
+        match self.get(head)?.shape {
             [outputs, inputs] if *outputs != layer.weight[0] && *inputs == layer.weight[1] => {
                 Some(format!(
                     "has a head of {outputs} outputs ({}), and this network has {} categories, ImageNet's. Put the weight \

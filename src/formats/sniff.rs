@@ -1,11 +1,5 @@
 //! What a file is that is not what it should be, by its first bytes: errors name it and say what to do.
 
-/// How a PyTorch file becomes one that is read.
-const CONVERT: &str = "Convert it once: python3 -c \"import sys, torch; from safetensors.torch import save_file; \
-    d = torch.load(sys.argv[1], map_location='cpu', weights_only=True); \
-    save_file({k: v.contiguous().clone() for k, v in d.get('state_dict', d).items()}, sys.argv[2])\" \
-    FILE NEW.safetensors";
-
 /// First bytes, what they mean and what to do.
 const MAGIC: [(&[u8], &str); 10] = [
     (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
@@ -19,20 +13,23 @@ const MAGIC: [(&[u8], &str); 10] = [
     (b"Rar!", "is a RAR archive: unpack it first"),
     (
         b"\x89HDF",
-        "is an HDF5 file (Keras?); only safetensors files are read",
+        "is an HDF5 file (Keras?); only safetensors and PyTorch files are read",
     ),
     (
         b"\x93NUMPY",
-        "is a NumPy array; only safetensors files are read",
+        "is a NumPy array; only safetensors and PyTorch files are read",
     ),
-    (b"GGUF", "is a GGUF file; only safetensors files are read"),
+    (
+        b"GGUF",
+        "is a GGUF file; only safetensors and PyTorch files are read",
+    ),
     (
         b"<?xml",
         "is XML text, probably a server's error message: fetch the file again",
     ),
 ];
 
-/// What the file of these bytes is instead of a safetensors file, as a sentence that follows its name.
+/// What the file of these bytes is instead of a safetensors file or one of PyTorch's, as a sentence that follows its name.
 pub(super) fn instead(file: &[u8]) -> String {
     let text = file.trim_ascii_start();
     let starts = |with: &str| {
@@ -40,7 +37,7 @@ pub(super) fn instead(file: &[u8]) -> String {
             .is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()))
     };
     if file.is_empty() {
-        return "is empty, no safetensors file: fetch it again".into();
+        return "is empty, neither a safetensors file nor one of PyTorch's: fetch it again".into();
     }
     if file.starts_with(b"version https://git-lfs") {
         return "is a Git LFS pointer, a note of where the file is kept: run `git lfs pull` in its repository, or \
@@ -51,9 +48,6 @@ pub(super) fn instead(file: &[u8]) -> String {
         return "is an HTML page: the address leads to a page about the file. Download the file itself (on Hugging \
                 Face the address has /resolve/ where the page has /blob/)"
             .into();
-    }
-    if let Some(kind) = torch(file) {
-        return format!("is {kind}, and only safetensors files are read. {CONVERT}");
     }
     if file.starts_with(b"PK\x03\x04") {
         return "is a zip archive: unpack it first".into();
@@ -67,39 +61,9 @@ pub(super) fn instead(file: &[u8]) -> String {
         None if starts("{") => {
             "is JSON text, no safetensors file: choose the .safetensors file beside it".into()
         }
-        None => "is not a safetensors file. Fetch or convert it again".into(),
-    }
-}
-
-/// A file of `torch.save`: a zip whose first entry is the pickle (or says what wrote it), or a bare pickle.
-fn torch(file: &[u8]) -> Option<&'static str> {
-    let first_name = || {
-        let length = usize::from(u16::from_le_bytes(*file.get(26..)?.first_chunk()?));
-        file.get(30..)?.get(..length)
-    };
-    let in_zip = |name: &[u8]| {
-        [
-            &b"/data.pkl"[..],
-            b"/.format_version",
-            b"/byteorder",
-            b"/version",
-        ]
-        .iter()
-        .any(|end| name.ends_with(end))
-    };
-    match file {
-        [b'P', b'K', 3, 4, ..] if first_name().is_some_and(in_zip) => {
-            Some("a PyTorch file (a pickle in a zip)")
+        None => {
+            "is neither a safetensors file nor one of PyTorch's. Fetch or convert it again".into()
         }
-        // PROTO with a version, then an opcode that can begin an object: a dict, a global, a tuple, the magic number
-        // of torch's older files, a frame.
-        [
-            0x80,
-            2..=5,
-            b'}' | b'c' | b'(' | b']' | b'\x8a' | b'\x95' | b'\x8c',
-            ..,
-        ] => Some("a pickle (PyTorch's older .pth, or Python's own)"),
-        _ => None,
     }
 }
 
@@ -111,12 +75,6 @@ mod tests {
     fn each_kind_of_file_is_named_with_what_to_do() {
         let mut tar = vec![b'x'; 512];
         tar[257..262].copy_from_slice(b"ustar");
-        let zip = |name: &str| {
-            let mut zip = vec![0; 30];
-            (zip[0], zip[1], zip[2], zip[3], zip[26]) = (b'P', b'K', 3, 4, name.len() as u8);
-            zip.extend(name.as_bytes());
-            zip
-        };
         for (bytes, parts) in [
             (&b""[..], ["is empty", "again"]),
             (
@@ -128,17 +86,13 @@ mod tests {
                 ["HTML page", "itself"],
             ),
             (b"<html>", ["HTML page", "itself"]),
-            (&zip("archive/data.pkl"), ["PyTorch file", "torch.load"]),
-            (&zip("vgg19/data/0"), ["zip archive", "unpack"]),
             (b"PK\x03\x04", ["zip archive", "unpack"]),
-            (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9", ["pickle", "torch.load"]),
-            (b"\x80\x02}q\x00", ["pickle", "torch.load"]),
             (b"\x1f\x8b\x08", ["gzip", "unpack"]),
             (&tar, ["tar archive", "unpack"]),
             (b"\x89HDF\r\n", ["HDF5", "safetensors"]),
             (b"{\"weight_map\": {}}", ["JSON", ".safetensors"]),
-            (b"\x00\x01\x02", ["not a safetensors file", "again"]),
-            (b"\x80\x02", ["not a safetensors file", "again"]),
+            (b"\x00\x01\x02", ["neither a safetensors file", "again"]),
+            (b"\x80\x02", ["neither a safetensors file", "again"]),
         ] {
             let said = instead(bytes);
             assert!(

@@ -1,4 +1,4 @@
-//! What a safetensors file or an adapter's folder holds, for people: `goldfish inspect` prints it.
+//! What a file of tensors or an adapter's folder holds, for people: `goldfish inspect` prints it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::adapter::{CONFIG, MODEL, files};
+use super::entry::float;
 use super::settings::Settings;
-use super::weights::{Tensors, float};
+use super::weights::Tensors;
 use crate::error::Result;
 use crate::nn::weights::Stored;
 
@@ -66,12 +67,12 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Reads a safetensors file, or the one in a run's folder with its settings.
+    /// Reads a file of tensors, or the one in a run's folder with its settings.
     ///
     /// # Errors
     /// [`crate::Error::Io`] where it cannot be opened, [`crate::Error::Data`] where it is damaged.
     pub fn read(path: &Path) -> Result<Self> {
-        // Other safetensors files than an adapter's are looked at alone.
+        // Other files than an adapter's are looked at alone.
         let adapter = path.is_dir() || path.ends_with(MODEL) || path.ends_with(CONFIG);
         let [config, file] = match adapter {
             true => files(path),
@@ -84,7 +85,7 @@ impl Summary {
         let mut summary = Summary {
             bytes: tensors.bytes(),
             parameters: 0,
-            metadata: tensors.metadata()?,
+            metadata: tensors.metadata().clone(),
             base: settings.as_ref().map(|s| s.base.clone()),
             modules: Vec::new(),
             tensors: Vec::new(),
@@ -109,7 +110,7 @@ impl Summary {
                     });
                 }
             }
-        })?;
+        });
         for (module, pair) in factors {
             if let [Some(a), Some(b)] = pair {
                 summary

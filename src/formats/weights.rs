@@ -1,38 +1,44 @@
-//! A safetensors file: opened and checked as a whole, then read a tensor at a time, whatever its floating-point type.
+//! A file of tensors, safetensors or PyTorch's: opened and checked as a whole, then read a tensor at a time, whatever its
+//! floating-point type.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
-use super::{header, sniff};
+use super::entry::{Data, Entry, View, float, shown};
+use super::{header, sniff, torch};
 use crate::error::{Error, Result};
 use crate::nn::weights::{Float, Stored};
 use crate::tensor::Shape;
 
-/// A safetensors file in memory as far as it is looked at.
+/// A file of tensors, in memory as far as it is looked at.
 #[derive(Debug)]
 pub struct Tensors {
     pub(super) path: PathBuf,
     map: Mmap,
+    entries: BTreeMap<String, Entry>,
+    metadata: BTreeMap<String, String>,
 }
 
 impl Tensors {
-    /// Opens and checks the header: its length, every name, every offset and every size.
+    /// Opens a safetensors file, or one of `torch.save` in either of its forms, and checks what it says of its tensors:
+    /// every name, every offset and every size. Of a pickle nothing is run.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be opened, [`Error::Data`] where it is no safetensors file or a damaged one: it
-    /// says what it is instead.
+    /// [`Error::Io`] where it cannot be opened, [`Error::Data`] where it is neither or a damaged one: it says what it is
+    /// instead.
     pub fn open(path: &Path) -> Result<Self> {
         // Before it is opened: a pipe would wait for someone to write.
         let about = std::fs::metadata(path).map_err(Error::io(path, "open"))?;
         if !about.is_file() {
             return Err(Error::data(
                 path,
-                "is not a file: name the safetensors file itself",
+                "is not a file: name the file of weights itself",
             ));
         }
         let file = File::open(path).map_err(Error::io(path, "open"))?;
@@ -43,19 +49,19 @@ impl Tensors {
         // this one with SIGBUS, as it would any reader of a mapped file; no Rust reference is broken.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path, "map"))?;
-        let tensors = Tensors {
+        let damaged = |problem| Error::data(path, problem);
+        let (entries, metadata) = match torch::is_torch(&map) {
+            true => (torch::read(&map).map_err(damaged)?, BTreeMap::new()),
+            false => {
+                header::check(&map).map_err(damaged)?;
+                safetensors(&map).map_err(damaged)?
+            }
+        };
+        Ok(Tensors {
             path: path.to_path_buf(),
             map,
-        };
-        header::check(&tensors.map).map_err(|problem| Error::data(path, problem))?;
-        tensors.parse()?;
-        Ok(tensors)
-    }
-
-    pub(super) fn parse(&self) -> Result<SafeTensors<'_>> {
-        SafeTensors::deserialize(&self.map).map_err(|e| {
-            let problem = format!("not a whole safetensors file ({e}). Fetch or convert it again");
-            Error::data(&self.path, problem)
+            entries,
+            metadata,
         })
     }
 
@@ -65,12 +71,8 @@ impl Tensors {
     }
 
     /// The shape of a tensor, where there is one of this name.
-    ///
-    /// # Errors
-    /// As [`Tensors::open`].
-    pub fn shape(&self, name: &str) -> Result<Option<Vec<usize>>> {
-        let file = self.parse()?;
-        Ok(file.tensor(name).ok().map(|view| view.shape().to_vec()))
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        Some(&self.entries.get(name)?.shape)
     }
 
     /// Bytes of the file.
@@ -78,40 +80,27 @@ impl Tensors {
         self.map.len() as u64
     }
 
-    /// The file's own notes.
-    ///
-    /// # Errors
-    /// As [`Tensors::open`].
-    pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
-        let header = SafeTensors::read_metadata(&self.map);
-        let (_, header) =
-            header.map_err(|e| Error::data(&self.path, format!("not a safetensors file ({e})")))?;
-        let notes = header.metadata().clone().unwrap_or_default();
-        Ok(notes.into_iter().collect())
+    /// The file's own notes; PyTorch's files have none.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
     }
 
     /// Shows every tensor by name: name, dtype, shape, bytes.
-    ///
-    /// # Errors
-    /// As [`Tensors::open`].
-    pub fn each(&self, mut show: impl FnMut(&str, Dtype, &[usize], &[u8])) -> Result<()> {
-        let file = self.parse()?;
-        let mut tensors = file.tensors();
-        tensors.sort_by(|a, b| a.0.cmp(&b.0));
-        for (name, view) in tensors {
-            show(&name, view.dtype(), view.shape(), view.data());
-            self.release(view.data());
+    pub fn each(&self, mut show: impl FnMut(&str, Dtype, &[usize], &[u8])) {
+        for (name, entry) in &self.entries {
+            let view = entry.view(&self.map);
+            show(name, view.dtype, view.shape, view.data);
+            self.release(view.data);
         }
-        Ok(())
     }
 
-    /// The names of the tensors.
-    ///
-    /// # Errors
-    /// As [`Tensors::open`].
-    pub fn names(&self) -> Result<BTreeSet<String>> {
-        let file = self.parse()?;
-        Ok(file.names().into_iter().map(str::to_string).collect())
+    /// The names of the tensors, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<View<'_>> {
+        Some(self.entries.get(name)?.view(&self.map))
     }
 
     /// The wanted tensors by name, of any type of floating-point number; `stored` says what the file calls one. The
@@ -124,27 +113,26 @@ impl Tensors {
         wanted: &[(String, Shape)],
         stored: impl Fn(&str) -> String,
     ) -> Result<BTreeMap<String, Stored<'_>>> {
-        let file = self.parse()?;
         let mut problems = Vec::new();
         let mut found = BTreeMap::new();
         let mut used = BTreeSet::new();
         for (name, shape) in wanted {
             let stored = stored(name);
-            let tensor = file.tensor(&stored);
-            match tensor.map(|view| (fits(view.shape(), shape), float(view.dtype()), view)) {
-                Err(_) => problems.push(format!("{} is missing", shown(&stored))),
-                Ok((false, _, view)) => problems.push(format!(
+            let tensor = self.get(&stored);
+            match tensor.map(|view| (fits(view.shape, shape), float(view.dtype), view)) {
+                None => problems.push(format!("{} is missing", shown(&stored))),
+                Some((false, _, view)) => problems.push(format!(
                     "{} has shape {:?} and should have {shape}",
                     shown(&stored),
-                    view.shape()
+                    view.shape
                 )),
-                Ok((_, None, view)) => problems.push(format!(
+                Some((_, None, view)) => problems.push(format!(
                     "{} is {:?} and should be F32, F16, BF16 or F64",
                     shown(&stored),
-                    view.dtype()
+                    view.dtype
                 )),
-                Ok((_, Some(float), view)) => {
-                    let bytes = &self.map[offset_of(&self.map, view.data())];
+                Some((_, Some(float), view)) => {
+                    let bytes = view.data;
                     let numbers = Stored { float, bytes };
                     if !all_finite(numbers) {
                         problems.push(format!(
@@ -159,16 +147,8 @@ impl Tensors {
             }
             used.insert(stored);
         }
-        let extra = file
-            .names()
-            .into_iter()
-            .filter(|name| !used.contains(*name));
-        let extra: BTreeSet<&str> = extra.collect();
-        problems.extend(
-            extra
-                .into_iter()
-                .map(|name| format!("{} does not belong here", shown(name))),
-        );
+        let extra = self.names().filter(|name| !used.contains(*name));
+        problems.extend(extra.map(|name| format!("{} does not belong here", shown(name))));
         if problems.is_empty() {
             return Ok(found);
         }
@@ -186,8 +166,9 @@ impl Tensors {
     #[allow(unsafe_code)]
     pub(super) fn release(&self, part: &[u8]) {
         #[cfg(unix)]
-        if part.len() >= 1 << 20 {
-            let range = offset_of(&self.map, part);
+        if part.len() >= 1 << 20
+            && let Some(range) = range_of(&self.map, part)
+        {
             // SAFETY: the map is of a file and read-only, so that pages which are dropped come back as they were. A
             // system that refuses keeps them, which is no error.
             let _ = unsafe {
@@ -203,10 +184,31 @@ impl Tensors {
     }
 }
 
-/// Where `part` lies in `whole`, so that it can be borrowed for as long as `whole`.
-fn offset_of(whole: &[u8], part: &[u8]) -> std::ops::Range<usize> {
-    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-    start..start + part.len()
+/// What a safetensors file has: its tensors and its notes. The problem is a sentence that follows the file's name.
+type Contents = (BTreeMap<String, Entry>, BTreeMap<String, String>);
+
+fn safetensors(file: &[u8]) -> Result<Contents, String> {
+    let damaged = |e| format!("not a whole safetensors file ({e}). Fetch or convert it again");
+    let tensors = SafeTensors::deserialize(file).map_err(damaged)?;
+    let entries = tensors.iter().map(|(name, view)| {
+        let entry = Entry {
+            dtype: view.dtype(),
+            shape: view.shape().to_vec(),
+            data: Data::Lies(range_of(file, view.data()).unwrap_or_default()),
+        };
+        (name.to_string(), entry)
+    });
+    let entries = entries.collect();
+    let (_, header) = SafeTensors::read_metadata(file).map_err(damaged)?;
+    let notes = header.metadata().clone().unwrap_or_default();
+    Ok((entries, notes.into_iter().collect()))
+}
+
+/// Where `part` lies in `whole`, if it does.
+fn range_of(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    let end = start.checked_add(part.len())?;
+    (end <= whole.len()).then_some(start..end)
 }
 
 /// Whether every number is finite as an f32.
@@ -221,17 +223,6 @@ fn all_finite(numbers: Stored) -> bool {
     })
 }
 
-/// How numbers of this type are read; none for those that are not floating-point or too narrow for weights.
-pub(super) fn float(dtype: Dtype) -> Option<Float> {
-    match dtype {
-        Dtype::F16 => Some(Float::F16),
-        Dtype::BF16 => Some(Float::Bf16),
-        Dtype::F32 => Some(Float::F32),
-        Dtype::F64 => Some(Float::F64),
-        _ => None,
-    }
-}
-
 /// Whether a tensor of this shape can be read as one of the `wanted` shape: timm keeps linear layers as convolutions
 /// over the whole plane, whose elements lie in the same order.
 fn fits(stored: &[usize], wanted: &Shape) -> bool {
@@ -241,15 +232,6 @@ fn fits(stored: &[usize], wanted: &Shape) -> bool {
             outputs == rows && planes.iter().product::<usize>() == *columns
         }
         _ => stored == wanted,
-    }
-}
-
-/// A name out of a file, fit to be printed.
-pub(super) fn shown(name: &str) -> String {
-    const MOST: usize = 100;
-    match name.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}...", name[..end].escape_debug()),
-        None => name.escape_debug().to_string(),
     }
 }
 
@@ -270,12 +252,6 @@ mod tests {
             assert!(!fits(other, &[64, 1176].into()), "{other:?}");
         }
         assert!(!fits(&[3, 4, 3, 3], &[4, 3, 3, 3].into()));
-    }
-
-    #[test]
-    fn names_are_printed_without_control_characters_and_not_for_pages() {
-        assert_eq!(shown("a\0\u{1b}[2J"), "a\\0\\u{1b}[2J");
-        assert_eq!(shown(&"ä".repeat(1000)).chars().count(), 103);
     }
 
     #[test]
