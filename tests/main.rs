@@ -2,6 +2,7 @@
 
 mod adapters;
 mod cli;
+mod convert;
 mod data;
 mod files;
 mod floors;
@@ -29,6 +30,7 @@ fn main() {
         files::trials(),
         weights::trials(),
         pth::trials(),
+        convert::trials(),
         ops::trials(),
         library::trials(),
         parity::trials(),

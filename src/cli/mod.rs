@@ -4,6 +4,7 @@ mod adapters;
 mod advice;
 mod base;
 mod bench;
+mod convert;
 mod demo;
 mod devices;
 mod eval;
@@ -53,6 +54,8 @@ enum Command {
     Eval(eval::Args),
     /// Work an adapter into the base's weights: a file that torchvision loads
     Merge(merge::Args),
+    /// Write an adapter or weights in another layout: PEFT, LyCORIS, the tutorial's; safetensors, .pth
+    Convert(convert::Args),
     /// Show what an adapter or a weights file holds
     Inspect(inspect::Args),
     /// Train on five illustrations of goldfish and show what changed
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Eval(args) => eval::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),
+        Command::Convert(args) => convert::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Demo(args) => demo::run(args, cli.device),
         Command::Devices(args) => devices::run(args),

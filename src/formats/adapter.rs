@@ -36,7 +36,7 @@ const FROZEN: &str = "goldfish.frozen_outputs";
 
 /// The settings that PEFT 0.21 reads.
 #[derive(Serialize)]
-struct Config<'a> {
+pub(super) struct Config<'a> {
     peft_type: &'a str,
     base_model_name_or_path: &'a str,
     r: usize,
@@ -55,7 +55,7 @@ struct Config<'a> {
     task_type: Option<String>,
 }
 
-fn key(module: &str, factor: char) -> String {
+pub(super) fn key(module: &str, factor: char) -> String {
     format!("base_model.model.{module}.lora_{factor}.weight")
 }
 
@@ -106,15 +106,13 @@ pub fn save(
         bytes.extend_from_slice(bytemuck::cast_slice(values));
     }
     let config = config(adapter, arch, base)?;
-    let json =
-        serde_json::to_string_pretty(&config).expect("a struct of plain values becomes JSON");
     let path = folder.join(MODEL);
     if own {
         let lines = classes.names().join("\n") + "\n";
         write_atomic(&folder.join(names::LIST), lines.as_bytes())?;
     }
     write_atomic(&path, &bytes)?;
-    write_atomic(&folder.join(CONFIG), format!("{json}\n").as_bytes())?;
+    write_atomic(&folder.join(CONFIG), config.text().as_bytes())?;
     Ok((path, bytes.len() as u64))
 }
 
@@ -146,43 +144,70 @@ fn numbers(adapter: &Adapter, arch: Arch) -> Result<Vec<Named>> {
     Ok(data)
 }
 
-/// The first module's rank and alpha as the common ones, others by name.
+/// The settings of an adapter on `base`.
 fn config<'a>(adapter: &'a Adapter, arch: Arch, base: &'a str) -> Result<Config<'a>> {
-    let first = adapter.loras.first().map(|(_, lora)| lora);
-    if first.is_none() && adapter.head.is_none() {
+    if adapter.loras.is_empty() && adapter.head.is_none() {
         return Err(Error::Usage("an adapter of no module".into()));
     }
-    let (rank, alpha) = first.map_or(DEFAULT, |first| (first.rank(), first.alpha));
+    let modules = adapter.loras.iter();
+    let modules = modules.map(|(module, lora)| (module.as_str(), lora.rank(), lora.alpha));
+    let rslora = adapter.loras.first().is_some_and(|(_, lora)| lora.rslora);
+    let whole = adapter.head.as_ref().map(|_| vec![arch.head().0]);
+    Ok(described(modules.collect(), rslora, whole, base))
+}
+
+/// The settings of modules with these ranks and alphas: the first's as the common ones, others by name.
+pub(super) fn described<'a>(
+    modules: Vec<(&'a str, usize, f64)>,
+    rslora: bool,
+    whole: Option<Vec<&'static str>>,
+    base: &'a str,
+) -> Config<'a> {
+    let (rank, alpha) = modules.first().map_or(DEFAULT, |&(_, r, alpha)| (r, alpha));
     let (mut rank_pattern, mut alpha_pattern) = (Map::new(), Map::new());
-    for (module, lora) in &adapter.loras {
-        if lora.rank() != rank {
-            rank_pattern.insert(module.clone(), lora.rank().into());
+    for &(module, r, a) in &modules {
+        if r != rank {
+            rank_pattern.insert(module.into(), r.into());
         }
-        if lora.alpha != alpha {
-            alpha_pattern.insert(module.clone(), number(lora.alpha));
+        if a != alpha {
+            alpha_pattern.insert(module.into(), number(a));
         }
     }
-    Ok(Config {
+    Config {
         peft_type: "LORA",
         base_model_name_or_path: base,
         r: rank,
         lora_alpha: number(alpha),
-        target_modules: match first {
-            Some(_) => json!(adapter.loras.iter().map(|(m, _)| m).collect::<Vec<_>>()),
-            None => json!(NO_TARGET),
+        target_modules: match modules.is_empty() {
+            false => json!(
+                modules
+                    .iter()
+                    .map(|(module, ..)| module)
+                    .collect::<Vec<_>>()
+            ),
+            true => json!(NO_TARGET),
         },
         rank_pattern,
         alpha_pattern,
         lora_dropout: 0.0,
         bias: "none",
-        use_rslora: first.is_some_and(|first| first.rslora),
+        use_rslora: rslora,
         use_dora: false,
         fan_in_fan_out: false,
         init_lora_weights: true,
         inference_mode: true,
-        modules_to_save: adapter.head.as_ref().map(|_| vec![arch.head().0]),
+        modules_to_save: whole,
         task_type: None,
-    })
+    }
+}
+
+impl Config<'_> {
+    /// The text of the file.
+    pub(super) fn text(&self) -> String {
+        let json =
+            serde_json::to_string_pretty(self).expect("a struct of plain values becomes JSON");
+        json + "\n"
+    }
 }
 
 /// A whole number as PEFT writes it, without a point.

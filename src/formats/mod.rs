@@ -3,6 +3,7 @@
 
 pub mod adapter;
 mod classes;
+mod convert;
 mod entry;
 mod header;
 mod merged;
@@ -15,6 +16,7 @@ mod torch;
 mod weights;
 mod write;
 
+pub use convert::{Converted, Kind, convert};
 pub use merged::write_merged;
 pub use summary::{ModuleSummary, Summary, TensorSummary};
 pub use weights::Tensors;

@@ -90,6 +90,11 @@ impl Settings {
     /// # Errors
     /// [`Error::Data`] naming the setting.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::parse(&Self::text(path)?).map_err(|problem| Error::data(path, problem))
+    }
+
+    /// The text of the file.
+    pub(super) fn text(path: &Path) -> Result<Vec<u8>> {
         let file = File::open(path).map_err(Error::io(path, "open"))?;
         let mut text = Vec::new();
         file.take(MAX_CONFIG + 1)
@@ -100,9 +105,14 @@ impl Settings {
                 format!("more than {MAX_CONFIG} bytes are too many for an adapter's settings");
             return Err(Error::data(path, problem));
         }
-        let config: Map<String, Value> = serde_json::from_slice(&text)
-            .map_err(|e| Error::data(path, format!("not a JSON object ({e})")))?;
-        Self::from_json(&config).map_err(|problem| Error::data(path, problem))
+        Ok(text)
+    }
+
+    /// The settings in the file's text; the problem is a sentence that follows its name.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        let config = serde_json::from_slice(text);
+        let config: Map<String, Value> = config.map_err(|e| format!("not a JSON object ({e})"))?;
+        Self::from_json(&config)
     }
 
     fn from_json(config: &Map<String, Value>) -> Result<Self, String> {

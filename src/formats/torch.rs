@@ -2,10 +2,13 @@
 //! file as they are in memory, in a zip or, before PyTorch 1.6, one after the other.
 
 mod pickle;
+mod write;
 mod zip;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+
+pub(super) use self::write::write;
 
 use self::pickle::{Id, Pickle, Storage, Tensor, Value};
 use self::zip::Zip;

@@ -94,6 +94,11 @@ impl Tensors {
         }
     }
 
+    /// Whether it is PyTorch's own.
+    pub(super) fn is_torch(&self) -> bool {
+        torch::is_torch(&self.map)
+    }
+
     /// The names of the tensors, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
