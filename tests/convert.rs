@@ -203,7 +203,7 @@ fn refused() {
             &folder.path().join("own.safetensors"),
             None,
         ),
-        "classifier.6.weight whole (modules_to_save)",
+        "classifier.6.bias whole (modules_to_save)",
     );
     expect(
         convert(&fixtures("torch/zip.pth"), &out, Some(Kind::Lycoris)),

@@ -3,6 +3,7 @@
 
 pub mod adapter;
 mod classes;
+mod config;
 mod convert;
 mod entry;
 mod header;

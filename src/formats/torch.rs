@@ -1,7 +1,9 @@
 //! A file of `torch.save`, read where it lies: the pickle says which tensors there are, and their numbers stand in the
 //! file as they are in memory, in a zip or, before PyTorch 1.6, one after the other.
 
+mod calls;
 mod pickle;
+mod value;
 mod write;
 mod zip;
 
@@ -10,7 +12,8 @@ use std::ops::Range;
 
 pub(super) use self::write::write;
 
-use self::pickle::{Id, Pickle, Storage, Tensor, Value};
+use self::pickle::Pickle;
+use self::value::{Id, Storage, Tensor, Value, damaged};
 use self::zip::Zip;
 use super::entry::{Data, Entry, shown};
 
@@ -67,10 +70,6 @@ pub(super) fn read(file: &[u8]) -> Result<BTreeMap<String, Entry>, Problem> {
         true => read_zip(file),
         false => read_legacy(file),
     }
-}
-
-fn damaged(what: &str) -> Problem {
-    format!("is a damaged PyTorch file ({what}). Fetch or save it again")
 }
 
 fn read_zip(file: &[u8]) -> Result<BTreeMap<String, Entry>, Problem> {

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
-use super::super::adapter::{CONFIG, MODEL, described, files, folder, key};
+use super::super::adapter::{CONFIG, MODEL, files, folder, key};
 use super::super::classes::{LIST, noted};
+use super::super::config::described;
 use super::super::entry::{View, shown};
 use super::super::settings::Settings;
 use super::super::weights::Tensors;

@@ -3,73 +3,11 @@
 
 use std::collections::HashMap;
 
-use safetensors::Dtype;
-
-use super::super::entry::shown;
+use super::value::{Id, SAVE, Value, damaged, global};
 
 /// The most bytes of a pickle, and the most values in it. That of VGG19's weights has 6 KB and 400 values.
 const MAX_BYTES: usize = 16 << 20;
-const MAX_VALUES: usize = 1 << 20;
-/// The most dimensions of a tensor.
-const MAX_DIMENSIONS: usize = 8;
-
-/// What to do about a file that holds more than tensors.
-const SAVE: &str = "If you trust it, load it in Python and save the tensors alone: \
-    torch.save(model.state_dict(), FILE)";
-
-/// A value by its place among all that the pickle makes: what is named twice is one value, however deep it nests.
-pub(super) type Id = usize;
-
-/// What a pickle makes, of what matters here.
-#[derive(Clone, Debug)]
-pub(super) enum Value<'a> {
-    /// None, truth, fractions, bytes, sets: whatever says nothing of tensors.
-    Other,
-    Int(i64),
-    Text(&'a str),
-    /// A list or a tuple.
-    Sequence(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    Global(Global),
-    Storage(Storage<'a>),
-    Tensor(Tensor<'a>),
-}
-
-/// A name of Python's.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Global {
-    OrderedDict,
-    /// Makes a tensor of storage, offset, size and strides.
-    Rebuild,
-    /// Gives the tensor that it is given.
-    Parameter,
-    /// A tuple.
-    Size,
-    /// Numbers of this type in a row.
-    Storage(Dtype),
-    /// Makes what says nothing of tensors.
-    Other,
-}
-
-/// Numbers in a row, outside the pickle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Storage<'a> {
-    pub(super) key: &'a str,
-    pub(super) dtype: Dtype,
-    pub(super) count: usize,
-    /// The first number that this view of it has; of files before PyTorch 0.4.
-    pub(super) first: usize,
-}
-
-/// A view of a storage.
-#[derive(Clone, Debug)]
-pub(super) struct Tensor<'a> {
-    pub(super) storage: Storage<'a>,
-    pub(super) offset: usize,
-    pub(super) shape: Vec<usize>,
-    pub(super) strides: Vec<usize>,
-}
-
+pub(super) const MAX_VALUES: usize = 1 << 20;
 /// A pickle that was read.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
@@ -113,61 +51,22 @@ impl<'a> Pickle<'a> {
     }
 }
 
-fn damaged(what: &str) -> String {
-    format!("is a damaged PyTorch file ({what}). Fetch or save it again")
-}
-
-fn too_many() -> String {
+pub(super) fn too_many() -> String {
     format!(
         "holds more than {MAX_VALUES} values beside its tensors, far more than a network's weights do. {SAVE}"
     )
 }
 
-/// What a name of Python's stands for; those that `torch.load(weights_only=True)` takes and tensors of floating-point
-/// numbers are made with.
-fn global(module: &str, name: &str) -> Result<Global, String> {
-    let storage = |dtype| Ok(Global::Storage(dtype));
-    match (module, name) {
-        ("collections", "OrderedDict") => Ok(Global::OrderedDict),
-        ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Ok(Global::Rebuild),
-        ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")
-        | ("torch.nn.parameter", "Parameter") => Ok(Global::Parameter),
-        ("torch", "Size") => Ok(Global::Size),
-        ("torch", "DoubleStorage") => storage(Dtype::F64),
-        ("torch", "FloatStorage") => storage(Dtype::F32),
-        ("torch", "HalfStorage") => storage(Dtype::F16),
-        ("torch", "BFloat16Storage") => storage(Dtype::BF16),
-        ("torch", "LongStorage") => storage(Dtype::I64),
-        ("torch", "IntStorage") => storage(Dtype::I32),
-        ("torch", "ShortStorage") => storage(Dtype::I16),
-        ("torch", "CharStorage") => storage(Dtype::I8),
-        ("torch", "ByteStorage") => storage(Dtype::U8),
-        ("torch", "BoolStorage") => storage(Dtype::BOOL),
-        (
-            "torch",
-            "device" | "float64" | "float32" | "float16" | "bfloat16" | "int64" | "int32",
-        )
-        | ("collections", "Counter" | "defaultdict")
-        | ("builtins" | "__builtin__", "set" | "frozenset" | "bytearray" | "complex" | "dict")
-        | ("_codecs", "encode") => Ok(Global::Other),
-        _ => Err(format!(
-            "holds an object of Python's, {}.{}, where only tensors are read; nothing of it was run. {SAVE}",
-            shown(module),
-            shown(name)
-        )),
-    }
-}
-
 /// Python's stack machine for pickles.
-struct Machine<'a> {
+pub(super) struct Machine<'a> {
     rest: &'a [u8],
-    values: Vec<Value<'a>>,
+    pub(super) values: Vec<Value<'a>>,
     stack: Vec<Id>,
     /// How high the stack was at each mark.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
     /// Pairs of lists that dicts were made of.
-    copied: usize,
+    pub(super) copied: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -200,7 +99,7 @@ impl<'a> Machine<'a> {
         text(line)
     }
 
-    fn push(&mut self, value: Value<'a>) -> Result<(), String> {
+    pub(super) fn push(&mut self, value: Value<'a>) -> Result<(), String> {
         if self.values.len() == MAX_VALUES || self.stack.len() == MAX_VALUES {
             return Err(too_many());
         }
@@ -258,7 +157,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Pushes a value that was made before.
-    fn again(&mut self, id: Id) -> Result<(), String> {
+    pub(super) fn again(&mut self, id: Id) -> Result<(), String> {
         if self.stack.len() == MAX_VALUES {
             return Err(too_many());
         }
@@ -450,134 +349,6 @@ impl<'a> Machine<'a> {
             _ => return Err(damaged("its pickle sets items of what is no dict")),
         }
         Ok(())
-    }
-
-    /// What `("storage", type, key, device, count, view)` names.
-    fn storage(&self, id: Id) -> Result<Storage<'a>, String> {
-        let value = |id: &Id| &self.values[*id];
-        let problem = || damaged("its pickle names numbers in an unknown way");
-        let Value::Sequence(fields) = &self.values[id] else {
-            return Err(problem());
-        };
-        let [tag, dtype, key, _device, count, view @ ..] = &fields[..] else {
-            return Err(problem());
-        };
-        let (
-            Value::Text("storage"),
-            Value::Global(Global::Storage(dtype)),
-            Value::Text(key),
-            Some(count),
-        ) = (value(tag), value(dtype), value(key), self.size(*count))
-        else {
-            return Err(problem());
-        };
-        let first = match view.first().map(value) {
-            None | Some(Value::Other) => 0,
-            Some(Value::Sequence(view)) => view
-                .get(1)
-                .and_then(|first| self.size(*first))
-                .ok_or_else(problem)?,
-            Some(_) => return Err(problem()),
-        };
-        Ok(Storage {
-            key,
-            dtype: *dtype,
-            count,
-            first,
-        })
-    }
-
-    /// A count or an offset.
-    fn size(&self, id: Id) -> Option<usize> {
-        match self.values[id] {
-            Value::Int(number) => usize::try_from(number).ok(),
-            _ => None,
-        }
-    }
-
-    /// Pushes what calling `callee` would make.
-    fn call(&mut self, callee: Id, arguments: Id) -> Result<(), String> {
-        let Value::Sequence(arguments) = &self.values[arguments] else {
-            return Err(damaged("its pickle calls with what is no tuple"));
-        };
-        let first = arguments.first().copied();
-        let value = first.map(|first| &self.values[first]);
-        match self.values[callee] {
-            Value::Global(Global::Other) => self.push(Value::Other),
-            Value::Global(Global::OrderedDict) => {
-                let dict = self.ordered_dict(value)?;
-                self.copied += dict.len();
-                if self.copied > MAX_VALUES {
-                    return Err(too_many());
-                }
-                self.push(Value::Dict(dict))
-            }
-            Value::Global(Global::Size) => match (first, value) {
-                (Some(tuple), Some(Value::Sequence(_))) => self.again(tuple),
-                _ => Err(damaged("a size in its pickle is no tuple")),
-            },
-            Value::Global(Global::Parameter) => match (first, value) {
-                (Some(tensor), Some(Value::Tensor(_))) => self.again(tensor),
-                _ => Err(damaged("a parameter in its pickle is no tensor")),
-            },
-            Value::Global(Global::Rebuild) => {
-                let tensor = self.tensor(arguments)?;
-                self.push(Value::Tensor(tensor))
-            }
-            _ => Err(damaged("its pickle calls what is no function")),
-        }
-    }
-
-    /// What `_rebuild_tensor_v2(storage, offset, shape, strides, ...)` gives.
-    fn tensor(&self, arguments: &[Id]) -> Result<Tensor<'a>, String> {
-        let problem = || damaged("a tensor in its pickle is made in an unknown way");
-        let [storage, offset, shape, strides, other @ ..] = arguments else {
-            return Err(problem());
-        };
-        // requires_grad, hooks, and what says that the numbers are meant negated or conjugated.
-        if let Some(&marks) = other.get(2)
-            && matches!(&self.values[marks], Value::Dict(marks) if !marks.is_empty())
-        {
-            return Err(format!("holds a negated or conjugated view. {SAVE}"));
-        }
-        let sizes = |list: &Id| match &self.values[*list] {
-            Value::Sequence(items) if items.len() <= MAX_DIMENSIONS => {
-                items.iter().map(|&id| self.size(id)).collect()
-            }
-            _ => None,
-        };
-        let (Value::Storage(storage), Some(offset), Some(shape), Some(strides)) = (
-            &self.values[*storage],
-            self.size(*offset),
-            sizes(shape),
-            sizes(strides),
-        ) else {
-            return Err(problem());
-        };
-        Ok(Tensor {
-            storage: *storage,
-            offset,
-            shape,
-            strides,
-        })
-    }
-
-    /// The pairs of `OrderedDict()` or `OrderedDict([[key, value], ...])`.
-    fn ordered_dict(&self, pairs: Option<&Value<'a>>) -> Result<Vec<(Id, Id)>, String> {
-        let problem = || damaged("a dict in its pickle is no list of pairs");
-        let items = match pairs {
-            None => return Ok(Vec::new()),
-            Some(Value::Sequence(items)) => items,
-            Some(_) => return Err(problem()),
-        };
-        let pair = |&item: &Id| match &self.values[item] {
-            Value::Sequence(pair) => match pair[..] {
-                [key, value] => Ok((key, value)),
-                _ => Err(problem()),
-            },
-            _ => Err(problem()),
-        };
-        items.iter().map(pair).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::super::entry::shown;
+use super::value::damaged;
 
 /// The entries of a zip by name.
 pub(super) struct Zip<'a> {
@@ -21,11 +22,6 @@ struct Entry {
     sizes: [u64; 2],
     /// Where its own header stands.
     header: u64,
-}
-
-/// What is wrong, as a sentence that follows the file's name.
-fn damaged(what: &str) -> String {
-    format!("is a damaged PyTorch file ({what}). Fetch or save it again")
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
