@@ -4,6 +4,7 @@ mod adapters;
 mod cli;
 mod convert;
 mod data;
+mod family;
 mod files;
 mod floors;
 mod heads;
@@ -34,6 +35,7 @@ fn main() {
         ops::trials(),
         library::trials(),
         parity::trials(),
+        family::trials(),
         portable::trials(),
         training::trials(),
         cli::trials(),

@@ -47,6 +47,8 @@ pub fn trials() -> Vec<Trial> {
 pub const NARROW: Arch = Arch {
     name: "narrow",
     widths: [2, 3, 4, 5, 6],
+    depths: VGG19.depths,
+    batch_norm: false,
     hidden: 16,
     classes: 10,
 };
@@ -54,6 +56,8 @@ pub const NARROW: Arch = Arch {
 pub const WIDE: Arch = Arch {
     name: "wide",
     widths: [32, 33, 40, 40, 40],
+    depths: VGG19.depths,
+    batch_norm: false,
     hidden: 16,
     classes: 10,
 };

@@ -11,7 +11,7 @@ use goldfish::nn::Adapter;
 use goldfish::{Error, Gpu, Result};
 use serde::Deserialize;
 
-use super::base::{Base, BaseArgs};
+use super::base::{Base, BaseArgs, Weights};
 
 #[derive(Args)]
 pub struct AdapterArgs {
@@ -108,7 +108,12 @@ impl AdapterArgs {
             loaded.push((stored.adapter, *scale));
         }
         let classes = named.map_or_else(|| base.classes.clone(), |(_, classes)| classes);
-        Ok((Adapter::sum(gpu, &loaded, base.arch)?, classes))
+        let adapter = Adapter::sum(gpu, &loaded, base.arch)?;
+        if let (Weights::File(path), 0) = (&base.weights, adapter.classes(base.arch)) {
+            let problem = "has no classifier, and no adapter has one for it: train one for classes of your own";
+            return Err(Error::data(path, problem));
+        }
+        Ok((adapter, classes))
     }
 }
 

@@ -9,6 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use goldfish::data::{Classes, Transform};
 use goldfish::formats::Tensors;
+use goldfish::nn::arch::VGG19;
 use goldfish::nn::{Arch, LoadStep, Loading, Source, Vgg};
 use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
@@ -24,7 +25,8 @@ pub struct BaseArgs {
     /// [default: weights/vgg19.safetensors, else random:0]
     #[arg(long, value_name = "FILE|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
     pub weights: Option<Weights>,
-    /// Network: vgg19, or vgg19-tiny (the same 19 layers, narrow, to try things out) [default: vgg19]
+    /// Network: vgg11, vgg13, vgg16 or vgg19, with batch norm vgg19_bn and so on, narrow vgg19-tiny and so on, to try
+    /// things out [default: what the weights are of, and vgg19 where they are random]
     #[arg(long)]
     pub arch: Option<String>,
     /// Side of the square that images are cropped to; the short side is resized to 8/7 of it [default: 224]
@@ -91,6 +93,30 @@ impl FromStr for Weights {
 }
 
 impl Weights {
+    /// The network that they are of and what its logits mean; `asked` is what the user says it is, of any number of
+    /// classes.
+    fn network(&self, asked: Option<Arch>) -> Result<(Arch, Classes)> {
+        let Weights::File(path) = self else {
+            return Ok((asked.unwrap_or(VGG19), Classes::imagenet()));
+        };
+        let file = Tensors::open(path)?;
+        let arch = file.arch()?;
+        if let Some(asked) = asked.filter(|asked| asked.name != arch.name) {
+            let problem = format!(
+                "holds a {}, and --arch asks for {}: leave --arch out, or name other weights",
+                arch.name, asked.name
+            );
+            return Err(Error::data(path, problem));
+        }
+        let imagenet = Classes::imagenet();
+        let classes = match file.classes(arch.classes)? {
+            Some(classes) => classes,
+            None if arch.classes == imagenet.len() => imagenet,
+            None => Classes::numbered(arch.classes),
+        };
+        Ok((arch, classes))
+    }
+
     /// A name that is not UTF-8 is a file's.
     fn from_os(text: OsString) -> Result<Self, String> {
         match text.to_str() {
@@ -124,7 +150,7 @@ pub struct Base {
 impl BaseArgs {
     /// Fills in the defaults and says so where the base is not a trained one.
     pub fn resolve(&self) -> Result<Base> {
-        let arch = Arch::named(self.arch.as_deref().unwrap_or("vgg19"))?;
+        let asked = self.arch.as_deref().map(Arch::named).transpose()?;
         let size = self.image_size.unwrap_or(224);
         if !(32..=4096).contains(&size) {
             return Err(Error::Usage(format!(
@@ -133,7 +159,9 @@ impl BaseArgs {
         }
         let weights = match &self.weights {
             Some(weights) => weights.clone(),
-            None if arch.name == "vgg19" && Path::new(DEFAULT_WEIGHTS).exists() => {
+            None if asked.is_none_or(|arch| arch == VGG19)
+                && Path::new(DEFAULT_WEIGHTS).exists() =>
+            {
                 Weights::File(DEFAULT_WEIGHTS.into())
             }
             None => {
@@ -143,14 +171,11 @@ impl BaseArgs {
                 Weights::Random(0)
             }
         };
-        let imagenet = Classes::imagenet();
+        let (arch, classes) = weights.network(asked)?;
         Ok(Base {
             arch,
             weights,
-            classes: match arch.classes == imagenet.len() {
-                true => imagenet,
-                false => Classes::numbered(arch.classes),
-            },
+            classes,
             transform: Transform { size },
             precision: self.precision,
             kernels: self.kernels,
@@ -188,6 +213,7 @@ impl Base {
             Tune::Off => false,
         };
         Loading {
+            side: self.transform.size,
             portable: self.kernels == Kernels::Portable,
             precision: self.precision,
             tuning: tuned.then(|| choices(gpu)).flatten(),

@@ -126,7 +126,7 @@ impl Classes {
 
     /// Whether they are ImageNet's and no others.
     pub fn is_imagenet(&self) -> bool {
-        self.imagenet == self.names.len()
+        !self.is_empty() && self.imagenet == self.names.len()
     }
 
     /// All names.

@@ -46,6 +46,26 @@ pub(super) fn classes(file: &Tensors, folder: &Path, outputs: usize) -> Result<O
     Ok(Some(classes))
 }
 
+impl Tensors {
+    /// What the logits of the network in this file mean, where its notes say so: `outputs` of them.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where what they say is no list of so many names.
+    pub fn classes(&self, outputs: usize) -> Result<Option<Classes>> {
+        let classes = noted(self)?;
+        match classes.as_ref().filter(|classes| classes.len() != outputs) {
+            None => Ok(classes),
+            Some(others) => {
+                let problem = format!(
+                    "names {} classes in its notes, and its network has {outputs}. Fetch or merge it again",
+                    others.len()
+                );
+                Err(Error::data(self.path(), problem))
+            }
+        }
+    }
+}
+
 /// The names in a file's notes.
 ///
 /// # Errors

@@ -22,8 +22,8 @@ use crate::tensor::{Shape, Tensor};
 /// Elements of a weight that are worked on at a time.
 const CHUNK: usize = 4 << 20;
 
-/// Writes the weights of `source` plus `sign` times those of `adapter` to `path`, computed in f32 on the device, and
-/// returns the file's size. `progress` hears of each parameter with its bytes; its error ends the work.
+/// Writes the weights of `source` plus `sign` times those of `adapter` to `path`, computed in f32 on the device, batch norms
+/// as they are, and returns the file's size. `progress` hears of each parameter with its bytes; its error ends the work.
 ///
 /// # Errors
 /// [`Error::Usage`] for an adapter with a branch from the pixels, which is beside the network and not in it;
@@ -46,15 +46,22 @@ pub fn write_merged(
     }
     let parameters: BTreeMap<String, Shape> = arch.parameters().into_iter().collect();
     let tensors = parameters.iter();
-    let header = header(
-        &notes(),
-        tensors.map(|(name, shape)| (name.as_str(), Dtype::F32, shape.dims())),
-    );
+    let tensors = tensors.map(|(name, shape)| (name.as_str(), Dtype::F32, shape.dims()));
+    // Words of 8 bytes first, so that all lie as their types ask for.
+    let counters = arch.counters();
+    let counted = counters
+        .iter()
+        .map(|name| (name.as_str(), Dtype::I64, &[][..]));
+    let header = header(&notes(), counted.chain(tensors));
     let data: usize = parameters.values().map(|shape| shape.len() * 4).sum();
+    let data = data + counters.len() * 8;
     write_atomic_with(path, |file| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
         let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io(path, "write"));
         put(&header)?;
+        for name in &counters {
+            put(&source.counter(name).to_le_bytes())?;
+        }
         for (name, shape) in &parameters {
             let lora = name
                 .strip_suffix(".weight")

@@ -10,6 +10,7 @@ mod header;
 mod merged;
 mod names;
 mod patterns;
+mod recognise;
 mod settings;
 mod sniff;
 mod summary;

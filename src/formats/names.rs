@@ -1,11 +1,12 @@
-//! VGG19's weights in a file: under torchvision's names or timm's, as they are or as wrappers change them.
+//! A VGG's weights in a file: under torchvision's names or timm's, as they are or as wrappers change them.
 
 use std::collections::BTreeMap;
 
-use super::entry::shown;
+use super::entry::{float, shown};
+use super::recognise::{Shapes, another_network, recognise};
 use super::weights::Tensors;
 use crate::error::{Error, Result};
-use crate::nn::weights::Mapped;
+use crate::nn::weights::{Mapped, Stored};
 use crate::nn::{Arch, Source};
 
 /// What wrappers of PyTorch put into a parameter's name: DataParallel and DistributedDataParallel (`module`),
@@ -19,23 +20,108 @@ fn unwrapped(name: &str) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
-/// timm's name for a parameter of torchvision's vgg19.
-fn timm_name(name: &str) -> String {
-    name.replace("classifier.0", "pre_logits.fc1")
-        .replace("classifier.3", "pre_logits.fc2")
-        .replace("classifier.6", "head.fc")
+/// timm's names of the linear layers, and torchvision's.
+const TIMM: [(&str, &str); 3] = [
+    ("pre_logits.fc1.", "classifier.0."),
+    ("pre_logits.fc2.", "classifier.3."),
+    ("head.fc.", "classifier.6."),
+];
+
+/// torchvision's name for a parameter that timm calls `name`.
+fn torchvisions(name: &str) -> String {
+    let translated = TIMM
+        .iter()
+        .find_map(|(timm, ours)| Some(format!("{ours}{}", name.strip_prefix(timm)?)));
+    translated.unwrap_or_else(|| name.to_string())
 }
 
+/// A file's names by torchvision's.
+type Names<'a> = BTreeMap<String, &'a str>;
+
 impl Tensors {
+    /// Which of the VGGs these are the weights of, with how many hidden numbers and classes: by the names and the shapes,
+    /// under torchvision's or timm's names, with or without what wrappers put into them, with or without a classifier.
+    ///
+    /// # Errors
+    /// [`Error::Data`] that says what the file holds instead.
+    pub fn arch(&self) -> Result<Arch> {
+        let arch = recognise(&self.shapes(&self.by_name()?));
+        arch.map_err(|problem| Error::data(&self.path, problem))
+    }
+
     /// The parameters of `arch`, under torchvision's or timm's names, with or without what wrappers put into them.
     ///
     /// # Errors
     /// As [`Tensors::take`]; [`Error::Data`] that says so where the names have another prefix, or the weights are those
-    /// of a network with another head or with batch norm.
+    /// of another network or of one with another head, or a batch norm has a variance below zero.
     pub fn source(&self, arch: Arch) -> Result<Source<'_>> {
+        let names = self.by_name()?;
+        if let Some(problem) = another_network(arch, &self.shapes(&names)) {
+            return Err(Error::data(&self.path, problem));
+        }
+        if self.emptied(&names) {
+            let problem = "has a classifier of NaN: these are torchvision's weights for features alone (vgg16_features), \
+                           made for pixels of another scale. Take torchvision's vgg16 with a classifier";
+            return Err(Error::data(&self.path, problem));
+        }
+        let renamed = names.values().find(|stored| unwrapped(stored) != **stored);
+        if let Some(stored) = renamed {
+            tracing::warn!(
+                "{}: {} is read as {}, and so on",
+                self.path.display(),
+                shown(stored),
+                shown(&unwrapped(stored))
+            );
+        }
+        let timm = names
+            .values()
+            .any(|name| unwrapped(name).starts_with("pre_logits."));
+        let stored = |name: &str| match names.get(name) {
+            Some(stored) => stored.to_string(),
+            None if timm => timms(name),
+            None => name.to_string(),
+        };
+        let counters = arch.counters();
+        let beside: Vec<String> = counters.iter().map(|name| stored(name)).collect();
+        let parameters = self.take_beside(&arch.parameters(), stored, &beside)?;
+        for norm in arch.convolutions().into_iter().filter_map(|l| l.norm) {
+            let variances = parameters[&format!("{norm}.running_var")];
+            let mut values = vec![0.0; variances.count()];
+            variances.widen(&mut values);
+            if values.iter().any(|&variance| variance < 0.0) {
+                let problem = format!(
+                    "{norm}.running_var has numbers below zero, which no variance is. Fetch or convert it again"
+                );
+                return Err(Error::data(&self.path, problem));
+            }
+        }
+        let counters = counters
+            .into_iter()
+            .zip(beside)
+            .filter_map(|(name, stored)| {
+                let bytes = self.get(&stored)?.data.try_into().ok()?;
+                Some((name, i64::from_le_bytes(bytes)))
+            });
+        Ok(Source::File(Mapped {
+            parameters,
+            counters: counters.collect(),
+            release: Box::new(|part| self.release(part)),
+        }))
+    }
+
+    /// The file's names by torchvision's.
+    fn by_name(&self) -> Result<Names<'_>> {
+        let stored: Vec<&str> = self.names().collect();
+        let bare = |name: &&str| unwrapped(name).starts_with(|c: char| c.is_ascii_digit());
+        // Of `features` alone.
+        let features = !stored.is_empty() && stored.iter().all(bare);
         let mut names = BTreeMap::new();
-        for stored in self.names() {
-            if let Some(other) = names.insert(unwrapped(stored), stored) {
+        for stored in stored {
+            let name = match features {
+                true => format!("features.{}", unwrapped(stored)),
+                false => torchvisions(&unwrapped(stored)),
+            };
+            if let Some(other) = names.insert(name, stored) {
                 let problem = format!(
                     "holds one parameter as {} and as {}",
                     shown(other),
@@ -44,75 +130,57 @@ impl Tensors {
                 return Err(Error::data(&self.path, problem));
             }
         }
-        if let Some(problem) = self.another_network(arch, &names) {
-            return Err(Error::data(&self.path, problem));
-        }
-        if let Some((name, stored)) = names.iter().find(|(name, stored)| name != *stored) {
-            tracing::warn!(
-                "{}: {} is read as {}, and so on",
-                self.path.display(),
-                shown(stored),
-                shown(name)
-            );
-        }
-        let timm = names.keys().any(|name| name.starts_with("pre_logits."));
-        let stored = |name: &str| {
-            let name = if timm {
-                timm_name(name)
-            } else {
-                name.to_string()
-            };
-            names.get(&name).map_or(name, |stored| stored.to_string())
-        };
-        Ok(Source::File(Mapped {
-            parameters: self.take(&arch.parameters(), stored)?,
-            release: Box::new(|part| self.release(part)),
-        }))
+        Ok(names)
     }
 
-    /// What network these are the weights of, where that is plain and it is another one; `names` are those of the file
-    /// by what they are called without wrappers.
-    fn another_network(&self, arch: Arch, names: &BTreeMap<String, &str>) -> Option<String> {
-        let first = "features.0.weight";
-        let prefixed = names.keys().find_map(|name| name.strip_suffix(first));
-        if let Some(prefix) =
-            prefixed.filter(|prefix| prefix.ends_with('.') && !names.contains_key(first))
-        {
-            return Some(format!(
-                "names its parameters with the prefix {prefix:?}. Save them without it: {{k.removeprefix({prefix:?}): v \
-                 for k, v in state_dict.items() if k.startswith({prefix:?})}}"
-            ));
-        }
-        if names.contains_key("features.1.running_mean") {
-            return Some("holds VGG with batch norm (vgg19_bn); this is for VGG19 without: take torchvision's vgg19".into());
-        }
-        let head = ["classifier.6.weight", "head.fc.weight"]
-            .iter()
-            .find_map(|name| names.get(*name))?;
-        let layer = arch.layers().pop()?;
-        match self.get(head)?.shape {
-            [outputs, inputs] if *outputs != layer.weight[0] && *inputs == layer.weight[1] => {
-                Some(format!(
-                    "has a head of {outputs} outputs ({}), and this network has {} categories, ImageNet's. Put the weight \
-                 and bias of the pretrained head in its place",
-                    shown(head),
-                    arch.classes
-                ))
-            }
-            _ => None,
-        }
+    /// Whether the classifier's numbers are none at all.
+    fn emptied(&self, names: &Names) -> bool {
+        let bias = names.get("classifier.6.bias");
+        let Some(view) = bias.and_then(|stored| self.get(stored)) else {
+            return false;
+        };
+        let Some(float) = float(view.dtype) else {
+            return false;
+        };
+        let bytes = view.data;
+        let mut values = vec![0.0; bytes.len() / float.size()];
+        Stored { float, bytes }.widen(&mut values);
+        !values.is_empty() && values.iter().all(|value| value.is_nan())
     }
+
+    /// The shapes of the tensors by torchvision's names.
+    fn shapes(&self, names: &Names) -> Shapes {
+        let shapes = names.iter();
+        let shapes =
+            shapes.map(|(name, stored)| Some((name.clone(), self.shape(stored)?.to_vec())));
+        shapes.flatten().collect()
+    }
+}
+
+/// timm's name for a parameter that torchvision calls `name`.
+fn timms(name: &str) -> String {
+    let translated = TIMM
+        .iter()
+        .find_map(|(timm, ours)| Some(format!("{timm}{}", name.strip_prefix(ours)?)));
+    translated.unwrap_or_else(|| name.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{timm_name, unwrapped};
+    use super::{timms, torchvisions, unwrapped};
 
     #[test]
-    fn timms_names_are_translated() {
-        assert_eq!(timm_name("features.0.weight"), "features.0.weight");
-        assert_eq!(timm_name("classifier.0.weight"), "pre_logits.fc1.weight");
-        assert_eq!(timm_name("classifier.6.bias"), "head.fc.bias");
+    fn timms_names_are_translated_and_back() {
+        for (ours, timm) in [
+            ("features.0.weight", "features.0.weight"),
+            ("classifier.0.weight", "pre_logits.fc1.weight"),
+            ("classifier.3.bias", "pre_logits.fc2.bias"),
+            ("classifier.6.bias", "head.fc.bias"),
+        ] {
+            assert_eq!(timms(ours), timm);
+            assert_eq!(torchvisions(timm), ours);
+            assert_eq!(torchvisions(ours), ours);
+        }
     }
 
     #[test]

@@ -118,9 +118,19 @@ impl Tensors {
         wanted: &[(String, Shape)],
         stored: impl Fn(&str) -> String,
     ) -> Result<BTreeMap<String, Stored<'_>>> {
+        self.take_beside(wanted, stored, &[])
+    }
+
+    /// The same of a file that may hold the tensors that it calls `beside` too.
+    pub(super) fn take_beside(
+        &self,
+        wanted: &[(String, Shape)],
+        stored: impl Fn(&str) -> String,
+        beside: &[String],
+    ) -> Result<BTreeMap<String, Stored<'_>>> {
         let mut problems = Vec::new();
         let mut found = BTreeMap::new();
-        let mut used = BTreeSet::new();
+        let mut used: BTreeSet<String> = beside.iter().cloned().collect();
         for (name, shape) in wanted {
             let stored = stored(name);
             let tensor = self.get(&stored);

@@ -43,6 +43,7 @@ static FILES: &[(&str, &str)] = embed![
     "ops/mse_loss.wgsl"
     "ops/relu.wgsl"
     "ops/scale.wgsl"
+    "ops/scale_rows.wgsl"
     "ops/sum.wgsl"
     "optim/adam.wgsl"
     "optim/adam_core.wgsl"

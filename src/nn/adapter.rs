@@ -320,7 +320,7 @@ impl Factors {
                     .into(),
             )),
             (None, true) => Err(Error::Usage(
-                "vgg: the network has no last layer, and the adapter has no head in its place"
+                "vgg: the network has no last layer, and the adapter no head in its place. Train one for classes of your own"
                     .into(),
             )),
         }

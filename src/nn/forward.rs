@@ -70,10 +70,16 @@ impl Vgg {
         adapter: &Factors,
         checkpoint: bool,
     ) -> Result<Var> {
-        let small = self.small_planes().min(range.end);
         let convs = self.convs().min(range.end);
         let (mut x, mut start) = (x.clone(), range.start);
-        if self.software.is_some() && start < small && !x.is_tracked() {
+        let small = match &self.layers.get(start).filter(|_| self.software.is_some()) {
+            Some(Loaded { layer, .. }) if layer.is_conv() => {
+                let side = side_of(&x.tensor, layer.weight[1]);
+                self.small_planes(start, side).min(range.end)
+            }
+            _ => start,
+        };
+        if start < small && !x.is_tracked() {
             let mut rows = Vec::new();
             for image in 0..x.tensor.shape()[0] {
                 let x = Var::frozen(&x.tensor.rows(image..image + 1)?);
@@ -89,21 +95,6 @@ impl Vgg {
             start = convs;
         }
         self.run(tape, &x, start..range.end, product, adapter)
-    }
-
-    /// The first layer whose planes have been through three pools.
-    pub(super) fn small_planes(&self) -> usize {
-        let mut halvings = 0;
-        let after = self.layers.iter().position(|l| {
-            halvings += usize::from(l.layer.pool);
-            halvings == 3
-        });
-        after.map_or(0, |layer| layer + 1)
-    }
-
-    /// The number of convolutions: the position of the first linear layer.
-    pub(super) fn convs(&self) -> usize {
-        self.layers.iter().filter(|l| l.layer.is_conv()).count()
     }
 
     /// What a linear `layer` makes of its input without its LoRA and bias, which no step changes: [N, `row_len`] ->
@@ -171,7 +162,7 @@ impl Vgg {
             let Loaded { layer, held, .. } = &self.layers[index];
             let lora = adapter.get(&layer.name);
             x = match (held, product) {
-                (Held::Planes(conv), _) => self.convolve(tape, conv, &x, lora)?,
+                (Held::Planes(conv), _) => self.convolve(tape, index, conv, &x, lora)?,
                 (Held::Rows { weight, bias }, None) => match weight {
                     Weight::Tiles(conv) if lora.is_none() => {
                         let y = rows::convolve(tape, conv, &x, true)?;
@@ -187,8 +178,7 @@ impl Vgg {
                 }
                 (Held::Bias(_), None) | (Held::Released, _) => return Err(released(layer)),
             };
-            let flattens = layer.is_conv() && !self.layers[index + 1].layer.is_conv();
-            if flattens {
+            if index + 1 == self.convs() {
                 x = flatten(tape, &x)?;
             }
         }
@@ -208,7 +198,7 @@ impl Vgg {
         }
         let (shape, channels) = (x.tensor.shape().clone(), first.weight[1]);
         let planes = matches!(held, Held::Planes(_));
-        let side = (shape.row_len() / channels).isqrt();
+        let side = side_of(&x.tensor, channels);
         let fits = match shape.rank() {
             4 => shape[1] == channels && (!planes || shape[2] == shape[3]),
             2 => side * side * channels == shape[1],
@@ -233,6 +223,7 @@ impl Vgg {
     fn convolve(
         &self,
         tape: &mut Tape,
+        index: usize,
         conv: &Arc<planes::Layer>,
         x: &Var,
         lora: Option<&LoraFactors>,
@@ -242,12 +233,21 @@ impl Vgg {
         };
         let dropped = lora.dropped(tape, x)?;
         let hidden = planes::down(tape, context, &dropped, &lora.a)?;
+        let b = self.through_norm(tape, index, &lora.b)?;
         let inner = planes::Inner {
             hidden: &hidden,
-            b: &lora.b,
+            b: &b,
             scale: lora.scale,
         };
         planes::convolve(tape, conv, x, Some(inner))
+    }
+
+    /// A LoRA's B [out, rank, 1, 1] of layer `index` as what it adds comes out of the layer's batch norm.
+    fn through_norm(&self, tape: &mut Tape, index: usize, b: &Var) -> Result<Var> {
+        match &self.layers[index].norm {
+            Some(factors) => ops::scale_rows(tape, b, factors),
+            None => Ok(b.clone()),
+        }
     }
 
     /// Layer `index` in rows from the product of `x` and the frozen weight, with ReLU and pool, before what flattens.
@@ -270,14 +270,15 @@ impl Vgg {
                     stride: 1,
                     padding: 0,
                 };
-                let add = ops::conv2d(tape, &hidden, &lora.b, one)?;
+                let b = self.through_norm(tape, index, &lora.b)?;
+                let add = ops::conv2d(tape, &hidden, &b, one)?;
                 ops::axpy(tape, lora.scale, &add, &y)?
             } else {
                 ops::low_rank(tape, &y, &x, [&lora.a, &lora.b], lora.scale)?
             };
         }
         y = ops::bias(tape, &y, bias)?;
-        if index + 1 < self.layers.len() || self.headless {
+        if layer.relu {
             y = ops::relu(tape, &y)?;
         }
         pool(tape, layer, y)
@@ -300,7 +301,7 @@ impl Vgg {
             let bias = parameter(&format!("{}.bias", layer.name));
             let product = product(tape, layer, &x, &weight)?;
             x = self.finish(tape, index, &x, &product, &bias, None)?;
-            if layer.is_conv() && !self.layers[index + 1].layer.is_conv() {
+            if index + 1 == self.convs() {
                 x = flatten(tape, &x)?;
             }
         }
@@ -335,6 +336,11 @@ impl Vgg {
     pub fn logits(&self, pixels: &[f32], side: usize) -> Result<Vec<f32>> {
         self.prefix(pixels, side, self.depth())
     }
+}
+
+/// The side of square planes of so many channels, which may be rows.
+fn side_of(x: &Tensor, channels: usize) -> usize {
+    (x.shape().row_len() / channels).isqrt()
 }
 
 fn released(layer: &Layer) -> Error {

@@ -8,29 +8,45 @@ use crate::conv::{planes, rows};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Warmer};
 use crate::nn::arch::{Arch, Layer};
+use crate::nn::norm::Norm;
 use crate::nn::vgg::{Held, Loaded, Vgg, Weight};
 use crate::nn::weights::Source;
 use crate::tensor::{Halves, Precision, Tensor};
 
-/// The side of the images that choices are made for.
-const SIDE: usize = 224;
-
 /// How a network is loaded.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Loading {
+    /// The side of the images that its kernels are chosen for. It runs on those of other sides too.
+    pub side: usize,
     /// The portable kernels whatever the device, else those that its kind is best at.
     pub portable: bool,
     /// The rank of the LoRA that each named layer may have.
     pub ranks: BTreeMap<String, usize>,
     /// Gradients are wanted down to the lowest of those layers.
     pub trained: bool,
-    /// Without the last layer, which an adapter's head replaces: what the trunk below it gives is then the result.
+    /// Without the last layer, which an adapter's head replaces: what the trunk below it gives is then the result. So it is
+    /// too where the network has none.
     pub headless: bool,
     /// How the portable family stores the frozen weights.
     pub precision: Precision,
     /// Measure which of the portable family's kernels are fastest on this device, once: the choices are kept in this
     /// file. Else they are the same on every device.
     pub tuning: Option<PathBuf>,
+}
+
+impl Default for Loading {
+    /// For images of torchvision's 224 pixels a side.
+    fn default() -> Self {
+        Loading {
+            side: 224,
+            portable: false,
+            ranks: BTreeMap::new(),
+            trained: false,
+            headless: false,
+            precision: Precision::default(),
+            tuning: None,
+        }
+    }
 }
 
 /// What [`Vgg::load`] has done.
@@ -50,15 +66,15 @@ pub enum LoadStep {
 /// A layer in the network that is loaded.
 struct Place {
     layer: Layer,
-    /// Max-pools before it, each of which halves the side.
-    halvings: usize,
+    /// Of the planes that it takes.
+    side: usize,
     needs: planes::Needs,
 }
 
 impl Place {
     /// Each layer's.
     fn all(arch: Arch, how: &Loading) -> Vec<Place> {
-        let (mut halvings, mut below) = (0, true);
+        let (mut side, mut below) = (how.side, true);
         let mut layers = arch.layers();
         if how.headless {
             layers.truncate(arch.trunk());
@@ -66,12 +82,12 @@ impl Place {
         let places = layers.into_iter().map(|layer| {
             let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
             let backward = how.trained && !below;
-            let before = halvings;
+            let before = side;
             below &= rank == 0;
-            halvings += usize::from(layer.pool);
+            side >>= usize::from(layer.pool);
             Place {
                 layer,
-                halvings: before,
+                side: before,
                 needs: planes::Needs { backward, rank },
             }
         });
@@ -83,7 +99,7 @@ impl Place {
         rows::Site {
             cin: self.layer.weight[1],
             cout: self.layer.weight[0],
-            side: SIDE >> self.halvings,
+            side: self.side,
             precision,
             gradient: false,
         }
@@ -145,13 +161,17 @@ impl Vgg {
         };
         let mut layers = Vec::new();
         for place in places {
-            let held = loader.layer(&place, software.as_ref())?;
+            let norm = Norm::of(source, &place.layer)?;
+            let held = loader.layer(&place, norm.as_ref(), software.as_ref())?;
+            let factors =
+                norm.map(|norm| Tensor::from_slice(gpu, &place.layer.weight[..1], &norm.factors()));
             let shape = &place.layer.weight;
             let bytes = (shape.iter().product::<usize>() + shape[0]) as u64 * 4;
             progress(LoadStep::Loaded(bytes));
             layers.push(Loaded {
                 layer: place.layer,
                 held,
+                norm: factors.transpose()?,
                 rank: place.needs.rank,
             });
         }
@@ -160,7 +180,7 @@ impl Vgg {
             arch,
             layers,
             software,
-            headless: how.headless,
+            headless: how.headless || arch.classes == 0,
             measured,
             _warmer: Some(warmer),
         })
@@ -177,37 +197,43 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn layer(&self, place: &Place, software: Option<&Arc<planes::Context>>) -> Result<Held> {
+    fn layer(
+        &self,
+        place: &Place,
+        norm: Option<&Norm>,
+        software: Option<&Arc<planes::Context>>,
+    ) -> Result<Held> {
         let layer = &place.layer;
-        if let Some(context) = software.filter(|_| layer.is_conv()) {
-            return Ok(Held::Planes(Arc::new(self.in_planes(place, context)?)));
+        if !layer.is_conv() {
+            return Ok(Held::Rows {
+                weight: self.linear(layer)?,
+                bias: self.tensor(&bias_name(layer), &layer.weight[..1])?,
+            });
         }
-        let bias = self.tensor(&bias_name(layer), &layer.weight[..1])?;
-        let weight = match layer.is_conv() {
-            true => Weight::Tiles(Arc::new(self.in_tiles(place, &bias)?)),
-            false => self.linear(layer)?,
-        };
-        Ok(Held::Rows { weight, bias })
+        let mut weight = self.source.read(&weight_name(layer), &layer.weight);
+        let mut bias = self.source.read(&bias_name(layer), &layer.weight[..1]);
+        if let Some(norm) = norm {
+            norm.fold(layer, &mut weight, &mut bias)?;
+        }
+        match software {
+            Some(context) => {
+                let conv = in_planes(place, context, &weight, &bias)?;
+                Ok(Held::Planes(Arc::new(conv)))
+            }
+            None => {
+                let bias = Tensor::from_slice(self.gpu, [bias.len()], &bias)?;
+                let conv = self.in_tiles(place, &weight, &bias)?;
+                Ok(Held::Rows {
+                    weight: Weight::Tiles(Arc::new(conv)),
+                    bias,
+                })
+            }
+        }
     }
 
-    fn in_planes(&self, place: &Place, context: &Arc<planes::Context>) -> Result<planes::Layer> {
-        let (layer, shape) = (&place.layer, &place.layer.weight);
-        let weight = self.source.read(&weight_name(layer), shape);
-        let bias = self.source.read(&bias_name(layer), &shape[..1]);
-        let site = planes::Site {
-            cin: shape[1],
-            cout: shape[0],
-            depth: place.halvings,
-            pooled: layer.pool,
-        };
-        planes::Layer::new(context, site, &weight, &bias, place.needs)
-    }
-
-    fn in_tiles(&self, place: &Place, bias: &Tensor) -> Result<rows::Layer> {
-        let layer = &place.layer;
-        let weight = self.source.read(&weight_name(layer), &layer.weight);
+    fn in_tiles(&self, place: &Place, weight: &[f32], bias: &Tensor) -> Result<rows::Layer> {
         let (site, backward) = (place.site(self.precision), place.needs.backward);
-        let conv = rows::Layer::new(self.tuner, site, &weight, bias, backward)?;
+        let conv = rows::Layer::new(self.tuner, site, weight, bias, backward)?;
         self.warmer.send(&conv.kernels());
         Ok(conv)
     }
@@ -226,6 +252,21 @@ impl Loader<'_> {
         let fill = |first: usize, out: &mut [f32]| self.source.fill(name, shape, first, out);
         Tensor::from_fn(self.gpu, shape, fill)
     }
+}
+
+fn in_planes(
+    place: &Place,
+    context: &Arc<planes::Context>,
+    weight: &[f32],
+    bias: &[f32],
+) -> Result<planes::Layer> {
+    let site = planes::Site {
+        cin: place.layer.weight[1],
+        cout: place.layer.weight[0],
+        side: place.side,
+        pooled: place.layer.pool,
+    };
+    planes::Layer::new(context, site, weight, bias, place.needs)
 }
 
 fn weight_name(layer: &Layer) -> String {

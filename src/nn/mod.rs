@@ -1,4 +1,4 @@
-//! The network and the adapter: VGG19 as a table of layers, LoRA on them and beside them, and a new last layer.
+//! The network and the adapter: the VGGs as tables of layers, LoRA on them and beside them, and a new last layer.
 
 mod adapter;
 pub mod arch;
@@ -7,6 +7,7 @@ mod forward;
 mod head;
 mod load;
 pub mod lora;
+pub(crate) mod norm;
 mod targets;
 mod vgg;
 pub(crate) mod weights;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::conv::{planes, rows};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Warmer};
-use crate::nn::arch::{Arch, Layer};
+use crate::nn::arch::{Arch, Layer, large_planes};
 use crate::tensor::{Halves, Tensor};
 
 /// A weight whose product its kernels form in rows.
@@ -39,6 +39,8 @@ pub(super) enum Held {
 pub(super) struct Loaded {
     pub(super) layer: Layer,
     pub(super) held: Held,
+    /// What its batch norm, which is worked into its weight, multiplies each channel by: a LoRA's share of the channel too.
+    pub(super) norm: Option<Tensor>,
     /// Of the LoRA that it may have.
     pub(super) rank: usize,
 }
@@ -68,11 +70,17 @@ impl fmt::Debug for Vgg {
 }
 
 impl Vgg {
-    /// A network of the portable family with the given parameters.
+    /// A network of the portable family with the given parameters, without batch norm.
     ///
     /// # Errors
-    /// [`Error::Usage`] where one is missing or has another shape.
+    /// [`Error::Usage`] where one is missing or has another shape, or `arch` has batch norm, which [`Vgg::load`] works in.
     pub fn new(arch: Arch, parameters: &BTreeMap<String, Tensor>) -> Result<Self> {
+        if arch.batch_norm {
+            return Err(Error::Usage(format!(
+                "vgg: {} has batch norm: load it from a source",
+                arch.name
+            )));
+        }
         for (name, shape) in arch.parameters() {
             match parameters.get(&name) {
                 Some(tensor) if *tensor.shape() == shape => {}
@@ -96,6 +104,7 @@ impl Vgg {
                 bias: parameters[&format!("{}.bias", layer.name)].clone(),
             },
             layer,
+            norm: None,
             rank: 0,
         });
         let layers: Vec<Loaded> = layers.collect();
@@ -110,7 +119,7 @@ impl Vgg {
             arch,
             layers,
             software: None,
-            headless: false,
+            headless: arch.classes == 0,
             measured: rows::Measured::default(),
             _warmer: None,
         })
@@ -186,6 +195,18 @@ impl Vgg {
         side >> halvings
     }
 
+    /// The first layer from `start` on, which takes planes of `side`, that is not one with [`large_planes`]: from there on
+    /// it pays to read a weight once for all images.
+    pub(super) fn small_planes(&self, start: usize, side: usize) -> usize {
+        let layers = self.layers[start..].iter().map(|l| &l.layer);
+        start + large_planes(layers, side)
+    }
+
+    /// The number of convolutions: the position of the first linear layer.
+    pub(super) fn convs(&self) -> usize {
+        self.layers.iter().filter(|l| l.layer.is_conv()).count()
+    }
+
     /// Numbers that `layer` takes for an image of `side`: C S S of a convolution, the columns of a linear layer, the
     /// classes at the end, or what a head takes.
     pub fn row_len(&self, layer: usize, side: usize) -> usize {
@@ -220,11 +241,13 @@ impl Vgg {
     /// takes large planes one by one.
     pub fn max_batch(&self, layer: usize, side: usize) -> usize {
         let first = match &self.software {
-            Some(_) => layer.max(self.small_planes()),
+            Some(_) => self.small_planes(layer, self.side_at(layer, side)),
             None => layer,
         };
         let bound = |index: usize| {
-            let Loaded { layer, held, rank } = &self.layers[index];
+            let Loaded {
+                layer, held, rank, ..
+            } = &self.layers[index];
             let [cout, cin] = [layer.weight[0], layer.weight[1]];
             let size = self.side_at(index, side);
             let most = self.gpu.max_binding() as usize;

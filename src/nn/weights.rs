@@ -11,8 +11,8 @@ use crate::random::Stream;
 /// Parameters by name, on the host, given out a run of elements at a time.
 pub enum Source<'a> {
     /// torchvision's initialisation from a seed: convolutions normal with deviation sqrt(2 / (9 out))
-    /// (`kaiming_normal_`, fan out), linear layers normal with deviation 0.01, biases zero. A parameter's
-    /// numbers are the [`Stream`] of its name.
+    /// (`kaiming_normal_`, fan out), linear layers normal with deviation 0.01, biases zero, batch norms that change
+    /// nothing. A parameter's numbers are the [`Stream`] of its name.
     Random(u64),
     /// A file's bytes.
     File(Mapped<'a>),
@@ -30,6 +30,9 @@ pub(crate) type Release<'a> = dyn Fn(&[u8]) + Send + Sync + 'a;
 pub struct Mapped<'a> {
     /// Every parameter whole.
     pub(crate) parameters: BTreeMap<String, Stored<'a>>,
+    /// The batches that each batch norm has seen, by [`Arch::counters`](crate::nn::Arch::counters), as far as the file
+    /// tells.
+    pub(crate) counters: BTreeMap<String, i64>,
     /// Told of bytes that have been used, so that they need not stay in memory.
     pub(crate) release: Box<Release<'a>>,
 }
@@ -139,6 +142,8 @@ impl Source<'_> {
                 let deviation = match shape {
                     [out, _, h, w] => (2.0 / (out * h * w) as f64).sqrt(),
                     [_, _] => 0.01,
+                    // A batch norm's factor and variance.
+                    _ if name.ends_with("weight") || name.ends_with("var") => return out.fill(1.0),
                     _ => return out.fill(0.0),
                 };
                 let stream = Stream::new(*seed, name);
@@ -148,6 +153,14 @@ impl Source<'_> {
                         stream.fill_normal(first + index * RUN, deviation, run)
                     });
             }
+        }
+    }
+
+    /// The number of a counter of batches, which nothing is computed with.
+    pub(crate) fn counter(&self, name: &str) -> i64 {
+        match self {
+            Source::File(file) => file.counters.get(name).copied().unwrap_or(0),
+            Source::Random(_) | Source::Numbers(_) => 0,
         }
     }
 

@@ -24,7 +24,7 @@ macro_rules! ops {
 }
 
 ops! {
-    add scale sum reshape relu bias max_pool2d adaptive_avg_pool2d matmul linear low_rank conv2d
+    add scale scale_rows sum reshape relu bias max_pool2d adaptive_avg_pool2d matmul linear low_rank conv2d
     cross_entropy mse_loss dropout concat concat_columns planes
 }
 
@@ -46,4 +46,5 @@ pub(crate) use planes::{to_planes, to_rows};
 pub use relu::relu;
 pub use reshape::reshape;
 pub use scale::scale;
+pub use scale_rows::scale_rows;
 pub use sum::sum;

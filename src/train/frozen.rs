@@ -132,7 +132,8 @@ impl Prefix {
     pub fn kept(&self) -> String {
         let layers = self.below.base.arch().layers();
         match layers.get(self.below.from) {
-            None => "the base's answers".into(),
+            None if self.below.base.arch().classes > 0 => "the base's answers".into(),
+            None => "the input of the head".into(),
             Some(_) if self.below.from == self.below.base.depth() => "the input of the head".into(),
             Some(_) if self.below.from == 0 => "the images".into(),
             Some(layer) => format!("the input of {}", layer.name),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::Result;
 use goldfish::nn::lora::{Init, PIXELS};
-use goldfish::nn::{Choice, HeadInit};
+use goldfish::nn::{Arch, Choice, HeadInit};
 use goldfish::train::Plan;
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ pub struct TrainArgs {
     /// What to adapt, in any mix: head (with classes of your own alone: the new last layer, which is always trained), pixels
     /// (the branch from the image straight to the logits), classifier, features, all (every layer), or torchvision's names
     /// with * and ?, as in features.28,classifier.* [default: pixels; with classes of your own
-    /// classifier.0,classifier.3 beside the head]
+    /// classifier.0,classifier.3 beside the head, and on a base without a classifier the head alone]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub(super) targets: Vec<String>,
     /// Rank of the adapter [default: 10; with classes of your own 8]
@@ -90,11 +90,13 @@ impl TrainArgs {
         }
     }
 
-    /// What is adapted for so many classes, with a new head or without one.
-    pub(super) fn choice(&self, head: bool, classes: usize) -> Choice {
-        let (targets, rank): (&[&str], usize) = match head {
-            true => (&["classifier.0", "classifier.3"], 8),
-            false => (&[PIXELS], 10),
+    /// What is adapted for the classes of `arch`, with a new head or without one.
+    pub(super) fn choice(&self, head: bool, arch: Arch) -> Choice {
+        let classes = arch.classes;
+        let (targets, rank): (&[&str], usize) = match (head, arch.hidden) {
+            (true, 0) => (&["head"], 8),
+            (true, _) => (&["classifier.0", "classifier.3"], 8),
+            (false, _) => (&[PIXELS], 10),
         };
         Choice {
             targets: match self.targets.is_empty() {

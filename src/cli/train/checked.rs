@@ -158,9 +158,8 @@ fn fresh(gpu: &Gpu, base: &Base, args: &TrainArgs, classes: &Classes) -> Result<
         classes: classes.len(),
         ..base.arch
     };
-    let targets = args
-        .choice(own, classes.len())
-        .resolve(arch, base.transform.size)?;
+    let choice = args.choice(own, arch);
+    let targets = choice.resolve(arch, base.transform.size)?;
     let init = |module: &str| args.init(module);
     let mut adapter = Adapter::new(gpu, &targets, args.rslora, init, args.seed)?;
     if own {

@@ -21,22 +21,21 @@ const WINOGRAD: f64 = 4e-5;
 const LONG_SUM: f64 = 5e-5;
 
 pub(crate) fn cases() -> Vec<Case> {
-    // Channels out and in, rank, images, side, pool, pools before the layer (which chooses the tiles).
-    let conv =
-        |[cout, cin, rank, n, size]: [usize; 5], pool: bool, pools: usize| {
-            let weight = move || -> (Vec<f32>, Vec<f32>) {
-                let noise = |name, n, deviation| Stream::new(0, name).normals(n, deviation);
-                let deviation = 1.0 / (cin as f64 * 9.0).sqrt();
-                (
-                    noise("conv weight", cout * cin * 9, deviation),
-                    noise("conv bias", cout, 0.5),
-                )
-            };
-            let out = if pool { size / 2 } else { size };
-            Case::new(
+    // Channels out and in, rank, images, side, pool, the side that the tiles are chosen for.
+    let conv = |[cout, cin, rank, n, size]: [usize; 5], pool: bool, tiles: usize| {
+        let weight = move || -> (Vec<f32>, Vec<f32>) {
+            let noise = |name, n, deviation| Stream::new(0, name).normals(n, deviation);
+            let deviation = 1.0 / (cin as f64 * 9.0).sqrt();
+            (
+                noise("conv weight", cout * cin * 9, deviation),
+                noise("conv bias", cout, 0.5),
+            )
+        };
+        let out = if pool { size / 2 } else { size };
+        Case::new(
             "convolve",
             format!(
-                "[{n}, {cin}, {size}, {size}] to {cout}, rank {rank}, pool {pool}, tiles {pools}"
+                "[{n}, {cin}, {size}, {size}] to {cout}, rank {rank}, pool {pool}, tiles for {tiles}"
             ),
             [
                 Input::normal([n, cin, size, size]),
@@ -54,7 +53,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 let site = Site {
                     cin,
                     cout,
-                    depth: pools,
+                    side: tiles,
                     pooled: pool,
                 };
                 let layer = Layer::new(&context, site, &w, &bias, needs)?;
@@ -98,12 +97,12 @@ pub(crate) fn cases() -> Vec<Case> {
         .on_software()
         .within(WINOGRAD)
         .mixing()
-        };
+    };
     vec![
-        conv([5, 3, 1, 2, 13], false, 0),
-        conv([9, 6, 5, 1, 11], true, 1),
-        conv([12, 10, 4, 2, 9], false, 3),
-        conv([33, 7, 2, 1, 8], true, 4),
+        conv([5, 3, 1, 2, 13], false, 224),
+        conv([9, 6, 5, 1, 11], true, 112),
+        conv([12, 10, 4, 2, 9], false, 28),
+        conv([33, 7, 2, 1, 8], true, 14),
         large_plane(),
     ]
 }

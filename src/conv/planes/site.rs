@@ -5,8 +5,8 @@
 pub(crate) struct Site {
     pub(crate) cin: usize,
     pub(crate) cout: usize,
-    /// Pools before it, which tell how large its planes are.
-    pub(crate) depth: usize,
+    /// Of its planes.
+    pub(crate) side: usize,
     /// Whether a 2x2 max-pool ends it.
     pub(crate) pooled: bool,
 }

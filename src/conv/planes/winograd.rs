@@ -19,7 +19,7 @@ use crate::ops::relu::Floor;
 use crate::tensor::Tensor;
 use crate::tensor::planes::planes;
 
-/// How one layer is cut up: chosen by measurement on two Zen 4 cores with 8 lanes (see benches/RESULTS.md).
+/// How one layer is cut up.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     /// Outputs along a tile's side.
@@ -32,39 +32,26 @@ struct Shape {
     chunk: usize,
 }
 
-/// By the number of pools before the layer.
-const SHAPES: [Shape; 5] = [
-    Shape {
-        m: 6,
-        outs: 32,
-        groups: 7,
-        chunk: 112,
-    },
-    Shape {
-        m: 6,
-        outs: 32,
-        groups: 6,
-        chunk: 96,
-    },
-    Shape {
-        m: 4,
-        outs: 32,
-        groups: 7,
-        chunk: 224,
-    },
-    Shape {
-        m: 4,
-        outs: 32,
-        groups: 7,
-        chunk: 56,
-    },
-    Shape {
-        m: 4,
-        outs: 32,
-        groups: 6,
-        chunk: 48,
-    },
-];
+impl Shape {
+    /// What is fastest on planes of `side`: measured on two Zen 4 cores with 8 lanes for VGG19's five, 224 down to 14 (see
+    /// benches/RESULTS.md), of which the one that is nearest by its ratio counts. `chunk` is for the channels that the
+    /// network has there.
+    fn of(side: usize) -> Self {
+        let [m, groups, chunk] = match side {
+            159.. => [6, 7, 112],
+            80..159 => [6, 6, 96],
+            40..80 => [4, 7, 224],
+            20..40 => [4, 7, 56],
+            _ => [4, 6, 48],
+        };
+        Shape {
+            m,
+            outs: 32,
+            groups,
+            chunk,
+        }
+    }
+}
 
 /// A 3x3 convolution, stride 1, padding 1, with bias, ReLU and maybe a 2x2 max-pool.
 pub(super) struct Winograd {
@@ -110,7 +97,7 @@ impl Winograd {
             Role::Forward { bias, rank, kept } => (bias.to_vec(), rank, kept),
             Role::Backward => (vec![0.0; cout], 0, false),
         };
-        let mut shape = SHAPES[site.depth];
+        let mut shape = Shape::of(site.side);
         shape.outs = context.outs(shape.outs, cout);
         let lanes = context.lanes;
         let (blocks, in_quads) = (cout.div_ceil(shape.outs), cin.div_ceil(4));
@@ -280,5 +267,25 @@ impl Winograd {
             gpu.run_grid(output, &Params { pitch, ..params }, &bindings, grid)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shape;
+
+    #[test]
+    fn each_of_the_sides_that_were_measured_has_its_own_shape() {
+        let of = |side| {
+            let shape = Shape::of(side);
+            [shape.m, shape.groups, shape.chunk]
+        };
+        assert_eq!(
+            [224, 112, 56, 28, 14].map(of),
+            [[6, 7, 112], [6, 6, 96], [4, 7, 224], [4, 7, 56], [4, 6, 48]]
+        );
+        // Nearest by ratio, on both sides of the middle between 112 and 224.
+        assert_eq!((of(158), of(159)), (of(112), of(224)));
+        assert_eq!((of(2), of(2048)), (of(14), of(224)));
     }
 }

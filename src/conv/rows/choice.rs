@@ -8,7 +8,7 @@ use crate::tensor::Precision;
 pub(crate) struct Site {
     pub(crate) cin: usize,
     pub(crate) cout: usize,
-    /// Of its planes, for images of 224 pixels a side.
+    /// Of its planes, for images of the side that the network was loaded for.
     pub(crate) side: usize,
     pub(crate) precision: Precision,
     /// What it takes is a gradient, which may be too small for the f16 of cooperative matrices: f32 there.
