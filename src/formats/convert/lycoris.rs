@@ -39,7 +39,8 @@ fn module(name: &str) -> Option<String> {
     let known = match module.split_once('.') {
         None => matches!(module.as_str(), "classifier" | "pixels"),
         Some((part, number)) => {
-            ["features", "classifier"].contains(&part) && number.parse::<u16>().is_ok()
+            let digits = number.bytes().all(|b| b.is_ascii_digit());
+            ["features", "classifier"].contains(&part) && digits && number.parse::<u16>().is_ok()
         }
     };
     (known && spelled(&module) == name).then_some(module)
