@@ -281,7 +281,8 @@ mod tests {
         assert_eq!(folders, ["a_b (0)_", "a_b (1)", "A_B (2)", "a_b (0)", "c"]);
         let imagenet = super::folders(&Classes::imagenet());
         assert_eq!(imagenet[1], "goldfish");
-        assert_eq!(imagenet[134], "crane (134)");
+        assert_eq!(imagenet[264], "Cardigan (264)");
+        assert_eq!(imagenet[474], "cardigan (474)");
     }
 
     #[test]
