@@ -603,19 +603,22 @@ fn from_nothing() {
         &[&["train", "my", "--epochs", "2"], &tiny[..]].concat(),
     );
     trained.stdout(contains("random").not());
-    let found = run(
-        "elsewhere",
-        &[
-            "predict",
-            "../home/my",
-            "--adapter",
-            "../home/runs/train",
-            "--format",
-            "json",
-        ],
-    );
-    let found = json(&found);
+    let predict = ["predict", "../home/my", "--format", "json"];
+    let named = [&predict[..], &["--adapter", "../home/runs/train"]].concat();
+    let found = json(&run("elsewhere", &named));
     assert_eq!(found["base"]["trained"], true);
+    // Where it was trained it need not be named; the base alone must be.
+    let here = run("home", &predict).stderr(contains("the adapter is that of runs/train"));
+    assert_eq!(
+        json(&here)["images"][0]["predictions"],
+        found["images"][0]["predictions"]
+    );
+    let alone = run(
+        "home",
+        &[&predict[..], &["--adapter", "none", "--arch", "vgg19-tiny"]].concat(),
+    );
+    let categories = json(&alone)["images"][0]["predictions"].to_string();
+    assert!(!categories.contains("left"), "{categories}");
     assert_eq!(found["images"].as_array().map(Vec::len), Some(6));
     let first = &found["images"][0]["predictions"][0]["category"];
     assert!(first == "left" || first == "right", "{first}");

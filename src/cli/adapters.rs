@@ -10,13 +10,13 @@ use goldfish::formats::adapter;
 use goldfish::nn::Adapter;
 use goldfish::{Error, Gpu, Result};
 
-use super::adopt::adopt;
+use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{Base, BaseArgs, Weights};
 
 #[derive(Args)]
 pub struct AdapterArgs {
     /// Folder with an adapter, or the file in it, times a scale; several are summed; none is the base alone. The first one's run.toml says
-    /// which base it belongs to, unless --weights does
+    /// which base it belongs to, unless --weights does [default: runs/train where there is one and no base is named, else none]
     #[arg(long = "adapter", value_name = "RUN[@SCALE]|none", value_parser = OsStringValueParser::new().try_map(Named::from_os))]
     adapters: Vec<Named>,
 }
@@ -70,8 +70,19 @@ impl AdapterArgs {
         self.adapters.iter().filter(move |a| a.folder != none)
     }
 
-    /// Fills in what the command line leaves open of the base from the first adapter's run.toml, where it has one.
-    pub fn adopt(&self, base: &mut BaseArgs) -> Result<()> {
+    /// Fills in what the command line leaves open: the adapter that train left where it does, and of the base what the
+    /// first adapter's run.toml says, where it has one.
+    pub fn adopt(&mut self, base: &mut BaseArgs) -> Result<()> {
+        let open = self.adapters.is_empty() && base.weights.is_none() && base.arch.is_none();
+        if open && Path::new(DEFAULT_RUN).join(adapter::MODEL).exists() {
+            eprintln!(
+                "notice   the adapter is that of {DEFAULT_RUN}, since none was named: --adapter none is the base alone"
+            );
+            self.adapters.push(Named {
+                folder: DEFAULT_RUN.into(),
+                scale: 1.0,
+            });
+        }
         match self.given().next() {
             Some(first) => adopt(base, &first.folder),
             None => Ok(()),

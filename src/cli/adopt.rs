@@ -11,6 +11,9 @@ use serde::Deserialize;
 use super::base::{BaseArgs, Weights, check_size};
 use super::weights::place;
 
+/// Where a run goes, and its adapter comes from, where nobody says.
+pub const DEFAULT_RUN: &str = "runs/train";
+
 /// What is taken over from an adapter's run.toml.
 #[derive(Default, Deserialize)]
 struct FromRun {

@@ -16,7 +16,7 @@ use goldfish::{Error, Result};
 pub use args::TrainArgs;
 pub use checked::Request;
 
-use super::adopt::adopt;
+use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
 use super::progress::Progress;
 use args::Cache;
@@ -28,7 +28,7 @@ pub struct Args {
     /// name, WordNet id or index) train for those; other names are classes of your own: see --classes
     data: PathBuf,
     /// Folder for the adapter, its settings and the metrics
-    #[arg(short, long, value_name = "RUN", default_value = "runs/train")]
+    #[arg(short, long, value_name = "RUN", default_value = DEFAULT_RUN)]
     output: PathBuf,
     /// Replace the run that is in the output folder
     #[arg(long)]
