@@ -1,6 +1,7 @@
 //! `--features LAYER`: embeddings instead of predictions.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use goldfish::formats::write_features;
 use goldfish::nn::{Adapter, Arch, Vgg};
@@ -51,10 +52,17 @@ pub fn write(
 ) -> Result<()> {
     let length = network.row_len(layer.next, stream.side());
     let names = stream.names();
+    // What was written so far goes with the error: nothing is left behind.
+    let stop = crate::cli::stop_on_ctrl_c();
+    let mut step = 0;
     let images = write_features(path, &layer.name, length, &names, |put| {
         stream.each("features", |group| {
             let (images, progress) = (&group.images, group.progress);
             embed(network, images, adapter, layer.next, |image, row| {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted { step });
+                }
+                step += 1;
                 progress.one();
                 put(&images.path(image).to_string_lossy(), row)
             })

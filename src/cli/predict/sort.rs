@@ -282,6 +282,7 @@ mod tests {
         let imagenet = super::folders(&Classes::imagenet());
         assert_eq!(imagenet[1], "goldfish");
         assert_eq!(imagenet[264], "Cardigan (264)");
+        assert_eq!(imagenet[474], "cardigan (474)");
     }
 
     #[test]

@@ -11,8 +11,10 @@ use crate::cli::base::BaseArgs;
 use crate::cli::images::tell_skipped;
 use crate::cli::progress::Progress;
 
-/// Images of a group: a multiple of what goes through the network together.
-const TOGETHER: usize = 64;
+/// Images of the first group, so that the first result is there soon; each has twice as many as the one before.
+const FIRST: usize = 8;
+/// Images of a group at most: a multiple of what goes through the network together.
+const MOST: usize = 64;
 
 /// The images of a command, not read yet.
 pub struct Stream {
@@ -68,7 +70,10 @@ impl Stream {
         let (mut read, mut first_bad) = (0, None);
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                for group in self.origins.chunks(TOGETHER) {
+                let (mut rest, mut size) = (&self.origins[..], FIRST);
+                while !rest.is_empty() {
+                    let (group, later) = rest.split_at(size.min(rest.len()));
+                    (rest, size) = (later, (2 * size).min(MOST));
                     let group = ImageStore::read(
                         group.to_vec(),
                         self.transform,
