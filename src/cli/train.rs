@@ -22,7 +22,18 @@ use super::progress::Progress;
 use args::Cache;
 use checked::Checked;
 
+/// The figures are those of README.md, of benches/compare/own.py.
+const CHOOSING: &str = "What to adapt for classes of your own:\n  \
+head                            the new last layer alone, a linear probe: seconds. Enough where the base all but knows \
+the classes\n  \
+head,classifier.0,classifier.3  the default. The convolutions still run once an image\n  \
+head,features.34,classifier.0,classifier.3\n                                  the last convolution (of vgg19) too: for pictures of \
+another kind than the base knows\n\
+On digits that a small VGG11 had not seen, 40 pictures each, 20 epochs on two CPU cores: 68.0 % right in 5 s, 81.2 % in 16 s, \
+84.2 % in 78 s. For ImageNet's names the default is pixels, the tutorial's branch beside the network.";
+
 #[derive(ClapArgs)]
+#[command(after_help = CHOOSING)]
 pub struct Args {
     /// Folder with one folder a class: DATA/<class>/<image>. Folders that are named by ImageNet's categories (torchvision's
     /// name, WordNet id or index) train for those; other names are classes of your own: see --classes

@@ -34,7 +34,9 @@ pub fn all() -> &'static [Category] {
 
 /// The index of the category that `text` means by its WordNet id, with or without the name behind it, or by its index.
 pub(super) fn by_number(text: &str) -> Option<usize> {
-    if let Ok(index) = text.parse::<usize>() {
+    // Digits alone: Rust would take a sign too.
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if let (true, Ok(index)) = (digits, text.parse::<usize>()) {
         return (index < CATEGORIES.len()).then_some(index);
     }
     let id = text.get(..9)?.to_ascii_lowercase();

@@ -198,7 +198,15 @@ mod tests {
         ] {
             assert_eq!(imagenet.find(text), Ok(Some(index)), "{text}");
         }
-        for text in ["gold fish", "1000", "-1", "", "n01443537_tench", "n0144353"] {
+        for text in [
+            "gold fish",
+            "1000",
+            "-1",
+            "+1",
+            "",
+            "n01443537_tench",
+            "n0144353",
+        ] {
             assert_eq!(imagenet.find(text), Ok(None), "{text}");
         }
         let several = imagenet.find("CARDIGAN").expect_err("two are called so");
