@@ -18,7 +18,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "examples" / "illustrations"
-LAYERS = ["--targets", "features.0,features.28,classifier", "--rank", "2", "--lr", "0.01"]
+LAYERS = ["--targets", "features.0,features.1?,classifier", "--rank", "2", "--lr", "0.01"]
 BRANCH = ["--targets", "pixels,classifier.3", "--rank", "3"]
 # Sides whose last planes are 1, 2, 3, 7, 8, 14, and the targets.
 CASES = [(32, LAYERS), (64, BRANCH), (100, LAYERS), (224, BRANCH), (224, LAYERS), (272, LAYERS), (448, LAYERS)]

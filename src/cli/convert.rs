@@ -6,6 +6,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::formats::{Kind, convert};
 use goldfish::{Error, Result};
 
+use super::output::Output;
+
 #[derive(ClapArgs)]
 #[command(
     after_help = "Adapters go between PEFT's folder, LyCORIS's file and the tutorial's lora.pth (the branch from the pixels, \
@@ -50,19 +52,15 @@ impl From<To> for Kind {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    if args.output.exists() && !args.overwrite {
+    let output = Output::new(args.output, args.overwrite);
+    let path = output.path()?;
+    if path.join("run.toml").exists() {
         return Err(Error::data(
-            &args.output,
-            "is there already. Choose another name with -o, or pass --overwrite",
-        ));
-    }
-    if args.output.join("run.toml").exists() {
-        return Err(Error::data(
-            &args.output,
+            path,
             "is the folder of a run, whose settings would be those of another adapter. Choose another name with -o",
         ));
     }
-    let done = convert(&args.input, &args.output, args.to.map(Kind::from))?;
+    let done = convert(&args.input, path, args.to.map(Kind::from))?;
     if !done.left_out.is_empty() {
         eprintln!(
             "notice   {} has no place for notes: {} stayed behind",
@@ -72,7 +70,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     super::print(&format!(
         "converted  {} as {} ({:.1} MB), {} {}\n",
-        args.output.display(),
+        path.display(),
         done.to.name(),
         done.bytes as f64 / 1e6,
         done.parts,

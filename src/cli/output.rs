@@ -20,7 +20,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Of a command where it is one of several.
+    /// Of a command that says more of it.
     pub fn new(output: PathBuf, overwrite: bool) -> Self {
         Output { output, overwrite }
     }
@@ -30,7 +30,7 @@ impl Output {
         if self.output.exists() && !self.overwrite {
             return Err(Error::data(
                 &self.output,
-                "is there already. Choose another file with -o, or pass --overwrite",
+                "is there already. Choose another name with -o, or pass --overwrite",
             ));
         }
         Ok(&self.output)
