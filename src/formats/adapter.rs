@@ -63,6 +63,8 @@ pub fn save(
     let own = !classes.is_imagenet();
     if own {
         notes.insert(names::CLASSES.into(), json!(classes.names()).to_string());
+    }
+    if frozen(adapter) > 0 {
         notes.insert(FROZEN.into(), frozen(adapter).to_string());
     }
     let entries = data.iter();
