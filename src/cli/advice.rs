@@ -23,7 +23,10 @@ pub fn say(error: &Error, program: &Command, name: &str) -> String {
     let flags: Vec<String> = flags
         .iter()
         .filter(known)
-        .map(|flag| format!("--{flag}"))
+        .map(|flag| match *flag {
+            "classes" => "--classes imagenet or --classes own".into(),
+            _ => format!("--{flag}"),
+        })
         .collect();
     match flags.is_empty() {
         true => error.to_string(),
