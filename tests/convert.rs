@@ -229,6 +229,18 @@ fn refused() {
         "adapter_config.json is not beside it",
     );
     expect(convert(&loose, &loose, None), "is the input itself");
+    let own = folder.path().join("own");
+    fs::create_dir(&own).expect("made");
+    for name in [adapter::MODEL, adapter::CONFIG] {
+        fs::copy(fixtures("peft/plain").join(name), own.join(name)).expect("a copy");
+    }
+    for (from, to, kind) in [
+        (&own, own.join(adapter::MODEL), Kind::Lycoris),
+        (&own.join(adapter::MODEL), own.clone(), Kind::Peft),
+    ] {
+        expect(convert(from, &to, Some(kind)), "is the input itself");
+    }
+    fs::remove_dir_all(&own).expect("removed");
     for (error, says) in errors {
         assert!(error.contains(says), "{error}");
     }

@@ -9,6 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::entry::{View, shown};
+use super::layout::{CONFIG, MODEL, files};
 use super::weights::Tensors;
 use super::{torch, write};
 use crate::error::{Error, Result};
@@ -75,10 +76,20 @@ pub fn convert(
     to: Option<Kind>,
     done: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<Converted> {
-    if same(input, output) {
+    // PEFT's settings lie beside the file of the factors.
+    let [config, model] = match is_peft(input) {
+        true => files(input),
+        false => [input.to_path_buf(), input.to_path_buf()],
+    };
+    let read = [input, &config, &model];
+    let written = [output, &output.join(CONFIG), &output.join(MODEL)];
+    if read
+        .iter()
+        .any(|read| written.iter().any(|written| same(read, written)))
+    {
         return Err(Error::data(
             output,
-            "is the input itself. Choose another name",
+            "is the input itself, or in its place. Choose another name",
         ));
     }
     if is_peft(input) {
