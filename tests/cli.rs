@@ -5,6 +5,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
+use goldfish::train::Run;
 use libtest_mimic::Trial;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
@@ -255,6 +256,32 @@ fn overwrite() {
         first,
         "one seed, one adapter, cached or not"
     );
+    // Over one of other classes, whose list would name this one's.
+    let at = folder.path();
+    train(
+        at,
+        &[&short[..], &["--overwrite", "--classes", "own"]].concat(),
+    )
+    .success();
+    assert!(at.join("run/classes.txt").exists());
+    // Until there is a new adapter, the old one has its own settings.
+    let settings = fs::read(at.join("run/run.toml")).expect("settings");
+    let others = std::collections::BTreeMap::from([("image_size", 64)]);
+    drop(Run::create(&at.join("run"), &others, true).expect("the folder"));
+    assert_eq!(
+        fs::read(at.join("run/run.toml")).expect("settings"),
+        settings
+    );
+    train(at, &[&short[..], &["--overwrite"]].concat()).success();
+    assert_ne!(
+        fs::read(at.join("run/run.toml")).expect("settings"),
+        settings
+    );
+    goldfish(at)
+        .args(["predict", "data", "--adapter", "run"])
+        .assert()
+        .success()
+        .stdout(contains("tench"));
 }
 
 fn init_adapter() {
