@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 /// Writes `bytes` beside `path`, then renames onto it.
 ///
 /// # Errors
-/// [`Error::Io`] where the folder is read-only, full or gone; `path` is then as it was.
+/// [`Error::Io`] where the folder is read-only, full or gone, [`Error::Data`] where `path` is a folder or a device; it is
+/// then as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic_with(path, |file| {
         file.write_all(bytes).map_err(Error::io(path, "write"))
@@ -21,6 +22,13 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// As [`write_atomic`], and what `fill` returned.
 pub fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    // What is renamed onto a device, such as /dev/null, takes its place for all programs.
+    if path.metadata().is_ok_and(|about| !about.is_file()) {
+        return Err(Error::data(
+            path,
+            "is no regular file (a folder, a device or a pipe), and files are written in one piece: name a file",
+        ));
+    }
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
+use goldfish::train::Run;
 use libtest_mimic::Trial;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
@@ -14,6 +15,12 @@ use crate::support::{gpu_trial, pictures, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
+        gpu_trial(
+            "cli::no_result_takes_the_place_of_what_it_is_made_of",
+            own_inputs,
+        ),
+        #[cfg(unix)]
+        gpu_trial("cli::names_of_files_do_not_steer_a_terminal", steering),
         trial("cli::help_teaches_and_unknown_flags_exit_2", help),
         trial("cli::settings_that_cannot_train_exit_2", bad_settings),
         gpu_trial(
@@ -249,6 +256,32 @@ fn overwrite() {
         first,
         "one seed, one adapter, cached or not"
     );
+    // Over one of other classes, whose list would name this one's.
+    let at = folder.path();
+    train(
+        at,
+        &[&short[..], &["--overwrite", "--classes", "own"]].concat(),
+    )
+    .success();
+    assert!(at.join("run/classes.txt").exists());
+    // Until there is a new adapter, the old one has its own settings.
+    let settings = fs::read(at.join("run/run.toml")).expect("settings");
+    let others = std::collections::BTreeMap::from([("image_size", 64)]);
+    drop(Run::create(&at.join("run"), &others, true).expect("the folder"));
+    assert_eq!(
+        fs::read(at.join("run/run.toml")).expect("settings"),
+        settings
+    );
+    train(at, &[&short[..], &["--overwrite"]].concat()).success();
+    assert_ne!(
+        fs::read(at.join("run/run.toml")).expect("settings"),
+        settings
+    );
+    goldfish(at)
+        .args(["predict", "data", "--adapter", "run"])
+        .assert()
+        .success()
+        .stdout(contains("tench"));
 }
 
 fn init_adapter() {
@@ -360,6 +393,81 @@ fn bad_data() {
 }
 
 /// What has no end, and a scale past f32 that would make every logit NaN.
+/// Whatever a result is made of stays as it is, with leave to overwrite too.
+fn own_inputs() {
+    let folder = dataset();
+    let at = folder.path();
+    train(
+        at,
+        &["-o", "run", "--targets", "classifier", "--epochs", "1"],
+    )
+    .success();
+    let run = |args: &[&str]| goldfish(at).args(args).assert();
+    run(&["merge", "run", "-o", "base.safetensors"]).success();
+    let base = ["--weights", "base.safetensors", "--image-size", "32"];
+    let embed = [
+        "predict",
+        "data",
+        "--adapter",
+        "run",
+        "--any-base",
+        "--features",
+        "avgpool",
+    ];
+    let image = fs::read_dir(at.join("data/tench"))
+        .expect("a folder")
+        .next();
+    let image = image.expect("an image").expect("an image").path();
+    let image = image.to_str().expect("text");
+    for command in [
+        &["merge", "run", "--any-base"][..],
+        &["export", "run", "--any-base"],
+        &embed,
+    ] {
+        let mut inputs = vec![
+            "base.safetensors",
+            "./run/adapter_model.safetensors",
+            "run/adapter_config.json",
+            "run/run.toml",
+        ];
+        inputs.extend((command[0] == "predict").then_some(image));
+        for input in inputs {
+            let before = fs::read(at.join(input)).expect("it is there");
+            run(&[command, &base, &["-o", input, "--overwrite"]].concat())
+                .code(3)
+                .stderr(contains("which is never changed"));
+            assert_eq!(fs::read(at.join(input)).expect("it is there"), before);
+        }
+    }
+}
+
+/// A file's name is printed so that it does nothing.
+#[cfg(unix)]
+fn steering() {
+    let folder = dataset();
+    let at = folder.path();
+    let data = at.join("data/tench");
+    let image = fs::read_dir(&data).expect("a folder").next();
+    let image = image.expect("an image").expect("an image").path();
+    fs::rename(image, data.join("a\u{1b}[2J.png")).expect("renamed");
+    let predict = |name: &str| {
+        let mut command = goldfish(at);
+        command.arg("predict").arg(name).args(TINY).assert()
+    };
+    let shown = "a\\u{1b}[2J.png";
+    predict("data")
+        .success()
+        .stdout(contains(shown).and(contains('\u{1b}').not()));
+    for broken in ["a\u{1b}[2J.png", "a\u{1b}[2J.txt"] {
+        fs::write(data.join(broken), "no picture").expect("written");
+    }
+    predict("data").code(3).stderr(
+        contains(shown)
+            .and(contains("a\\u{1b}[2J.txt"))
+            .and(contains('\u{1b}').not()),
+    );
+}
+
 fn without_end() {
     let folder = dataset();
     if cfg!(unix) {

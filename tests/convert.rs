@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use goldfish::formats::{Kind, Tensors, adapter, convert};
+use goldfish::Result;
+use goldfish::formats::{self, Converted, Kind, Tensors, adapter};
 use libtest_mimic::Trial;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
@@ -40,6 +41,10 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial("convert::pefts_older_file_is_read", older),
         trial("convert::the_program_says_what_it_did", program),
     ]
+}
+
+fn convert(input: &Path, output: &Path, to: Option<Kind>) -> Result<Converted> {
+    formats::convert(input, output, to, &mut |_| Ok(()))
 }
 
 type Found = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -224,6 +229,18 @@ fn refused() {
         "adapter_config.json is not beside it",
     );
     expect(convert(&loose, &loose, None), "is the input itself");
+    let own = folder.path().join("own");
+    fs::create_dir(&own).expect("made");
+    for name in [adapter::MODEL, adapter::CONFIG] {
+        fs::copy(fixtures("peft/plain").join(name), own.join(name)).expect("a copy");
+    }
+    for (from, to, kind) in [
+        (&own, own.join(adapter::MODEL), Kind::Lycoris),
+        (&own.join(adapter::MODEL), own.clone(), Kind::Peft),
+    ] {
+        expect(convert(from, &to, Some(kind)), "is the input itself");
+    }
+    fs::remove_dir_all(&own).expect("removed");
     for (error, says) in errors {
         assert!(error.contains(says), "{error}");
     }

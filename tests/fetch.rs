@@ -12,7 +12,7 @@ use goldfish::random::Stream;
 use libtest_mimic::Trial;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::cli::goldfish;
@@ -48,6 +48,15 @@ pub fn bytes(seed: u64) -> Vec<u8> {
     let mut numbers = vec![0.0; 75_000];
     Stream::new(seed, "file").fill_normal(0, 1.0, &mut numbers);
     bytemuck::cast_slice(&numbers).to_vec()
+}
+
+/// A safetensors file of such bytes.
+pub fn tensors(seed: u64) -> Vec<u8> {
+    let numbers = bytes(seed);
+    let header =
+        json!({"x": {"dtype": "U8", "shape": [numbers.len()], "data_offsets": [0, numbers.len()]}});
+    let header = header.to_string().into_bytes();
+    [&(header.len() as u64).to_le_bytes()[..], &header, &numbers].concat()
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
@@ -286,8 +295,8 @@ fn without_ranges() {
 }
 
 fn versions() {
-    let (old, new) = (bytes(6), bytes(7));
-    let name = "model.pth";
+    let (old, new) = (tensors(6), tensors(7));
+    let name = "model.safetensors";
     // By the rules, and with a server that does not heed If-Range.
     for rules in [true, false] {
         let folder = tempfile::tempdir().expect("a folder");

@@ -63,6 +63,20 @@ fn atomic() {
         1,
         "nothing is left behind"
     );
+    // Whatever is no file stays: who may, would replace /dev/null by one.
+    fs::create_dir(folder.path().join("below")).expect("made");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    let there = ["below", "pipe"].into_iter().take(match made {
+        Ok(done) if done.success() => 2,
+        _ => 1,
+    });
+    for name in there {
+        let path = folder.path().join(name);
+        let error = write_atomic(&path, b"four").expect_err("no file");
+        assert!(error.to_string().contains("is no regular file"), "{error}");
+        assert!(!path.is_file());
+    }
 }
 
 pub type Stored = Vec<(String, Vec<usize>, Vec<u8>)>;

@@ -536,6 +536,11 @@ fn which() {
     train(at, &["--classes", "imagenet"])
         .code(3)
         .stderr(contains("no category is called \"my cat\""));
+    // A name that means one of two categories is no new class.
+    pictures(&at.join("data"), "CARDIGAN", &[(40, 40), (30, 50)]);
+    train(at, &["--keep-imagenet"])
+        .code(3)
+        .stderr(contains("\"CARDIGAN\" (Cardigan or cardigan)"));
     // Numbers may be either.
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();

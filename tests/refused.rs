@@ -11,8 +11,8 @@ use predicates::str::contains;
 use serde_json::Value;
 
 use crate::cli::stdout;
-use crate::fetch::{bytes, data, fetch, left, named, sha256, weights};
-use crate::server::{Reply, Server};
+use crate::fetch::{bytes, data, fetch, left, named, sha256, tensors, weights};
+use crate::server::{Reply, Server, Then};
 use crate::support::trial;
 
 pub fn trials() -> Vec<Trial> {
@@ -24,6 +24,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "refused::what_does_not_fit_on_the_disk_is_not_begun",
             no_room,
+        ),
+        trial(
+            "refused::what_nothing_vouches_for_is_a_whole_file_of_tensors",
+            unknown,
         ),
         trial("refused::redirects_end", redirects),
         trial("refused::a_refusal_is_final_and_says_what_to_do", refusals),
@@ -109,6 +113,53 @@ fn lengths() {
     from_hub(folder.path(), &file, move |_| chunked(&half))
         .code(3)
         .stderr(contains("ended after 100000 of 300000 bytes"));
+}
+
+/// What no checksum is known of must at least be a file of tensors, all of it.
+fn unknown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = tensors(20);
+    let served = file.clone();
+    let server = Server::start(move |_, asked| match &*asked.path {
+        // Without a length the end of the connection is the file's.
+        "/cut.pth" => {
+            let mut reply = Reply::status(200);
+            reply.body = served[..100_000].to_vec();
+            reply
+        }
+        "/nothing.pth" => Reply::status(200).body(b""),
+        "/packed.pth" => Reply::status(200).body(b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
+        // Half of it, and then that this is all.
+        "/less.pth" if asked.from().is_some() => {
+            Reply::status(416).with("Content-Range", "bytes */100000")
+        }
+        "/less.pth" => Reply::file(asked, &served, "\"20\"").cut(100_000, Then::Close),
+        "/part.pth" => Reply::status(206).with("Content-Range", "bytes 5-14/20"),
+        "/none.pth" => Reply::status(416),
+        _ => Reply::file(asked, &served, "\"20\""),
+    });
+    for (name, says) in [
+        ("cut", "kept aside, not used"),
+        ("nothing", "is empty"),
+        ("packed", "kept aside, not used"),
+        ("less", "given up after 3 tries"),
+        ("part", "answers 206 where all of the file was asked for"),
+        ("none", "answers 416 where all of the file was asked for"),
+    ] {
+        let url = format!("{}/{name}.pth", server.url);
+        fetch(folder.path(), &url, &["--retries", "2"])
+            .code(3)
+            .stderr(contains(says));
+        assert!(
+            !data(folder.path(), &format!("{name}.pth")).exists(),
+            "{name}"
+        );
+    }
+    fetch(folder.path(), &format!("{}/whole.pth", server.url), &[]).success();
+    assert_eq!(
+        fs::read(data(folder.path(), "whole.pth")).expect("it is there"),
+        file
+    );
 }
 
 fn no_room() {
@@ -300,7 +351,7 @@ fn list_and_verify() {
     command(&["verify", "vgg13"])
         .code(3)
         .stderr(contains("goldfish weights fetch vgg13"));
-    let file = bytes(18);
+    let file = tensors(18);
     let served = file.clone();
     let server = Server::start(move |_, asked| Reply::file(asked, &served, "\"18\""));
     let url = format!("{}/model.safetensors", server.url);

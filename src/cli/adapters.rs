@@ -70,6 +70,11 @@ impl AdapterArgs {
         self.adapters.iter().filter(move |a| a.folder != none)
     }
 
+    /// Where they lie.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.given().map(|adapter| &*adapter.folder)
+    }
+
     /// Fills in what the command line leaves open: the adapter that train left where it does, and of the base what the
     /// first adapter's run.toml says, where it has one.
     pub fn adopt(&mut self, base: &mut BaseArgs) -> Result<()> {

@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::formats::{Kind, convert};
 use goldfish::{Error, Result};
 
-use super::output::Output;
+use super::output::{Output, with_progress};
 
 #[derive(ClapArgs)]
 #[command(
@@ -60,7 +60,10 @@ pub fn run(args: Args) -> Result<()> {
             "is the folder of a run, whose settings would be those of another adapter. Choose another name with -o",
         ));
     }
-    let done = convert(&args.input, path, args.to.map(Kind::from))?;
+    let total = args.input.metadata().map_or(0, |about| about.len());
+    let done = with_progress("convert", total, |done| {
+        convert(&args.input, path, args.to.map(Kind::from), done)
+    })?;
     if !done.left_out.is_empty() {
         eprintln!(
             "notice   {} has no place for notes: {} stayed behind",

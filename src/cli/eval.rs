@@ -14,7 +14,7 @@ use super::adapters::AdapterArgs;
 use super::base::{BaseArgs, BaseReport};
 use super::images::{Bad, open_images, tell};
 use super::progress::Progress;
-use super::terminal::json;
+use super::terminal::{json, plain};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -184,9 +184,13 @@ fn table(report: &Report) -> String {
     for category in &report.categories {
         let most = category.taken_for.iter().take(3);
         let taken: Vec<String> = most
-            .map(|t| format!("{} {}", t.count, t.category))
+            .map(|t| format!("{} {}", t.count, plain(&t.category)))
             .collect();
-        text += &line(&category.category, &category.score, &taken.join(", "));
+        text += &line(
+            &plain(&category.category),
+            &category.score,
+            &taken.join(", "),
+        );
     }
     text + &line("all", &report.all, "") + &report.base.line()
 }

@@ -55,7 +55,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         adopt(&mut args.base, &args.adapter)?;
     }
     let base = args.base.resolve()?;
-    args.output.beside(&base.weights)?;
+    args.output.beside(&base.weights, [&*args.adapter], [])?;
     let gpu = super::open_device(device, goldfish::Precision::F32)?;
     let (adapter, classes) = match none {
         true => (Adapter::default(), base.classes.clone()),

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use goldfish::Result;
 use goldfish::formats::{BaseSummary, Summary};
 
-use super::terminal::json;
+use super::terminal::{json, plain};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -28,15 +28,6 @@ pub fn run(args: Args) -> Result<()> {
 
 /// Notes that are not shown as they stand.
 const SHOWN: [&str; 3] = ["goldfish.base", "goldfish.classes", "goldfish.images"];
-
-/// Words out of a file, fit to be printed.
-fn plain(text: &str) -> String {
-    let escaped = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(escaped).collect()
-}
 
 /// `3: a, b, c`, of many the first and the last.
 fn listed(names: &[String]) -> String {
@@ -76,7 +67,7 @@ fn table(summary: &Summary) -> String {
         text += "\n";
     }
     if let Some(classes) = &summary.classes {
-        text += &format!("classes {}\n", listed(classes));
+        text += &format!("classes {}\n", plain(&listed(classes)));
     }
     for (key, value) in &summary.metadata {
         // These are shown above, or as long as the file has images.

@@ -28,7 +28,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let path = args.output.path()?;
     adopt(&mut args.base, &args.adapter)?;
     let base = args.base.resolve()?;
-    args.output.beside(&base.weights)?;
+    args.output.beside(&base.weights, [&*args.adapter], [])?;
     let gpu = super::open_device(device, goldfish::Precision::F32)?;
     if !args.unmerge {
         // What it is taken out of is no base that it was trained on.

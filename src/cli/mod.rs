@@ -108,7 +108,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let command = matches.subcommand_name().unwrap_or_default();
-            eprintln!("error: {}", advice::say(&error, &Cli::command(), command));
+            let said = advice::say(&error, &Cli::command(), command);
+            eprintln!("error: {}", terminal::plain_lines(&said));
             exit_code(&error)
         }
     }

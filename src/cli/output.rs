@@ -4,10 +4,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use clap::Args;
+use goldfish::formats::adapter;
 use goldfish::{Error, Result};
 
 use super::base::Weights;
 use super::progress::Progress;
+
+/// What lies in the folder of an adapter or a run.
+const PARTS: [&str; 6] = [
+    adapter::MODEL,
+    adapter::CONFIG,
+    "adapter_model.bin",
+    "classes.txt",
+    "run.toml",
+    "metrics.jsonl",
+];
 
 #[derive(Args)]
 pub struct Output {
@@ -36,17 +47,35 @@ impl Output {
         Ok(&self.output)
     }
 
-    /// The file must not be the one that `weights` come from.
-    pub fn beside(&self, weights: &Weights) -> Result<()> {
-        let Weights::File(path) = weights else {
+    /// The file must be none that the result is made of: the one that `weights` come from, one of an adapter in the folders
+    /// or files `adapters`, or one of `images`.
+    pub fn beside<'a>(
+        &self,
+        weights: &'a Weights,
+        adapters: impl IntoIterator<Item = &'a Path>,
+        images: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<()> {
+        let Ok(output) = self.output.canonicalize() else {
             return Ok(());
         };
-        match (path.canonicalize(), self.output.canonicalize()) {
-            (Ok(base), Ok(output)) if base == output => Err(Error::data(
-                &self.output,
-                "is the base itself, which is never changed. Choose another file with -o",
-            )),
-            _ => Ok(()),
+        let is = |path: &Path| path.canonicalize().is_ok_and(|path| path == output);
+        let refused = |what: &str| {
+            let problem = format!("is {what}, which is never changed. Choose another file with -o");
+            Err(Error::data(&self.output, problem))
+        };
+        if matches!(weights, Weights::File(path) if is(path)) {
+            return refused("the base itself");
+        }
+        let of = |path: &Path| {
+            let folder = adapter::folder(path);
+            is(path) || PARTS.iter().any(|part| is(&folder.join(part)))
+        };
+        if adapters.into_iter().any(of) {
+            return refused("a file of the adapter");
+        }
+        match images.into_iter().any(is) {
+            true => refused("one of the images"),
+            false => Ok(()),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::Result;
-use goldfish::data::top;
+use goldfish::data::{Origin, top};
 use goldfish::nn::Loading;
 use goldfish::train::{Prefix, predict};
 
@@ -71,11 +71,15 @@ enum SortBy {
 
 pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let output = args.output.take().map(|o| Output::new(o, args.overwrite));
-    let output = output.as_ref().map(Output::path).transpose()?;
+    let path = output.as_ref().map(Output::path).transpose()?;
     let origins = gather(&args.images)?;
     args.adapters.adopt(&mut args.base)?;
     let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
+    if let Some(output) = &output {
+        let images = origins.iter().map(Origin::name);
+        output.beside(&base.weights, args.adapters.paths(), images)?;
+    }
     let (adapter, classes) = match args.features {
         Some(_) => args.adapters.load(&gpu, &base)?,
         None => args.adapters.answering(&gpu, &base)?,
@@ -86,11 +90,11 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         ..Loading::default()
     };
     let stream = Stream::new(&args.base, base.transform, origins);
-    if let (Some(layer), Some(output)) = (&args.features, output) {
+    if let (Some(layer), Some(path)) = (&args.features, path) {
         // What is wrong with the layer is said before the weights are loaded, which takes a while.
         let layer = Wanted::new(base.arch, layer)?;
         let network = base.load(&gpu, how)?;
-        return features::write(&network, &adapter, &layer, stream, output);
+        return features::write(&network, &adapter, &layer, stream, path);
     }
     let mut sorter = match &args.sort_into {
         Some(folder) => {

@@ -42,6 +42,23 @@ pub fn json_line(result: &impl Serialize) -> String {
     serde_json::to_string(result).expect("plain values become JSON") + "\n"
 }
 
+/// Words out of a file, or its name, fit to be printed on one line: nothing in them steers a terminal or turns what is
+/// beside them around.
+pub fn plain(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => c.escape_unicode().to_string(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// The same of several lines.
+pub fn plain_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(plain).collect();
+    lines.join("\n")
+}
+
 /// Stdout as errors call it.
 const STDOUT: &str = "stdout";
 
@@ -70,5 +87,18 @@ pub fn print(text: &str) -> Result<()> {
     match write(text) {
         Err(error) if is_left(&error) => Ok(()),
         written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{plain, plain_lines};
+
+    #[test]
+    fn nothing_in_a_name_steers_a_terminal() {
+        assert_eq!(plain("Gr\u{fc}n \u{1f600}"), "Gr\u{fc}n \u{1f600}");
+        assert_eq!(plain("a\u{1b}[2J\n\u{9b}b"), "a\\u{1b}[2J\\n\\u{9b}b");
+        assert_eq!(plain("gnp.\u{202e}exe"), "gnp.\\u{202e}exe");
+        assert_eq!(plain_lines("a\rb\nc"), "a\\rb\nc");
     }
 }

@@ -97,16 +97,14 @@ impl Classes {
     /// Names as a file lists them: ImageNet's by their names, others as one's own.
     ///
     /// # Errors
-    /// As [`Classes::own`].
+    /// As [`Classes::own`] and [`Classes::behind_imagenet`].
     pub fn listed(names: Vec<String>) -> Result<Self> {
         let imagenet = Self::imagenet();
-        if names.get(..imagenet.len()) == Some(&imagenet.names[..]) {
-            return Ok(Classes {
-                names: names.into(),
-                imagenet: imagenet.imagenet,
-            });
+        match names.strip_prefix(&*imagenet.names) {
+            Some([]) => Ok(imagenet),
+            Some(own) => Self::own(own.to_vec())?.behind_imagenet(),
+            None => Self::own(names),
         }
-        Self::own(names)
     }
 
     /// How many there are.
@@ -230,6 +228,23 @@ mod tests {
         for names in [&[][..], &[""], &[" "], &["a", "a"], &["a\nb"]] {
             let names = names.iter().map(|n| n.to_string()).collect();
             assert!(Classes::own(names).is_err());
+        }
+        // Behind ImageNet's too.
+        let listed = |more: &[&str]| {
+            let more = more.iter().map(|name| name.to_string());
+            Classes::listed(
+                Classes::imagenet()
+                    .names()
+                    .iter()
+                    .cloned()
+                    .chain(more)
+                    .collect(),
+            )
+        };
+        assert!(listed(&[]).expect("ImageNet's").is_imagenet());
+        assert_eq!(listed(&["a", "b"]).expect("two more").from_imagenet(), 1000);
+        for more in [&["a\u{1b}[2J"][..], &[""], &["a", "a"], &["goldfish"]] {
+            assert!(listed(more).is_err(), "{more:?}");
         }
     }
 }

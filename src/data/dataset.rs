@@ -202,7 +202,8 @@ fn name(names: &[String], labels: &Labels) -> Result<(Classes, Vec<usize>), Wron
         }
         Labels::Own => Ok(own(names)?),
         Labels::BehindImageNet => {
-            let known = |name: &String| matches!(imagenet.find(name), Ok(Some(_)));
+            // A name that means one of two categories is no new one.
+            let known = |name: &String| !matches!(imagenet.find(name), Ok(None));
             let new: Vec<String> = names.iter().filter(|name| !known(name)).cloned().collect();
             if new.is_empty() {
                 return Err(wrong(

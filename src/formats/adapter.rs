@@ -75,12 +75,10 @@ pub fn save(
     }
     let config = config(adapter, arch, &base.name)?;
     let path = folder.join(MODEL);
-    if own {
-        let lines = classes.names().join("\n") + "\n";
-        write_atomic(&folder.join(names::LIST), lines.as_bytes())?;
-    }
+    // The largest first: where the disk has no room for it, what was there stays as it was.
     write_atomic(&path, &bytes)?;
     write_atomic(&folder.join(CONFIG), config.text().as_bytes())?;
+    names::write_list(folder, own.then_some(classes))?;
     Ok((path, bytes.len() as u64))
 }
 

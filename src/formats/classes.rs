@@ -7,6 +7,7 @@ use std::path::Path;
 use super::weights::Tensors;
 use crate::data::Classes;
 use crate::error::{Error, Result};
+use crate::files::write_atomic;
 
 /// The note with the names, a JSON list in the order of the logits.
 pub(super) const CLASSES: &str = "goldfish.classes";
@@ -44,6 +45,19 @@ pub(super) fn classes(file: &Tensors, folder: &Path, outputs: usize) -> Result<O
         return Err(Error::data(source, problem));
     }
     Ok(Some(classes))
+}
+
+/// Writes the list in `folder`, or removes that of another adapter where there are no names to list.
+///
+/// # Errors
+/// [`Error::Io`] where it cannot be written or removed.
+pub(super) fn write_list(folder: &Path, classes: Option<&Classes>) -> Result<()> {
+    let path = folder.join(LIST);
+    match classes {
+        Some(classes) => write_atomic(&path, (classes.names().join("\n") + "\n").as_bytes()),
+        None if path.exists() => fs::remove_file(&path).map_err(Error::io(&path, "remove")),
+        None => Ok(()),
+    }
 }
 
 impl Tensors {

@@ -9,6 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::entry::{View, shown};
+use super::layout::{CONFIG, MODEL, files};
 use super::weights::Tensors;
 use super::{torch, write};
 use crate::error::{Error, Result};
@@ -64,16 +65,31 @@ pub struct Converted {
 }
 
 /// Writes what `input` holds to `output` as `to`; without it, as what the output's name ends with, and an adapter of
-/// others as PEFT's folder.
+/// others as PEFT's folder. `done` is told the bytes of each tensor of weights once they are written.
 ///
 /// # Errors
 /// [`Error::Data`] where the input is none of the layouts or holds what the other cannot say, [`Error::Io`] where a file
-/// cannot be read or written.
-pub fn convert(input: &Path, output: &Path, to: Option<Kind>) -> Result<Converted> {
-    if same(input, output) {
+/// cannot be read or written, and what `done` returned: nothing is left behind then.
+pub fn convert(
+    input: &Path,
+    output: &Path,
+    to: Option<Kind>,
+    done: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Converted> {
+    // PEFT's settings lie beside the file of the factors.
+    let [config, model] = match is_peft(input) {
+        true => files(input),
+        false => [input.to_path_buf(), input.to_path_buf()],
+    };
+    let read = [input, &config, &model];
+    let written = [output, &output.join(CONFIG), &output.join(MODEL)];
+    if read
+        .iter()
+        .any(|read| written.iter().any(|written| same(read, written)))
+    {
         return Err(Error::data(
             output,
-            "is the input itself. Choose another name",
+            "is the input itself, or in its place. Choose another name",
         ));
     }
     if is_peft(input) {
@@ -99,7 +115,7 @@ pub fn convert(input: &Path, output: &Path, to: Option<Kind>) -> Result<Converte
         );
         return Err(Error::data(input, problem));
     }
-    write_weights(&file, output, to)
+    write_weights(&file, output, to, done)
 }
 
 fn same(a: &Path, b: &Path) -> bool {
@@ -183,7 +199,12 @@ fn left_out<'a>(notes: impl Iterator<Item = &'a String>) -> Vec<String> {
     notes.filter(|name| *name != "format").cloned().collect()
 }
 
-fn write_weights(file: &Tensors, output: &Path, to: Option<Kind>) -> Result<Converted> {
+fn write_weights(
+    file: &Tensors,
+    output: &Path,
+    to: Option<Kind>,
+    done: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Converted> {
     let from = match file.is_torch() {
         true => Kind::Pth,
         false => Kind::Safetensors,
@@ -198,9 +219,13 @@ fn write_weights(file: &Tensors, output: &Path, to: Option<Kind>) -> Result<Conv
     let tensors: Vec<(&str, View)> = names
         .filter_map(|name| Some((name, file.get(name)?)))
         .collect();
+    let written = |bytes: &[u8]| {
+        file.release(bytes);
+        done(bytes.len() as u64)
+    };
     let bytes = match to {
-        Kind::Pth => torch::write(output, &tensors, |bytes| file.release(bytes))?,
-        _ => write_safetensors(file, output, &tensors)?,
+        Kind::Pth => torch::write(output, &tensors, written)?,
+        _ => write_safetensors(file, output, &tensors, written)?,
     };
     Ok(Converted {
         from,
@@ -214,7 +239,12 @@ fn write_weights(file: &Tensors, output: &Path, to: Option<Kind>) -> Result<Conv
     })
 }
 
-fn write_safetensors(file: &Tensors, output: &Path, tensors: &[(&str, View)]) -> Result<u64> {
+fn write_safetensors(
+    file: &Tensors,
+    output: &Path,
+    tensors: &[(&str, View)],
+    mut done: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<u64> {
     let mut notes = file.metadata().clone();
     notes.extend(write::notes());
     let entries = tensors.iter();
@@ -228,7 +258,7 @@ fn write_safetensors(file: &Tensors, output: &Path, tensors: &[(&str, View)]) ->
             out.write_all(view.data)
                 .map_err(Error::io(output, "write"))?;
             written += view.data.len() as u64;
-            file.release(view.data);
+            done(view.data)?;
         }
         out.flush().map_err(Error::io(output, "write"))
     })?;

@@ -32,6 +32,8 @@ pub struct StepRecord {
 pub struct Run {
     folder: PathBuf,
     metrics: File,
+    /// The settings that are yet to be written: as long as another run's adapter is there, those beside it are its own.
+    settings: Option<String>,
 }
 
 const METRICS: &str = "metrics.jsonl";
@@ -40,24 +42,33 @@ pub(crate) const SETTINGS: &str = "run.toml";
 
 impl Run {
     /// Makes `folder` and writes the settings, so that a folder which cannot be written is found out
-    /// before any work is done. A folder that holds an adapter is refused unless `overwrite`.
+    /// before any work is done. A folder that holds an adapter is refused unless `overwrite`; until the new one is there,
+    /// the old one keeps its settings.
     ///
     /// # Errors
     /// [`Error::Io`] where it cannot be written, [`Error::Data`] where it is taken.
     pub fn create(folder: &Path, settings: &impl Serialize, overwrite: bool) -> Result<Self> {
-        if !overwrite && folder.join(adapter::MODEL).exists() {
+        let there = folder.join(adapter::MODEL).exists();
+        if there && !overwrite {
             let taken = Error::data(folder, "holds an adapter already");
             return Err(taken.with(Remedy::OtherFolder));
         }
         fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
         let settings = toml::to_string(settings)
             .map_err(|e| Error::data(folder, format!("cannot write the settings: {e}")))?;
-        write_atomic(&folder.join(SETTINGS), settings.as_bytes())?;
+        let settings = match there {
+            true => Some(settings),
+            false => {
+                write_atomic(&folder.join(SETTINGS), settings.as_bytes())?;
+                None
+            }
+        };
         let path = folder.join(METRICS);
         let metrics = File::create(&path).map_err(Error::io(&path, "write"))?;
         Ok(Run {
             folder: folder.to_path_buf(),
             metrics,
+            settings,
         })
     }
 
@@ -86,6 +97,10 @@ impl Run {
         base: &Identity,
         classes: &Classes,
     ) -> Result<(PathBuf, u64)> {
-        adapter::save(&self.folder, trained, arch, base, classes)
+        let saved = adapter::save(&self.folder, trained, arch, base, classes)?;
+        if let Some(settings) = self.settings {
+            write_atomic(&self.folder.join(SETTINGS), settings.as_bytes())?;
+        }
+        Ok(saved)
     }
 }

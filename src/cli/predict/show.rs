@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::base::BaseReport;
 use crate::cli::images::Bad;
-use crate::cli::terminal::{json, json_line, write};
+use crate::cli::terminal::{json, json_line, plain, write};
 
 /// `--format`.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,13 +116,13 @@ impl Printer {
 }
 
 fn table(image: &Shown) -> String {
-    let mut text = format!("{}\n", image.path);
+    let mut text = format!("{}\n", plain(&image.path));
     for (rank, p) in image.predictions.iter().enumerate() {
         text += &format!(
             "  {:>4}  {:>6.2} %  {:<32} {:>4}  {:>9.4}\n",
             rank + 1,
             f64::from(p.probability) * 100.0,
-            p.category,
+            plain(&p.category),
             p.index,
             p.logit
         );

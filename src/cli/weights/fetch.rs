@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
+use goldfish::formats::Tensors;
 use goldfish::{Error, Result};
 
 use super::address::{parse, shown};
@@ -126,7 +127,12 @@ fn wanted(args: &Args) -> Result<Wanted> {
 fn finish(part: Part, target: &Path, wanted: &Wanted, expected: Expected) -> Result<()> {
     let (size, sha256) = check::hash(part.path())?;
     let fault = expected.fault(size, &sha256);
-    if let Some(fault) = fault.or_else(|| page(part.path())) {
+    let fault = fault.or_else(|| page(part.path()));
+    let fault = fault.or_else(|| match expected.sha256 {
+        Some(_) => None,
+        None => no_weights(part.path()),
+    });
+    if let Some(fault) = fault {
         let from = &part.origin.url;
         let problem = format!(
             "{fault}. It came from {from} and is kept aside, not used. Fetch it again, or from elsewhere with --from"
@@ -207,4 +213,12 @@ fn page(path: &Path) -> Option<String> {
     let text = start.trim_ascii_start();
     text.starts_with(b"<")
         .then(|| "is a web page, not a file of weights".into())
+}
+
+/// What is wrong with a file that nothing vouches for: it must at least be one of tensors, and whole.
+fn no_weights(path: &Path) -> Option<String> {
+    match Tensors::open(path) {
+        Err(Error::Data { problem, .. }) => Some(problem.trim_end_matches('.').into()),
+        _ => None,
+    }
 }

@@ -138,7 +138,19 @@ impl Transfer<'_> {
         };
         self.expected = self.expected.clone().or(answer.linked.clone());
         match answer.status {
-            416 if part.len > 0 && answer.total == Some(part.len) => return Ok(()),
+            416 if part.len > 0
+                && answer.total == Some(part.len)
+                && part.origin.same_as(&origin) =>
+            {
+                return Ok(());
+            }
+            206 | 416 if part.len == 0 => {
+                let problem = format!(
+                    "the server answers {} where all of the file was asked for. Choose another source with --from",
+                    answer.status
+                );
+                return Err(about(&uri, problem).into());
+            }
             416 => {
                 part.restart(self.nowhere(part))?;
                 return Err(passing("the server has less of the file than came before"));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
-use super::super::classes::{LIST, noted};
+use super::super::classes::{noted, write_list};
 use super::super::config::described;
 use super::super::entry::{View, shown};
 use super::super::layout::{CONFIG, MODEL, files, folder, key};
@@ -159,16 +159,7 @@ impl Plain {
         fs::create_dir_all(folder).map_err(Error::io(folder, "make"))?;
         let model = folder.join(MODEL);
         write_atomic(&model, &bytes)?;
-        // What was there of another adapter must not be taken for this one's.
-        let list = folder.join(LIST);
-        match noted(&Tensors::open(&model)?)? {
-            Some(classes) => {
-                let lines = classes.names().join("\n") + "\n";
-                write_atomic(&list, lines.as_bytes())?;
-            }
-            None if list.exists() => fs::remove_file(&list).map_err(Error::io(&list, "remove"))?,
-            None => {}
-        }
+        write_list(folder, noted(&Tensors::open(&model)?)?.as_ref())?;
         write_atomic(&folder.join(CONFIG), settings.as_bytes())?;
         Ok(bytes.len() as u64)
     }

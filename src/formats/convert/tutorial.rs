@@ -69,7 +69,7 @@ pub(super) fn write(adapter: &Plain, from: &Path, path: &Path) -> Result<u64> {
         })?;
     }
     let [a, b] = [a, &b].map(|numbers| transposed(view(numbers)));
-    torch::write(path, &[("A", view(&a)), ("B", view(&b))], |_| ())
+    torch::write(path, &[("A", view(&a)), ("B", view(&b))], |_| Ok(()))
 }
 
 fn only_pixels(adapter: &Plain, from: &Path) -> Error {

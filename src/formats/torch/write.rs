@@ -19,11 +19,11 @@ const ALIGNED: usize = 64;
 ///
 /// # Errors
 /// [`Error::Data`] for a type that PyTorch has no storage of and for more than a zip's 4 GiB, [`Error::Io`] where the
-/// file cannot be written.
+/// file cannot be written, and what `done` returned.
 pub(in super::super) fn write(
     path: &Path,
     tensors: &[(&str, View)],
-    mut done: impl FnMut(&[u8]),
+    mut done: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<u64> {
     let pickle = pickle(tensors).map_err(|problem| Error::data(path, problem))?;
     let mut size = 0;
@@ -46,7 +46,7 @@ pub(in super::super) fn write(
         entry("byteorder", b"little")?;
         for (index, (_, view)) in tensors.iter().enumerate() {
             entry(&format!("data/{index}"), view.data)?;
-            done(view.data);
+            done(view.data)?;
         }
         entry("version", b"3\n")?;
         size = zip.end().map_err(io())?;
