@@ -73,11 +73,10 @@ pub fn save(
     }
     let config = config(adapter, arch, &base.name)?;
     let path = folder.join(MODEL);
-    if own {
-        let lines = classes.names().join("\n") + "\n";
-        write_atomic(&folder.join(names::LIST), lines.as_bytes())?;
-    }
+    // In this order the folder never has the one adapter with the names of another.
+    names::list(folder, None)?;
     write_atomic(&path, &bytes)?;
+    names::list(folder, own.then_some(classes))?;
     write_atomic(&folder.join(CONFIG), config.text().as_bytes())?;
     Ok((path, bytes.len() as u64))
 }

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::Dtype;
+use serde_json::json;
 
-use super::super::classes::{LIST, noted};
+use super::super::classes::{CLASSES, list, named, noted};
 use super::super::config::described;
 use super::super::entry::{View, shown};
 use super::super::layout::{CONFIG, MODEL, files, folder, key};
@@ -94,6 +95,11 @@ impl Plain {
             settings: Some(text),
             ..Plain::default()
         };
+        // Where a list beside the file has the names alone, they travel in it from here on.
+        if let Some((_, classes)) = named(&file, folder(path))? {
+            let names = json!(classes.names()).to_string();
+            adapter.notes.insert(CLASSES.into(), names);
+        }
         let wrong = |problem: String| Error::data(&model, problem);
         for name in file.names() {
             let get = |name: &str| file.get(name).map(Numbers::from);
@@ -158,17 +164,9 @@ impl Plain {
         };
         fs::create_dir_all(folder).map_err(Error::io(folder, "make"))?;
         let model = folder.join(MODEL);
+        list(folder, None)?;
         write_atomic(&model, &bytes)?;
-        // What was there of another adapter must not be taken for this one's.
-        let list = folder.join(LIST);
-        match noted(&Tensors::open(&model)?)? {
-            Some(classes) => {
-                let lines = classes.names().join("\n") + "\n";
-                write_atomic(&list, lines.as_bytes())?;
-            }
-            None if list.exists() => fs::remove_file(&list).map_err(Error::io(&list, "remove"))?,
-            None => {}
-        }
+        list(folder, noted(&Tensors::open(&model)?)?.as_ref())?;
         write_atomic(&folder.join(CONFIG), settings.as_bytes())?;
         Ok(bytes.len() as u64)
     }
