@@ -71,11 +71,14 @@ enum SortBy {
 
 pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let output = args.output.take().map(|o| Output::new(o, args.overwrite));
-    let output = output.as_ref().map(Output::path).transpose()?;
+    let path = output.as_ref().map(Output::path).transpose()?;
     let origins = gather(&args.images)?;
     args.adapters.adopt(&mut args.base)?;
     let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
+    if let Some(output) = &output {
+        output.beside(&base.weights)?;
+    }
     let (adapter, classes) = match args.features {
         Some(_) => args.adapters.load(&gpu, &base)?,
         None => args.adapters.answering(&gpu, &base)?,
@@ -86,11 +89,11 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         ..Loading::default()
     };
     let stream = Stream::new(&args.base, base.transform, origins);
-    if let (Some(layer), Some(output)) = (&args.features, output) {
+    if let (Some(layer), Some(path)) = (&args.features, path) {
         // What is wrong with the layer is said before the weights are loaded, which takes a while.
         let layer = Wanted::new(base.arch, layer)?;
         let network = base.load(&gpu, how)?;
-        return features::write(&network, &adapter, &layer, stream, output);
+        return features::write(&network, &adapter, &layer, stream, path);
     }
     let mut sorter = match &args.sort_into {
         Some(folder) => {
