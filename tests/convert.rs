@@ -73,6 +73,11 @@ fn lycoris_means_the_same() {
             (done.from, done.to, done.parts),
             (Kind::Lycoris, Kind::Peft, 2)
         );
+        // Nothing is said of a base that the file does not tell of.
+        assert_eq!(
+            goldfish::formats::Summary::read(&run).expect(name).base,
+            None
+        );
         let factors = read(&run.join(adapter::MODEL));
         let config = fs::read_to_string(run.join(adapter::CONFIG)).expect("settings");
         let config: Value = serde_json::from_str(&config).expect("JSON");
