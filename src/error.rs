@@ -114,7 +114,7 @@ pub enum Remedy {
     LeaveOut,
     /// Another folder, or leave to overwrite this one.
     OtherFolder,
-    /// To say whether folders are named by ImageNet's categories or by classes of one's own.
+    /// To say whether folders are named by the base's classes or by those of one's own.
     SayClasses,
 }
 
@@ -125,7 +125,7 @@ impl Display for Remedy {
             Remedy::OtherDevice => "Choose another device",
             Remedy::LowerRate => "Lower the learning rate and try again",
             Remedy::LeaveOut => "Replace or remove it, or go on without it",
-            Remedy::SayClasses => "Say whether the names are ImageNet's or your own",
+            Remedy::SayClasses => "Say which classes are meant",
             Remedy::OtherFolder => "Choose another folder, or let it be overwritten",
         })
     }

@@ -410,6 +410,16 @@ fn embeddings() {
     ])
     .success()
     .stdout(contains("2 images, 1176 numbers each of avgpool"));
+    // The base is never written over.
+    trunk(&[
+        "--features",
+        "avgpool",
+        "-o",
+        "trunk.safetensors",
+        "--overwrite",
+    ])
+    .code(3)
+    .stderr(contains("is the base itself"));
     fs::remove_file(at.join("trunk.safetensors")).expect("it was there");
     // A file that cannot be read ends it, and nothing is half written.
     refused(

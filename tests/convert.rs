@@ -78,6 +78,11 @@ fn lycoris_means_the_same() {
             (done.from, done.to, done.parts),
             (Kind::Lycoris, Kind::Peft, 2)
         );
+        // Nothing is said of a base that the file does not tell of.
+        assert_eq!(
+            goldfish::formats::Summary::read(&run).expect(name).base,
+            None
+        );
         let factors = read(&run.join(adapter::MODEL));
         let config = fs::read_to_string(run.join(adapter::CONFIG)).expect("settings");
         let config: Value = serde_json::from_str(&config).expect("JSON");
@@ -383,6 +388,16 @@ fn older() {
             .collect::<Vec<_>>()
     });
     assert_eq!(old, new);
+    // Names of classes that stand in a list alone travel in the file's notes.
+    let list: Vec<String> = (0..10).map(|class| format!("class {class}")).collect();
+    fs::write(run.join("classes.txt"), list.join("\n")).expect("a list");
+    let named = folder.path().join("named");
+    convert(&run, &named, Some(Kind::Peft)).expect("a folder");
+    let stored = Tensors::open(&named.join(adapter::MODEL)).expect("a file");
+    let classes = stored.classes(10).expect("ten").expect("names");
+    assert_eq!(classes.names(), list);
+    assert!(named.join("classes.txt").exists());
+    fs::remove_file(run.join("classes.txt")).expect("it is gone");
     let newer = folder.path().join("newer");
     convert(&run, &newer, Some(Kind::Peft)).expect("a folder");
     let [was, is] = [fixtures("peft/plain"), newer].map(|f| fs::read(f.join(adapter::MODEL)));

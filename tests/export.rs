@@ -112,12 +112,13 @@ fn sizes() {
     const BRANCH: &[&str] = &["--targets", "pixels,classifier.3", "--epochs", "2"];
     let folder = dataset();
     let pictures = ["data/goldfish/0.png", "data/tench/1.png"];
-    // The last planes have sides of 1, 2, 3, 7 and 14.
+    // The last planes have sides of 1, 2, 3, 7, 9 and 14.
     for (side, targets, input) in [
         (32, BRANCH, Input::Bytes),
         (64, LAYERS, Input::Floats),
         (100, LAYERS, Input::Bytes),
         (224, BRANCH, Input::Floats),
+        (300, LAYERS, Input::Bytes),
         (448, LAYERS, Input::Floats),
     ] {
         let name = match input {

@@ -294,6 +294,9 @@ fn sums() {
         let error = sum(other).map(|_| ()).expect_err("two heads").to_string();
         assert!(error.contains("different heads"), "{error}");
     }
+    let replaced = sum(trained("classifier.6")).map(|_| ());
+    let error = replaced.expect_err("there is no such layer").to_string();
+    assert!(error.contains("a LoRA on classifier.6"), "{error}");
 }
 
 /// A folder with `data/<class>/` of three classes that ImageNet has not.
@@ -389,8 +392,23 @@ fn own_classes() {
     };
     let once = bytes(&[]);
     assert!(once == bytes(&[]) && once == bytes(&["--cache", "off"]));
+    // What is merged of it is a base of these classes: trained on as they are, or asked about where some are others.
+    ask(at, &["merge", "run", "-o", "merged"]).code(2);
+    train(at, &["-o", "plain", "--epochs", "1"]).success();
+    ask(at, &["merge", "plain", "-o", "merged"]).success();
+    let on_merged = |more: &[&str]| {
+        let flags = ["train", "data", "--weights", "merged", "--image-size", "32"];
+        ask(at, &[&flags[..], &["--epochs", "1"], more].concat())
+    };
+    on_merged(&["-o", "on"]).success();
+    let config = fs::read_to_string(at.join("on/adapter_config.json")).expect("the settings");
+    assert!(config.contains("\"modules_to_save\": null"), "{config}");
     // Two runs answer for different classes.
     pictures(&at.join("data"), "yellow", &[(40, 40), (50, 50)]);
+    on_merged(&["-o", "other"]).code(3).stderr(
+        contains("the base's classes (Grün; Red_Ones; blue)").and(contains("(\"yellow\")")),
+    );
+    on_merged(&["-o", "other", "--classes", "own"]).success();
     train(at, &["-o", "four", "--epochs", "1"]).success();
     ask(
         at,
@@ -515,6 +533,10 @@ fn which() {
     train(at, &["-o", "own", "--classes", "own", "--epochs", "1"]).success();
     let list = fs::read_to_string(at.join("own/classes.txt")).expect("a list");
     assert_eq!(list, "goldfish\ntench\n");
+    // What is written over it leaves no names of it behind.
+    train(at, &["-o", "own", "--epochs", "1", "--overwrite"]).success();
+    assert!(!at.join("own/classes.txt").exists());
+    ask(at, &["eval", "data", "--adapter", "own"]).success();
     train(at, &["--targets", "head"])
         .code(2)
         .stderr(contains("--targets").and(contains("classes of one's own")));
@@ -531,7 +553,7 @@ fn which() {
     train(at, &[]).code(3).stderr(
         contains("(goldfish; tench)")
             .and(contains("\"my cat\" (nearest"))
-            .and(contains("--classes imagenet or --classes own")),
+            .and(contains("--classes own")),
     );
     train(at, &["--classes", "imagenet"])
         .code(3)
@@ -549,7 +571,7 @@ fn which() {
     }
     train(at, &[])
         .code(3)
-        .stderr(contains("named by numbers").and(contains("--classes imagenet or --classes own")));
+        .stderr(contains("named by numbers").and(contains("--classes own, --classes imagenet")));
     train(at, &["--classes", "own", "-o", "own", "--epochs", "1"]).success();
     train(
         at,

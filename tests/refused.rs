@@ -367,6 +367,29 @@ fn list_and_verify() {
         .expect("it is listed");
     assert_eq!(vgg16["found"][0]["path"], path.to_str().expect("text"));
     assert_eq!(vgg16["found"][0]["bytes"], file.len());
+    // What the environment names comes first: a folder among the others, a file before all.
+    let mine = folder.path().join("mine");
+    fs::create_dir(&mine).expect("a folder");
+    fs::write(mine.join("vgg16.safetensors"), "").expect("a file");
+    let named = |what: &str| {
+        let mut command = weights(folder.path());
+        command.env("GOLDFISH_WEIGHTS", what);
+        json(command.args(["list", "--json"]).assert().success())
+    };
+    let listed = named("mine");
+    assert_eq!(
+        (&listed["folders"][0], listed.get("named")),
+        (&"mine".into(), None)
+    );
+    let vgg16 = listed["weights"].as_array().expect("a list").iter();
+    let mut vgg16 = vgg16.filter(|w| w["arch"] == "vgg16");
+    let found = &vgg16.next().expect("it is listed")["found"];
+    assert_eq!(found[0]["path"], "mine/vgg16.safetensors");
+    assert_eq!(found[1]["path"], path.to_str().expect("text"));
+    assert_eq!(
+        named("mine/vgg16.safetensors")["named"],
+        "mine/vgg16.safetensors"
+    );
     let verified = json(command(&["verify", "--json"]).success());
     assert_eq!(verified["files"][0]["verdict"], "sound");
     assert_eq!(verified["files"][0]["sha256"], sha256(&file));

@@ -15,7 +15,8 @@ use super::base::{Base, BaseArgs, Weights};
 
 #[derive(Args)]
 pub struct AdapterArgs {
-    /// Folder with an adapter, or the file in it, times a scale; several are summed; none is the base alone. The first one's run.toml says
+    /// Folder with an adapter, or the file in it, times a scale; several are summed (a new last layer counts whole,
+    /// whatever the scale); none is the base alone. The first one's run.toml says
     /// which base it belongs to, unless --weights does [default: runs/train where there is one and no base is named, else none]
     #[arg(long = "adapter", value_name = "RUN[@SCALE]|none", value_parser = OsStringValueParser::new().try_map(Named::from_os))]
     adapters: Vec<Named>,

@@ -18,15 +18,12 @@ pub fn say(error: &Error, program: &Command, name: &str) -> String {
             .into_iter()
             .chain([program])
             .flat_map(Command::get_arguments);
-        all.any(|argument| argument.get_long() == Some(flag))
+        all.any(|argument| argument.get_long() == flag.split(' ').next())
     };
     let flags: Vec<String> = flags
         .iter()
         .filter(known)
-        .map(|flag| match *flag {
-            "classes" => "--classes imagenet or --classes own".into(),
-            _ => format!("--{flag}"),
-        })
+        .map(|flag| format!("--{flag}"))
         .collect();
     match flags.is_empty() {
         true => error.to_string(),
@@ -42,14 +39,14 @@ pub fn flag(name: &str) -> String {
     }
 }
 
-/// The flags that a remedy comes down to.
+/// The flags that a remedy comes down to, some with a value.
 pub fn flags(remedy: Remedy) -> &'static [&'static str] {
     match remedy {
         Remedy::LessAtOnce => &["batch-size", "image-size", "device"],
         Remedy::OtherDevice => &["device"],
         Remedy::LowerRate => &["lr"],
         Remedy::LeaveOut => &["skip-bad"],
-        Remedy::SayClasses => &["classes"],
+        Remedy::SayClasses => &["classes own", "classes imagenet", "keep-imagenet"],
         Remedy::OtherFolder => &["output", "overwrite"],
     }
 }

@@ -238,16 +238,12 @@ fn find(given: Option<&Weights>, arch: &str) -> Result<Weights> {
             _ => Ok(given.clone()),
         };
     }
-    if let Some(text) = std::env::var_os(place::WEIGHTS).filter(|text| !text.is_empty()) {
+    if let Some(text) = place::named() {
         let named = Weights::from_os(text);
         let named = named.map_err(|e| Error::Usage(format!("{}: {e}", place::WEIGHTS)))?;
         match &named {
-            // A folder may have those of another network only.
-            Weights::File(folder) if folder.is_dir() => {
-                if let Some(file) = place::inside(folder, arch) {
-                    return Ok(Weights::File(file));
-                }
-            }
+            // It is searched first, and may have those of another network only.
+            Weights::File(folder) if folder.is_dir() => {}
             Weights::File(file) if !file.exists() => {
                 return Err(Error::data(
                     file,

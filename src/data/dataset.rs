@@ -20,11 +20,10 @@ pub struct Item {
 }
 
 /// What the folders of a dataset are named by.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub enum Labels {
-    /// ImageNet's categories where all folders are named by them, classes of their own where none is.
-    #[default]
-    Auto,
+    /// The base's classes, these, where all folders are named by them; classes of their own where none is.
+    Auto(Classes),
     /// ImageNet's categories.
     ImageNet,
     /// Each folder is a class of its own name.
@@ -191,15 +190,13 @@ fn name(names: &[String], labels: &Labels) -> Result<(Classes, Vec<usize>), Wron
         ambiguous: false,
     };
     let imagenet = Classes::imagenet();
+    let all_of = |classes: &Classes| {
+        let indices = all_found(names, classes).map_err(wrong)?;
+        Ok((classes.clone(), indices))
+    };
     match labels {
-        Labels::Of(classes) => {
-            let indices = all_found(names, classes).map_err(wrong)?;
-            Ok((classes.clone(), indices))
-        }
-        Labels::ImageNet => {
-            let indices = all_found(names, &imagenet).map_err(wrong)?;
-            Ok((imagenet, indices))
-        }
+        Labels::Of(classes) => all_of(classes),
+        Labels::ImageNet => all_of(&imagenet),
         Labels::Own => Ok(own(names)?),
         Labels::BehindImageNet => {
             // A name that means one of two categories is no new one.
@@ -214,30 +211,31 @@ fn name(names: &[String], labels: &Labels) -> Result<(Classes, Vec<usize>), Wron
             let indices = all_found(names, &classes).map_err(wrong)?;
             Ok((classes, indices))
         }
-        Labels::Auto => {
+        Labels::Auto(base) => {
+            let indices = base.from_imagenet() > 0;
             let numbers = |name: &String| name.bytes().all(|b| b.is_ascii_digit());
-            if names.iter().all(numbers) {
+            if indices && names.iter().all(numbers) {
                 return Err(Wrong {
                     problem: "all folders are named by numbers, which may be indices of ImageNet's categories or names of \
-                              your own: say which"
+                              your own"
                         .into(),
                     ambiguous: true,
                 });
             }
-            let known = |name: &&String| !matches!(imagenet.find(name), Ok(None));
+            let known = |name: &&String| !matches!(base.find(name), Ok(None));
             let (known, other): (Vec<&String>, Vec<&String>) = names.iter().partition(known);
+            let (kind, say): (_, fn(&String) -> String) = match base.is_imagenet() {
+                true => ("categories of ImageNet's", |name| with_nearest(name)),
+                false => ("the base's classes", |name| format!("{name:?}")),
+            };
             match (known.is_empty(), other.is_empty()) {
                 (true, _) => Ok(own(names)?),
-                (_, true) => {
-                    let indices = all_found(names, &imagenet).map_err(wrong)?;
-                    Ok((imagenet, indices))
-                }
+                (_, true) => all_of(base),
                 _ => Err(Wrong {
                     problem: format!(
-                        "some folders are categories of ImageNet's ({}) and some are not ({}). Rename those that are meant as \
-                         categories, or say that all are classes of your own",
+                        "some folders are {kind} ({}) and some are not ({}), to be renamed where they are meant as such",
                         shown(&known, |name| name.clone()),
-                        shown(&other, |name| with_nearest(name))
+                        shown(&other, say)
                     ),
                     ambiguous: true,
                 }),

@@ -2,7 +2,8 @@
 //! for people.
 
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use super::weights::Tensors;
 use crate::data::Classes;
@@ -21,30 +22,40 @@ const MAX_LIST: u64 = 16 << 20;
 /// # Errors
 /// [`Error::Data`] where they are not as many as the logits, not names, or the two differ.
 pub(super) fn classes(file: &Tensors, folder: &Path, outputs: usize) -> Result<Option<Classes>> {
-    let noted = noted(file)?;
-    let path = folder.join(LIST);
-    let listed = listed(&path)?;
-    let (source, classes) = match (noted, listed) {
-        (Some(noted), Some(listed)) if noted != listed => {
-            let problem = format!(
-                "lists other classes than {} does: it belongs to another adapter. Remove it, or put back the one that \
-                 came with this adapter",
-                file.path().display()
-            );
-            return Err(Error::data(&path, problem));
-        }
-        (Some(noted), _) => (file.path(), noted),
-        (None, Some(listed)) => (path.as_path(), listed),
-        (None, None) => return Ok(None),
+    let Some((source, classes)) = named(file, folder)? else {
+        return Ok(None);
     };
     if classes.len() != outputs {
         let problem = format!(
             "names {} classes, and there are {outputs} logits: it belongs to another adapter or network",
             classes.len()
         );
-        return Err(Error::data(source, problem));
+        return Err(Error::data(&source, problem));
     }
     Ok(Some(classes))
+}
+
+/// The classes, however many, and the file that names them.
+///
+/// # Errors
+/// As [`classes`].
+pub(super) fn named(file: &Tensors, folder: &Path) -> Result<Option<(PathBuf, Classes)>> {
+    let noted = noted(file)?;
+    let path = folder.join(LIST);
+    let listed = listed(&path)?;
+    match (noted, listed) {
+        (Some(noted), Some(listed)) if noted != listed => {
+            let problem = format!(
+                "lists other classes than {} does: it belongs to another adapter. Remove it, or put back the one that \
+                 came with this adapter",
+                file.path().display()
+            );
+            Err(Error::data(&path, problem))
+        }
+        (Some(noted), _) => Ok(Some((file.path().into(), noted))),
+        (None, Some(listed)) => Ok(Some((path, listed))),
+        (None, None) => Ok(None),
+    }
 }
 
 /// Writes the list in `folder`, or removes that of another adapter where there are no names to list.
@@ -98,7 +109,7 @@ fn listed(path: &Path) -> Result<Option<Classes>> {
     match fs::metadata(path) {
         Ok(about) if about.is_file() && about.len() <= MAX_LIST => {}
         Ok(_) => return Err(Error::data(path, "is no list of class names, one a line")),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io(path, "read")(e)),
     }
     let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;

@@ -146,7 +146,8 @@ impl Adapter {
     /// and it is taken as it is, whatever the scale.
     ///
     /// # Errors
-    /// [`Error::Setting`] for adapters of different heads or for different numbers of classes; what the device reported.
+    /// [`Error::Setting`] for adapters of different heads, of a head and a LoRA on the layer that it replaces, or for
+    /// different numbers of classes; what the device reported.
     pub fn sum(gpu: &Gpu, adapters: &[(Adapter, f64)], arch: Arch) -> Result<Self> {
         if let [(one, 1.0)] = adapters {
             return Ok(one.clone());
@@ -157,6 +158,16 @@ impl Adapter {
             head: common_head(adapters)?,
             ..Adapter::default()
         };
+        let (last, _) = arch.head();
+        if sum.head.is_some() && adapters.iter().any(|(a, _)| a.get(last).is_some()) {
+            return Err(Error::setting(
+                "adapter",
+                format!(
+                    "is given more than once: one has a last layer of its own, and another a LoRA on {last}, which that \
+                     replaces. Use them one by one"
+                ),
+            ));
+        }
         for module in modules {
             let terms: Vec<(&Lora, f64)> = adapters
                 .iter()

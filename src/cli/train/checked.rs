@@ -129,8 +129,7 @@ impl Checked {
     }
 }
 
-/// The data with the classes that are asked for. A base of other classes than ImageNet's is for those, where all folders
-/// are named by them.
+/// The data with the classes that are asked for.
 fn labelled(data: &Path, args: &TrainArgs, base: &Base) -> Result<Dataset> {
     let imagenet = base.classes.is_imagenet();
     let wrong = |problem: &str| Err(Error::setting("classes", problem));
@@ -152,9 +151,7 @@ fn labelled(data: &Path, args: &TrainArgs, base: &Base) -> Result<Dataset> {
         }
         (ClassesArg::Imagenet, false) => Dataset::open(data, &Labels::ImageNet),
         (ClassesArg::Own, false) => Dataset::open(data, &Labels::Own),
-        (ClassesArg::Auto, false) if imagenet => Dataset::open(data, &Labels::Auto),
-        (ClassesArg::Auto, false) => Dataset::open(data, &Labels::Of(base.classes.clone()))
-            .or_else(|_| Dataset::open(data, &Labels::Own)),
+        (ClassesArg::Auto, false) => Dataset::open(data, &Labels::Auto(base.classes.clone())),
     }
 }
 

@@ -18,6 +18,9 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Report {
+    /// What `GOLDFISH_WEIGHTS` names, where that is no folder: it is taken before all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    named: Option<String>,
     /// Where it is looked, in order.
     folders: Vec<String>,
     weights: Vec<Listed>,
@@ -53,6 +56,7 @@ pub fn run(args: Args) -> Result<()> {
         }
     });
     let report = Report {
+        named: named().map(|path| path.display().to_string()),
         weights: weights.collect(),
         folders: folders.iter().map(|f| f.display().to_string()).collect(),
     };
@@ -60,6 +64,11 @@ pub fn run(args: Args) -> Result<()> {
         true => json(&report),
         false => table(&report),
     })
+}
+
+/// What is taken in the place of every file that is found.
+pub fn named() -> Option<PathBuf> {
+    place::named().map(PathBuf::from).filter(|p| !p.is_dir())
 }
 
 /// Every file of `arch`, as it would be taken.
@@ -95,5 +104,11 @@ fn table(report: &Report) -> String {
         }
     }
     text += &format!("\nlooked for in {}\n", report.folders.join(", then "));
+    if let Some(named) = &report.named {
+        text += &format!(
+            "{named} is taken before all of these, since {} names it\n",
+            place::WEIGHTS
+        );
+    }
     text
 }

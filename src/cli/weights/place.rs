@@ -1,5 +1,6 @@
-//! Where weights lie: `./weights` and the user's data folder.
+//! Where weights lie: where `GOLDFISH_WEIGHTS` says, in `./weights` and in the user's data folder.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use goldfish::{Error, Result};
@@ -26,10 +27,16 @@ pub fn data_folder() -> Result<PathBuf> {
     Ok(folder.join("weights"))
 }
 
-/// The folders that are searched, in order.
+/// What [`WEIGHTS`] says, where it says something.
+pub fn named() -> Option<OsString> {
+    std::env::var_os(WEIGHTS).filter(|text| !text.is_empty())
+}
+
+/// The folders that are searched, in order: first the one that [`WEIGHTS`] names, where it names one.
 pub fn folders() -> Vec<PathBuf> {
-    let here = Some(PathBuf::from(HERE));
-    here.into_iter().chain(data_folder().ok()).collect()
+    let named = named().map(PathBuf::from).filter(|path| path.is_dir());
+    let here = named.into_iter().chain([PathBuf::from(HERE)]);
+    here.chain(data_folder().ok()).collect()
 }
 
 /// The weights of `arch` in `folder`.

@@ -94,6 +94,7 @@ fn paths(what: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     if what.is_empty() {
+        paths.extend(list::named().filter(|path| path.is_file()));
         let all = known::KNOWN.iter();
         paths.extend(all.flat_map(|known| list::files(&folders, known.arch)));
     }

@@ -5,16 +5,18 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::Dtype;
+use serde_json::json;
 
-use super::super::classes::{noted, write_list};
+use super::super::classes::{CLASSES, named, noted, write_list};
 use super::super::config::described;
 use super::super::entry::{View, shown};
 use super::super::layout::{CONFIG, MODEL, files, folder, key};
 use super::super::settings::Settings;
 use super::super::weights::Tensors;
-use super::super::write;
+use super::super::{standing, write};
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
+use crate::nn::Identity;
 
 /// In front of every name of PEFT's.
 const BASE: &str = "base_model.model.";
@@ -94,6 +96,11 @@ impl Plain {
             settings: Some(text),
             ..Plain::default()
         };
+        // Where a list beside the file has the names alone, they travel in it from here on.
+        if let Some((_, classes)) = named(&file, folder(path))? {
+            let names = json!(classes.names()).to_string();
+            adapter.notes.insert(CLASSES.into(), names);
+        }
         let wrong = |problem: String| Error::data(&model, problem);
         for name in file.names() {
             let get = |name: &str| file.get(name).map(Numbers::from);
@@ -153,7 +160,7 @@ impl Plain {
                     let rank = module.rank().map_err(|e| Error::data(folder, e))?;
                     Ok((module.name.as_str(), rank, module.alpha))
                 });
-                described(modules.collect::<Result<_>>()?, false, None, "vgg19").text()
+                described(modules.collect::<Result<_>>()?, false, None, &self.base()).text()
             }
         };
         fs::create_dir_all(folder).map_err(Error::io(folder, "make"))?;
@@ -162,6 +169,13 @@ impl Plain {
         write_list(folder, noted(&Tensors::open(&model)?)?.as_ref())?;
         write_atomic(&folder.join(CONFIG), settings.as_bytes())?;
         Ok(bytes.len() as u64)
+    }
+
+    /// The name of the base that the notes tell of; files of others tell of none.
+    fn base(&self) -> String {
+        let noted = self.notes.get(standing::BASE);
+        let base = noted.and_then(|text| serde_json::from_str::<Identity>(text).ok());
+        base.map_or(String::new(), |base| base.name)
     }
 
     /// What keeps it from being written as `kind`, which holds LoRAs alone.
