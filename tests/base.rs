@@ -100,6 +100,22 @@ fn order() {
         .assert()
         .code(2)
         .stderr(says("GOLDFISH_WEIGHTS"));
+    // Where nobody asks for a network, the only one that there is.
+    let alone = |name: &str| {
+        fs::copy(at("model"), at("alone/weights").join(name)).expect("copied");
+        let mut command = goldfish(&at("alone"));
+        command.env("GOLDFISH_DATA", at("none"));
+        command
+            .args(["predict", "../new", "--image-size", "32"])
+            .assert()
+    };
+    fs::create_dir_all(at("alone/weights")).expect("a folder");
+    alone("vgg11.safetensors")
+        .success()
+        .stderr(says("those of vgg11 are taken").and(says("weights/vgg11.safetensors")));
+    alone("vgg19.safetensors")
+        .success()
+        .stderr(says("weights/vgg19.safetensors").and(says("are taken").not()));
     // By the command line before all.
     let taken = says("vgg19-tiny random:8");
     let mut command = predict(&model);

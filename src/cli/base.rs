@@ -25,7 +25,7 @@ pub struct BaseArgs {
     #[arg(long, value_name = "FILE|DIR|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
     pub weights: Option<Weights>,
     /// Network: vgg11, vgg13, vgg16 or vgg19, with batch norm vgg19_bn and so on, narrow vgg19-tiny and so on, to try
-    /// things out [default: what the weights are of, and vgg19 where they are random]
+    /// things out [default: what the weights are of; vgg19 where they are random, or of several networks]
     #[arg(long)]
     pub arch: Option<String>,
     /// Side of the square that images are cropped to; the short side is resized to 8/7 of it [default: 224]
@@ -208,7 +208,7 @@ impl BaseArgs {
         let asked = self.arch.as_deref().map(Arch::named).transpose()?;
         let size = self.image_size.unwrap_or(224);
         check_size(size).map_err(|why| Error::Usage(format!("--image-size {why}")))?;
-        let weights = find(self.weights.as_ref(), asked.unwrap_or(VGG19).name)?;
+        let weights = find(self.weights.as_ref(), asked)?;
         let numbers = weights.open()?;
         let (arch, classes) = network(&numbers, asked)?;
         Ok(Base {
@@ -225,12 +225,22 @@ impl BaseArgs {
     }
 }
 
-/// The weights of `arch`: as `given`, or by the environment, or where they are looked for, or none but random ones.
-fn find(given: Option<&Weights>, arch: &str) -> Result<Weights> {
+/// The weights of the network that is `asked` for, else of VGG19 or of the only other one that there is: as `given`, or by
+/// the environment, or where they are looked for, or none but random ones.
+fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
+    let arch = asked.unwrap_or(VGG19).name;
+    let among = |folders: &[PathBuf]| {
+        let file = folders.iter().find_map(|f| place::inside(f, arch));
+        file.or_else(|| {
+            let (other, file) = place::only(folders).filter(|_| asked.is_none())?;
+            eprintln!("notice   there are no weights of {arch}: those of {other} are taken, the only ones there are");
+            Some(file)
+        })
+    };
     if let Some(given) = given {
         return match given {
             Weights::File(folder) if folder.is_dir() => {
-                let inside = place::inside(folder, arch);
+                let inside = among(std::slice::from_ref(folder));
                 let problem = || format!("holds no weights of {arch}: name the file itself");
                 let file = inside.ok_or_else(|| Error::data(folder, problem()))?;
                 Ok(Weights::File(file))
@@ -253,7 +263,7 @@ fn find(given: Option<&Weights>, arch: &str) -> Result<Weights> {
             _ => return Ok(named),
         }
     }
-    if let Some(file) = place::find(arch) {
+    if let Some(file) = among(&place::folders()) {
         return Ok(Weights::File(file));
     }
     eprintln!(

@@ -50,6 +50,16 @@ pub fn find(arch: &str) -> Option<PathBuf> {
     folders().iter().find_map(|folder| inside(folder, arch))
 }
 
+/// The weights in `folders` where those are of one known architecture alone, and which that is.
+pub fn only(folders: &[PathBuf]) -> Option<(&'static str, PathBuf)> {
+    let known = known::KNOWN.iter().map(|known| known.arch);
+    let mut found = known.filter_map(|arch| {
+        let file = folders.iter().find_map(|folder| inside(folder, arch))?;
+        Some((arch, file))
+    });
+    found.next().filter(|_| found.next().is_none())
+}
+
 /// Where it was looked, and which other architectures are there.
 pub fn sought(arch: &str) -> String {
     let folders: Vec<String> = folders().iter().map(|f| f.display().to_string()).collect();
