@@ -540,6 +540,9 @@ fn which() {
     train(at, &["--targets", "head"])
         .code(2)
         .stderr(contains("--targets").and(contains("classes of one's own")));
+    train(at, &["--head", "zero"])
+        .code(2)
+        .stderr(contains("--head says how a new last layer starts"));
     train(at, &["--keep-imagenet"])
         .code(3)
         .stderr(contains("none is a class to add"));
@@ -588,11 +591,11 @@ fn which() {
     pictures(&at.join("data"), "2", &[(40, 40)]);
     train(at, &one)
         .code(3)
-        .stderr(contains("data/2").and(contains("has 1 images")));
+        .stderr(contains("data/2").and(contains("has 1 image")));
     fs::write(at.join("data/2/bad.png"), b"no picture").expect("a file");
     train(at, &[&one[..], &["--skip-bad"]].concat())
         .code(3)
-        .stderr(contains("has 1 images that can be read"));
+        .stderr(contains("has 1 image that can be read"));
     for class in ["0", "2"] {
         fs::remove_dir_all(at.join("data").join(class)).expect("it is gone");
     }

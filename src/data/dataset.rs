@@ -134,7 +134,8 @@ impl Dataset {
 
 fn few(folder: &Path, images: usize) -> Error {
     let problem = format!(
-        "this class has {images} images that can be read, and needs at least {LEAST}. Add some or remove the folder"
+        "this class has {images} {} that can be read, and needs at least {LEAST}. Add some or remove the folder",
+        if images == 1 { "image" } else { "images" }
     );
     Error::data(folder, problem)
 }

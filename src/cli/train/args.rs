@@ -20,9 +20,9 @@ pub struct TrainArgs {
     /// Add your own classes behind ImageNet's 1000, whose part of the last layer stays as it is
     #[arg(long)]
     pub(super) keep_imagenet: bool,
-    /// How the new last layer of your own classes starts: as PyTorch's Linear (linear) or all zero
-    #[arg(long, value_enum, default_value = "linear")]
-    pub(super) head: HeadArg,
+    /// How the new last layer of your own classes starts: as PyTorch's Linear (linear) or all zero [default: linear]
+    #[arg(long, value_enum)]
+    pub(super) head: Option<HeadArg>,
     /// What to adapt, in any mix: head (with classes of your own alone: the new last layer, which is always trained), pixels
     /// (the branch from the image straight to the logits), classifier, features, all (every layer), or torchvision's names
     /// with * and ?, as in features.28,classifier.* [default: pixels; with classes of your own

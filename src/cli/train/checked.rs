@@ -110,7 +110,10 @@ impl Checked {
             head: self.start.head.as_ref().map(|head| HeadSettings {
                 classes: head.outputs() - head.frozen(),
                 behind: head.frozen(),
-                init: args.init_adapter.is_none().then_some(args.head),
+                init: args
+                    .init_adapter
+                    .is_none()
+                    .then_some(args.head.unwrap_or(HeadArg::Linear)),
             }),
             init: args.init,
             init_adapter: args
@@ -162,6 +165,12 @@ fn fresh(gpu: &Gpu, base: &Base, args: &TrainArgs, classes: &Classes) -> Result<
         classes: classes.len(),
         ..base.arch
     };
+    if let (false, Some(_)) = (own, args.head) {
+        return Err(Error::setting(
+            "head",
+            "says how a new last layer starts, and these classes are the base's: there is none",
+        ));
+    }
     let choice = args.choice(own, arch);
     let targets = choice.resolve(arch, base.transform.size)?;
     let init = |module: &str| args.init(module);
@@ -169,7 +178,13 @@ fn fresh(gpu: &Gpu, base: &Base, args: &TrainArgs, classes: &Classes) -> Result<
     if own {
         let kept = classes.from_imagenet();
         let new = classes.len() - kept;
-        let head = Head::new(gpu, base.arch, new, args.head.into(), args.seed)?;
+        let head = Head::new(
+            gpu,
+            base.arch,
+            new,
+            args.head.unwrap_or(HeadArg::Linear).into(),
+            args.seed,
+        )?;
         adapter.head = Some(match kept {
             0 => head,
             _ => base.with_source(|source| head.behind(base.arch, source))?,

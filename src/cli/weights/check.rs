@@ -77,6 +77,14 @@ pub fn is_hex(text: &str) -> bool {
 
 /// The size and the SHA-256 of a file, with progress.
 pub fn hash(path: &Path) -> Result<(u64, String)> {
+    // Before it is opened: a pipe would wait for someone to write.
+    let about = std::fs::metadata(path).map_err(Error::io(path, "open"))?;
+    if !about.is_file() {
+        return Err(Error::data(
+            path,
+            "is not a file. Remove it, or name another",
+        ));
+    }
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
     let size = file.metadata().map_err(Error::io(path, "read"))?.len();
     let mut progress = Progress::new("checking", "MB", size / 1_000_000);
