@@ -29,8 +29,8 @@ the classes\n  \
 head,classifier.0,classifier.3  the default. The convolutions still run once an image\n  \
 head,features.34,classifier.0,classifier.3\n                                  the last convolution (of vgg19) too: for pictures of \
 another kind than the base knows\n\
-On digits that a small VGG11 had not seen, 40 pictures each, 20 epochs on two CPU cores: 68.0 % right in 5 s, 81.2 % in 16 s, \
-84.2 % in 78 s. For ImageNet's names the default is pixels, the tutorial's branch beside the network.";
+On digits that a small VGG11 had not seen, 40 pictures each, 20 epochs on two CPU cores: 68.0 % right in 5 s, 81.2 % in 17 s, \
+84.2 % in 72 s. For ImageNet's names the default is pixels, the tutorial's branch beside the network.";
 
 #[derive(ClapArgs)]
 #[command(after_help = CHOOSING)]
