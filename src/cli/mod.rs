@@ -51,11 +51,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train an adapter on DATA/<category>/<image>
+    /// Train an adapter on DATA/<class>/<image>
     Train(train::Args),
     /// Say what images show
     Predict(predict::Args),
-    /// Say how often the base, or adapters on it, are right about DATA/<category>/<image>
+    /// Say how often the base, or adapters on it, are right about DATA/<class>/<image>
     Eval(eval::Args),
     /// Work an adapter into the base's weights: a file that torchvision loads
     Merge(merge::Args),
