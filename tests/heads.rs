@@ -384,6 +384,10 @@ fn own_classes() {
         fs::read_to_string(at.join("more/classes.txt")).expect("a list"),
         list
     );
+    // Known classes may have one picture: only new ones need two.
+    pictures(&at.join("few"), "blue", &[(40, 40)]);
+    let few = ["train", "few", "-o", "few-run", "--epochs", "1"];
+    ask(at, &[&few[..], &["--init-adapter", "run"]].concat()).success();
     // Runs of one seed are the same to the byte, with the cache and without it.
     let bytes = |more: &[&str]| {
         let flags = ["-o", "again", "--overwrite", "--epochs", "3"];

@@ -46,6 +46,8 @@ pub struct Dataset {
     pub classes: Classes,
     /// What lies in the folder and was passed over.
     pub left_out: LeftOut,
+    /// The first label of the classes that are new here, which need [`LEAST`] images each.
+    new: usize,
 }
 
 impl Dataset {
@@ -70,18 +72,20 @@ impl Dataset {
             true => Error::data(folder, wrong.problem).with(Remedy::SayClasses),
             false => Error::data(folder, wrong.problem),
         })?;
-        let own = classes.from_imagenet();
+        let new = match labels {
+            Labels::Of(known) | Labels::Auto(known) if *known == classes => classes.len(),
+            _ => classes.from_imagenet(),
+        };
         let mut items = Vec::new();
         for (path, &index) in folders.iter().zip(&indices) {
             let images = images_below(path, &mut left_out)?;
-            let new = !matches!(labels, Labels::Of(_)) && index >= own;
             if images.is_empty() {
                 return Err(Error::data(
                     path,
                     "this category has no images (PNG, JPEG, WebP, BMP, GIF, TIFF). Add some or remove the folder",
                 ));
             }
-            if new && images.len() < LEAST {
+            if index >= new && images.len() < LEAST {
                 return Err(few(path, images.len()));
             }
             let label = index as u32;
@@ -91,6 +95,7 @@ impl Dataset {
             items,
             classes,
             left_out,
+            new,
         })
     }
 
@@ -102,6 +107,7 @@ impl Dataset {
         self.classes = self.classes.behind_imagenet()?;
         let first = self.classes.from_imagenet() as u32;
         self.items.iter_mut().for_each(|item| item.label += first);
+        self.new += first as usize;
         Ok(())
     }
 
@@ -115,7 +121,7 @@ impl Dataset {
         let after = self.counts();
         for (label, _) in before {
             let left = after.get(&label).copied().unwrap_or(0);
-            if label as usize >= self.classes.from_imagenet() && left < LEAST {
+            if label as usize >= self.new && left < LEAST {
                 return Err(few(&folder.join(self.classes.name(label as usize)), left));
             }
         }
