@@ -13,7 +13,7 @@ use predicates::str::contains;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
 
-use crate::cli::{dataset, goldfish, stdout};
+use crate::cli::{TINY, dataset, goldfish, stdout};
 use crate::files::{Stored, store, tiny};
 use crate::server::{Reply, Server};
 use crate::support::{gpu_trial, pictures, root, trial};
@@ -524,15 +524,7 @@ fn random() {
     let project = Project::new();
     let words = "on a random base: this shows the mechanics, not a classifier";
     let said = || contains(format!("base     vgg19-tiny random:3: {words}"));
-    let seeded = [
-        "--arch",
-        "vgg19-tiny",
-        "--weights",
-        "random:3",
-        "--image-size",
-        "32",
-    ];
-    let run = |arguments: &[&str]| project.run(&[arguments, &seeded].concat()).success();
+    let run = |arguments: &[&str]| project.run(&[arguments, &TINY].concat()).success();
     run(&[
         "train",
         "data",

@@ -11,6 +11,8 @@ use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use serde_json::Value;
 
+#[cfg(unix)]
+use crate::support::interrupt;
 use crate::support::{gpu_trial, pictures, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -565,10 +567,7 @@ fn interrupted() {
         );
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    let kill = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(kill.expect("kill runs").success());
+    interrupt(&child);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     let lines: Vec<String> = std::io::BufReader::new(child.stderr.take().expect("stderr"))
         .lines()

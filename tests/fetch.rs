@@ -17,6 +17,8 @@ use sha2::{Digest, Sha256};
 
 use crate::cli::goldfish;
 use crate::server::{Reply, Server, Then};
+#[cfg(unix)]
+use crate::support::interrupt;
 use crate::support::trial;
 
 pub fn trials() -> Vec<Trial> {
@@ -116,6 +118,12 @@ pub fn left(folder: &Path) -> Vec<String> {
     names
 }
 
+/// That the file lies where it should, whole, beside its checksum and nothing else.
+fn lies_alone(folder: &Path, name: &str, file: &[u8]) {
+    assert_eq!(fs::read(data(folder, name)).expect("it is there"), file);
+    assert_eq!(left(folder), [name.to_string(), format!("{name}.sha256")]);
+}
+
 fn whole() {
     let (folder, file) = (tempfile::tempdir().expect("a folder"), bytes(1));
     let name = named(&file);
@@ -126,14 +134,7 @@ fn whole() {
     fetched
         .stdout(contains(sha256(&file)).and(contains("(its first 8 digits checked)")))
         .stderr(contains("0.3 MB").not().and(contains("hidden").not()));
-    assert_eq!(
-        fs::read(data(folder.path(), &name)).expect("it is there"),
-        file
-    );
-    assert_eq!(
-        left(folder.path()),
-        [name.clone(), format!("{name}.sha256")]
-    );
+    lies_alone(folder.path(), &name, &file);
     // It is not fetched twice, unless asked to.
     fetch(folder.path(), &url, &[])
         .success()
@@ -239,10 +240,7 @@ fn interrupted() {
         assert!(state.is_none(), "it ended by itself");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    let kill = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(kill.expect("kill runs").success());
+    interrupt(&child);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     let said = std::io::read_to_string(child.stderr.take().expect("stderr")).expect("text");
     assert!(
@@ -344,14 +342,7 @@ fn all_there() {
     fs::write(&part, [&file[..], b"more"].concat()).expect("written");
     fetch(folder.path(), &url, &[]).success();
     assert_eq!(server.asked().len(), 3);
-    assert_eq!(
-        fs::read(data(folder.path(), &name)).expect("it is there"),
-        file
-    );
-    assert_eq!(
-        left(folder.path()),
-        [name.clone(), format!("{name}.sha256")]
-    );
+    lies_alone(folder.path(), &name, &file);
 }
 
 fn encodings() {
@@ -491,14 +482,7 @@ fn two_at_once() {
     assert!(first.wait().expect("it ends").success());
     assert!(second.wait().expect("it ends").success());
     assert_eq!(server.asked().len(), 1);
-    assert_eq!(
-        fs::read(data(folder.path(), &name)).expect("it is there"),
-        file
-    );
-    assert_eq!(
-        left(folder.path()),
-        [name.clone(), format!("{name}.sha256")]
-    );
+    lies_alone(folder.path(), &name, &file);
 }
 
 fn proxy() {

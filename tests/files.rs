@@ -278,7 +278,8 @@ fn adapter_round_trip() {
     }
 }
 
-fn adapter_layout() {
+/// A folder with an adapter of the branch.
+fn saved() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     files::save(
         folder.path(),
@@ -288,6 +289,11 @@ fn adapter_layout() {
         &Classes::imagenet(),
     )
     .expect("it is written");
+    folder
+}
+
+fn adapter_layout() {
+    let folder = saved();
     let bytes = fs::read(folder.path().join(files::MODEL)).expect("the file");
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("a header");
     assert_eq!(
@@ -319,15 +325,7 @@ fn adapter_layout() {
 }
 
 fn wrong_adapters() {
-    let folder = tempfile::tempdir().expect("a folder");
-    files::save(
-        folder.path(),
-        &trained("pixels"),
-        VGG19_TINY,
-        &random_base(),
-        &Classes::imagenet(),
-    )
-    .expect("it is written");
+    let folder = saved();
     let says = |side: usize| {
         let loaded = files::load(&gpu(), folder.path(), VGG19_TINY, side);
         loaded.map(|_| ()).expect_err("it does not fit").to_string()

@@ -135,3 +135,12 @@ pub fn pictures(folder: &Path, category: &str, sizes: &[(u32, u32)]) {
 pub fn error(found: &[f32], expected: &[f64]) -> f64 {
     goldfish::check::relative_error(found, expected)
 }
+
+/// Ctrl-C, as a terminal sends it.
+#[cfg(unix)]
+pub fn interrupt(child: &std::process::Child) {
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.expect("kill runs").success());
+}
