@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::head::{Head, HeadVars};
 use super::lora::{Init, Lora, LoraFactors, PIXELS, Target};
 use crate::autograd::{Tape, Var};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::gpu::Gpu;
 use crate::nn::arch::Arch;
 use crate::ops::{self, Dropout};
@@ -88,6 +88,27 @@ impl Adapter {
         let loras = self.loras.iter().map(|(_, lora)| [&lora.a, &lora.b]);
         let head = self.head.as_ref().map(|head| [&head.weight, &head.bias]);
         loras.chain(head).flatten().cloned().collect()
+    }
+
+    /// Refuses what no step could update here: an optimiser takes a tensor whole.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where one is larger than a binding of its device.
+    pub fn check_trainable(&self) -> Result<()> {
+        for tensor in self.trained() {
+            let (bytes, most) = (tensor.shape().len() as u64 * 4, tensor.gpu().max_binding());
+            if bytes > most {
+                let problem = format!(
+                    "numbers of shape {} are to be trained, {} MiB, and this device takes {} MiB at once: train fewer \
+                     classes or a lower rank",
+                    tensor.shape(),
+                    bytes >> 20,
+                    most >> 20
+                );
+                return Err(Error::device(problem).with(Remedy::OtherDevice));
+            }
+        }
+        Ok(())
     }
 
     /// The same modules with other numbers, in the order of [`Adapter::trained`].

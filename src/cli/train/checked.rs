@@ -64,6 +64,7 @@ impl Checked {
                 start = fresh(&gpu, &base, args, &dataset.classes)?;
             }
         }
+        start.check_trainable()?;
         images::tell(&dataset.left_out);
         let images = read_images(request.data, &mut dataset, &base, request.base)?;
         Ok(Checked {
