@@ -21,6 +21,7 @@ mod pictures;
 mod portable;
 mod pth;
 mod refused;
+mod scores;
 mod server;
 mod shaders;
 mod support;
@@ -38,6 +39,7 @@ fn main() {
         weights::trials(),
         fetch::trials(),
         refused::trials(),
+        scores::trials(),
         pth::trials(),
         convert::trials(),
         ops::trials(),
