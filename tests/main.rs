@@ -15,6 +15,7 @@ mod heads;
 mod imports;
 mod library;
 mod ops;
+mod optim;
 mod parity;
 mod peft;
 mod pictures;
@@ -43,6 +44,7 @@ fn main() {
         pth::trials(),
         convert::trials(),
         ops::trials(),
+        optim::trials(),
         library::trials(),
         parity::trials(),
         family::trials(),
