@@ -20,6 +20,7 @@ mod peft;
 mod pictures;
 mod portable;
 mod pth;
+mod quiet;
 mod refused;
 mod server;
 mod shaders;
@@ -47,6 +48,7 @@ fn main() {
         portable::trials(),
         training::trials(),
         cli::trials(),
+        quiet::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),
