@@ -21,6 +21,7 @@ mod peft;
 mod pictures;
 mod portable;
 mod pth;
+mod quiet;
 mod refused;
 mod scores;
 mod server;
@@ -51,6 +52,7 @@ fn main() {
         portable::trials(),
         training::trials(),
         cli::trials(),
+        quiet::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),
