@@ -23,6 +23,7 @@ mod portable;
 mod pth;
 mod quiet;
 mod refused;
+mod runs;
 mod scores;
 mod server;
 mod shaders;
@@ -52,6 +53,7 @@ fn main() {
         portable::trials(),
         training::trials(),
         cli::trials(),
+        runs::trials(),
         quiet::trials(),
         adapters::trials(),
         export::trials(),

@@ -40,9 +40,9 @@ fn overflowed(word: Option<&f32>) -> bool {
 }
 
 /// The books of a run.
-pub(super) struct Ledger<W> {
+pub(super) struct Ledger<'w, W> {
     plan: Plan,
-    pub(super) watch: W,
+    pub(super) watch: &'w mut W,
     pending: VecDeque<Pending>,
     pub(super) losses: Vec<f32>,
     /// How far the steps are that are finished.
@@ -52,8 +52,8 @@ pub(super) struct Ledger<W> {
     pub(super) end: Result<()>,
 }
 
-impl<W: Watch> Ledger<W> {
-    pub(super) fn new(plan: Plan, start: &Adapter, position: Position, watch: W) -> Self {
+impl<'w, W: Watch> Ledger<'w, W> {
+    pub(super) fn new(plan: Plan, start: &Adapter, position: Position, watch: &'w mut W) -> Self {
         Ledger {
             plan,
             watch,

@@ -34,7 +34,7 @@ pub(super) struct Trainer<'a, W> {
     best: Option<Best>,
     /// The most bytes that a step kept of an image.
     kept: u64,
-    ledger: Ledger<W>,
+    ledger: Ledger<'a, W>,
 }
 
 impl<'a, W: Watch> Trainer<'a, W> {
@@ -42,7 +42,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
         prefix: &'a mut Prefix,
         task: Task<'a>,
         start: Snapshot,
-        watch: W,
+        watch: &'a mut W,
     ) -> Result<Self> {
         let plan = task.plan;
         plan.check()?;
@@ -224,7 +224,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
         } = self.task;
         let which = &split.validation;
         let (mut tally, mut done, step) = (Tally::default(), 0, self.adam.steps);
-        let watch = &mut self.ledger.watch;
+        let watch = &mut *self.ledger.watch;
         answers(
             self.prefix,
             images,
@@ -258,7 +258,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
 }
 
 /// Where a run stands, all of its steps being settled.
-fn snapshot<W: Watch>(ledger: &Ledger<W>, adam: &Adam, best: &Option<Best>) -> Snapshot {
+fn snapshot<W: Watch>(ledger: &Ledger<'_, W>, adam: &Adam, best: &Option<Best>) -> Snapshot {
     let (_, optimizer) = adam.state();
     Snapshot {
         adapter: ledger.good.clone(),
@@ -269,7 +269,7 @@ fn snapshot<W: Watch>(ledger: &Ledger<W>, adam: &Adam, best: &Option<Best>) -> S
 }
 
 /// Puts a run down here.
-fn save<W: Watch>(ledger: &mut Ledger<W>, adam: &Adam, best: &Option<Best>) {
+fn save<W: Watch>(ledger: &mut Ledger<'_, W>, adam: &Adam, best: &Option<Best>) {
     if !ledger.ended() {
         let snapshot = snapshot(ledger, adam, best);
         let saved = ledger.watch.save(&snapshot);
