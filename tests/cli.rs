@@ -17,6 +17,7 @@ use crate::support::{gpu_trial, pictures, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
+        gpu_trial("cli::completions_manual_and_settings_are_written", set_up),
         gpu_trial(
             "cli::no_result_takes_the_place_of_what_it_is_made_of",
             own_inputs,
@@ -105,6 +106,62 @@ pub fn train(folder: &Path, more: &[&str]) -> Assert {
 
 pub fn stdout(assert: &Assert) -> String {
     String::from_utf8(assert.get_output().stdout.clone()).expect("text")
+}
+
+/// What a newcomer sets a machine up with.
+fn set_up() {
+    let folder = dataset();
+    let at = folder.path();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = goldfish(at).args(["completions", shell]).assert().success();
+        assert!(
+            stdout(&script).contains("checkpoint-activations"),
+            "{shell}"
+        );
+    }
+    goldfish(at).args(["man", "-o", "man"]).assert().success();
+    let page = fs::read_to_string(at.join("man/goldfish-train.1")).expect("a page");
+    assert!(page.contains("early\\-stop"), "{page}");
+    // Every setting stands in the file, and the file as it comes sets nothing.
+    goldfish(at)
+        .args(["config", "init", "-o", "set.toml"])
+        .assert()
+        .success();
+    goldfish(at)
+        .args(["config", "init", "-o", "set.toml"])
+        .assert()
+        .code(3);
+    let text = fs::read_to_string(at.join("set.toml")).expect("settings");
+    for line in [
+        "# epochs = 20",
+        "# weights = ",
+        "# rslora = false",
+        "# lr = 0.001",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(text.parse::<toml::Table>().expect("TOML").len(), 0);
+    // With every line taken for true it is a file of settings.
+    let set = text.lines().filter_map(|line| line.strip_prefix("# "));
+    let set = set.filter(|line| {
+        line.split(" = ")
+            .next()
+            .is_some_and(|key| !key.contains(' '))
+    });
+    let set = set
+        .filter(|line| line.contains(" = ") && !line.ends_with("= \"\"") && !line.ends_with("[]"));
+    let wanted = "epochs = 1\nlr = ";
+    let all = set
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("epochs = 20\n", "epochs = 1\n");
+    assert!(all.len() > 10 * wanted.len(), "{all}");
+    fs::write(at.join("all.toml"), all).expect("written");
+    goldfish(at)
+        .args(["train", "data", "-o", "run", "--config", "all.toml"])
+        .args(TINY)
+        .assert()
+        .success();
 }
 
 fn help() {

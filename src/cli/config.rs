@@ -1,6 +1,8 @@
 //! A command's settings as TOML: a file of them becomes what might have been typed, and what was typed becomes `run.toml`.
 //! A key is the long flag with `_` for `-`; what stands in a table of its own tells of a run and sets nothing.
 
+pub mod init;
+
 use std::any::TypeId;
 use std::ffi::OsString;
 use std::fs;

@@ -19,6 +19,7 @@ mod output;
 mod predict;
 mod progress;
 mod selftest;
+mod shell;
 mod stop;
 mod terminal;
 mod train;
@@ -79,6 +80,12 @@ enum Command {
     Bench(bench::Args),
     /// Check every operation on this device against a reference
     Selftest(selftest::Args),
+    /// Settings of `train` as a file
+    Config(config::init::Args),
+    /// Completions for a shell, to be put where it looks for them
+    Completions(shell::Completions),
+    /// The manual pages
+    Man(shell::Man),
 }
 
 pub fn main() -> ExitCode {
@@ -137,7 +144,16 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
         Command::Devices(args) => devices::run(args),
         Command::Bench(args) => bench::run(args, cli.device),
         Command::Selftest(args) => selftest::run(args, cli.device),
+        Command::Config(args) => config::init::run(args, subcommand(program, "train")),
+        Command::Completions(args) => shell::completions(args, program),
+        Command::Man(args) => shell::man(args, program),
     }
+}
+
+/// A subcommand that there is.
+fn subcommand<'a>(program: &'a clap::Command, name: &str) -> &'a clap::Command {
+    let found = program.find_subcommand(name);
+    found.expect("the subcommand is the program's own")
 }
 
 /// Mesa's device-select layer complains on stderr where there is no desktop session. It only orders
