@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use goldfish::Error;
-use terminal::{open_device, print, stop_on_ctrl_c};
+use terminal::{open_device, open_device_with, print, stop_on_ctrl_c};
 
 /// Trains LoRA adapters on a frozen VGG19, on any GPU or on a software Vulkan driver.
 #[derive(Parser)]

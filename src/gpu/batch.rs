@@ -1,5 +1,7 @@
 //! The open batch: what is recorded and not yet submitted.
 
+use super::profile::Stamped;
+
 /// Dispatches recorded before they are handed to the device without being asked for.
 pub(super) const BATCH: usize = 64;
 /// Bytes between the `Params` of two dispatches: the largest alignment that devices ask for.
@@ -17,4 +19,6 @@ pub(super) struct Batch {
     /// Small uploads, which the encoder copies where they go.
     pub(super) staged: Vec<u8>,
     pub(super) dispatches: usize,
+    /// Its dispatches, where they are stamped: all or none of a batch.
+    pub(super) stamped: Vec<Stamped>,
 }

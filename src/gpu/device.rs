@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::pipeline::{Compiled, Pipeline};
 use super::pool::PoolStats;
+use super::profile::Profile;
 use super::select::DeviceInfo;
 use super::tile::Tile;
 use super::{batch, pool, select, shared, texture};
@@ -29,6 +30,8 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Asks for half precision and cooperative matrices, where the adapter has them.
     pub half: bool,
+    /// Asks for time stamps, which say how long each kernel takes.
+    pub stamps: bool,
 }
 
 /// A handle to an open device; clones share it.
@@ -59,6 +62,7 @@ pub(super) struct Inner {
     pub(super) compiled: Mutex<Compiled>,
     pub(super) batch: Mutex<batch::Batch>,
     pub(super) failure: Arc<Mutex<Option<Error>>>,
+    pub(super) profile: Option<Profile>,
 }
 
 impl Gpu {
@@ -105,8 +109,15 @@ impl Gpu {
             }
             limits.max_compute_workgroups_per_dimension = groups;
         }
+        if options.stamps && !adapter.features().contains(Profile::NEEDS) {
+            let unable = Error::device(format!("{}: it has no time stamps", info.name));
+            return Err(unable.with(Remedy::OtherDevice));
+        }
         let request = |experimental: bool| {
             let mut features = adapter.features() & select::WANTED;
+            if options.stamps {
+                features |= Profile::NEEDS;
+            }
             let mut accepted = wgpu::ExperimentalFeatures::disabled();
             if experimental {
                 features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
@@ -154,6 +165,7 @@ impl Gpu {
         Ok(Gpu(Arc::new(Inner {
             info,
             limits,
+            profile: options.stamps.then(|| Profile::new(&device)),
             device,
             queue,
             checked: options.checked,

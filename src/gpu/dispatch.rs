@@ -161,7 +161,8 @@ impl Gpu {
             return Err(too_many(kernel, grid, limit));
         }
         let (pipeline, bind_group) = self.bind(kernel, bindings)?;
-        self.record(params, |pass, offset| {
+        let groups = grid.iter().product();
+        self.record((kernel, groups), params, |pass, offset| {
             pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &bind_group, &[offset]);
             let [x, y, z] = grid.map(|side| side as u32);
