@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use super::pipeline::{Compiled, Pipeline};
+use super::pipeline::{Compiled, Slot};
 use super::pool::PoolStats;
 use super::profile::Profile;
 use super::select::DeviceInfo;
@@ -58,7 +58,7 @@ pub(super) struct Inner {
     pub(super) planes: Arc<texture::Free>,
     pub(super) uniforms: wgpu::Buffer,
     pub(super) staging: wgpu::Buffer,
-    pub(super) pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    pub(super) pipelines: Mutex<HashMap<String, Slot>>,
     pub(super) compiled: Mutex<Compiled>,
     pub(super) batch: Mutex<batch::Batch>,
     pub(super) failure: Arc<Mutex<Option<Error>>>,
@@ -245,7 +245,12 @@ impl Gpu {
             .pipelines
             .lock()
             .expect("no panic holds the pipelines");
-        pipelines.values().for_each(|pipeline| pipeline.forget());
+        for slot in pipelines.values() {
+            // One that is being compiled has nothing bound yet.
+            if let Ok(Some(pipeline)) = slot.try_lock().as_deref() {
+                pipeline.forget();
+            }
+        }
     }
 
     pub(crate) fn limits(&self) -> &wgpu::Limits {

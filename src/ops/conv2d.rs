@@ -52,8 +52,14 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
     kernels
 }
 
-/// Output pixels that one workgroup of the weight gradient sums.
-const SPAN: usize = 4096;
+/// Output pixels that one workgroup of the weight gradient sums at most, and at least.
+const SPANS: [usize; 2] = [4096, 256];
+/// Workgroups below which a GPU is not busy, and sums are split.
+const BUSY: usize = 256;
+/// Workgroups of one image from which on the depth of its sums is not split.
+const ENOUGH: usize = 64;
+/// Least depth of a split. What the splits of a low-rank factor's product take together is then less than its input.
+const LEAST_DEPTH: usize = 256;
 
 /// How a convolution's window moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +114,7 @@ fn plan(x: &Shape, weight: &Shape, how: Conv2d) -> Result<Params> {
         kernel_w: weight[3] as u32,
         stride: how.stride as u32,
         padding: how.padding as u32,
-        span: SPAN as u32,
+        span: 0,
     })
 }
 
@@ -134,9 +140,24 @@ fn tile(channels: u32) -> Tile {
 
 fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
     let tile = tile(p.cout);
-    check_trips(x.gpu(), "conv2d", tile.trips(p.cin as usize * p.taps()))?;
-    let y = Tensor::empty(x.gpu(), [p.n, p.cout, p.oh, p.ow].map(|d| d as usize))?;
-    let groups = tile.groups(p.cout as usize, (p.n * p.oh * p.ow) as usize);
+    let shape = [p.n, p.cout, p.oh, p.ow].map(|d| d as usize);
+    let (depth, plane) = (p.cin as usize * p.taps(), shape[2] * shape[3]);
+    // By one image: what it gives does not depend on how many others there are.
+    let splits = match tile == Tile::FLAT {
+        true => ENOUGH / tile.groups(shape[1], plane),
+        false => 1,
+    };
+    let span = depth.div_ceil(splits.clamp(1, depth.div_ceil(LEAST_DEPTH)));
+    let span = span.next_multiple_of(tile.depth);
+    let splits = depth.div_ceil(span);
+    check_trips(x.gpu(), "conv2d", tile.trips(span))?;
+    let p = &Params {
+        span: span as u32,
+        ..*p
+    };
+    let parts: &[usize] = if splits == 1 { &[] } else { &[splits] };
+    let y = Tensor::empty(x.gpu(), [parts, &shape].concat())?;
+    let groups = tile.groups(shape[1], shape[0] * plane) * splits;
     let bindings = [
         weight.buffer("conv2d")?,
         x.buffer("conv2d")?,
@@ -144,7 +165,10 @@ fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
     ];
     let kernel = tiled(&FORWARD, p.fixed(), tile);
     x.gpu().run(kernel, p, &bindings, groups)?;
-    Ok(y)
+    match splits {
+        1 => Ok(y.reshaped(shape)),
+        _ => sum::forward(&y, 1.0),
+    }
 }
 
 fn backward_x(dy: &Tensor, weight: &Tensor, shape: &Shape, p: &Params) -> Result<Tensor> {
@@ -169,7 +193,10 @@ fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tens
     // The partial sums fit a binding.
     let part = p.cout as u64 * columns as u64 * 4;
     let most = (dy.gpu().max_binding() / part).max(1) as usize;
-    let span = pixels.div_ceil(most).next_multiple_of(tile.depth).max(SPAN);
+    let groups = tile.groups(p.cout as usize, columns);
+    let busy = pixels.div_ceil(BUSY.div_ceil(groups));
+    let span = busy.clamp(SPANS[1], SPANS[0]).max(pixels.div_ceil(most));
+    let span = span.next_multiple_of(tile.depth);
     check_trips(dy.gpu(), "conv2d", tile.trips(span))?;
     let splits = pixels.div_ceil(span);
     let p = &Params {
@@ -177,7 +204,7 @@ fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tens
         ..*p
     };
     let partial = Tensor::empty(dy.gpu(), [splits, p.cout as usize, columns])?;
-    let groups = tile.groups(p.cout as usize, columns) * splits;
+    let groups = groups * splits;
     let bindings = [
         dy.buffer("conv2d")?,
         x.buffer("conv2d")?,
@@ -237,6 +264,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case([2, 4, 11, 7], [3, 4, 5, 2], 2, 2),
         case([1, 7, 6, 5], [65, 7, 1, 1], 1, 0),
         case([1, 2, 70, 61], [2, 2, 3, 3], 1, 1),
+        case([2, 70, 5, 7], [3, 70, 3, 3], 1, 1),
     ]
 }
 

@@ -48,6 +48,7 @@ pub fn run(
         half: true,
         ..GpuOptions::default()
     })?;
+    gpu.prepare(&kernels());
     let mut outcomes = Vec::new();
     for (index, case) in cases().iter().enumerate() {
         let outcome = case.run(&gpu);

@@ -83,6 +83,15 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
     kernels
 }
 
+/// What [`Winograd::run`] of F(m x m, 3x3) dispatches.
+pub(super) fn dispatched(site: &Site, tile: Tile, m: usize) -> Vec<&'static Kernel> {
+    vec![
+        transforming(&INPUT, m),
+        product_kernel(site.precision, tile),
+        transforming(&OUTPUT, m),
+    ]
+}
+
 /// The most memory of a chunk's transformed input or output.
 const CHUNK: u64 = 256 << 20;
 /// What the largest transformed weight is scaled to in f16, so that the small ones keep their digits.
@@ -142,16 +151,6 @@ impl Winograd {
             weight,
             scale,
         })
-    }
-
-    /// What [`Winograd::run`] dispatches.
-    pub(super) fn kernels(&self, tile: Tile) -> Vec<&'static Kernel> {
-        let product = product_kernel(self.site.precision, tile);
-        vec![
-            transforming(&INPUT, self.m),
-            product,
-            transforming(&OUTPUT, self.m),
-        ]
     }
 
     /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
