@@ -1,6 +1,7 @@
 //! Where the time of a forward pass and of a training step goes: how long each kernel takes on the device.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -16,6 +17,8 @@ use crate::tensor::Tensor;
 const RUNS: usize = 5;
 /// Steps whose median is taken.
 const STEPS: usize = 30;
+/// Seconds of steps before anything is measured.
+const WARM_UP: f64 = 0.5;
 
 /// A piece of work by its kernels.
 #[derive(Clone, Debug, Serialize)]
@@ -86,7 +89,11 @@ pub fn step(
     let paths: Vec<PathBuf> = paths.iter().cycle().take(batch).cloned().collect();
     let images = store(&paths, side)?;
     let mut lesson = Lesson::new(base, &images, targets, true)?;
-    lesson.train(2)?;
+    // A device that was idle takes a while until it is as fast as it can be.
+    let start = Instant::now();
+    while start.elapsed().as_secs_f64() < WARM_UP {
+        lesson.train(2)?;
+    }
     Ok(Profile {
         work: format!("step on {}, batch {batch}", targets.join(",")),
         seconds: lesson.train(STEPS)?.each,

@@ -1,7 +1,5 @@
 //! The open batch: what is recorded and not yet submitted.
 
-use super::profile::Stamped;
-
 /// Dispatches recorded before they are handed to the device without being asked for.
 pub(super) const BATCH: usize = 64;
 /// Bytes between the `Params` of two dispatches: the largest alignment that devices ask for.
@@ -9,6 +7,9 @@ pub(super) const UNIFORM_STRIDE: usize = 256;
 
 /// Bytes of small uploads between two submissions.
 pub(super) const STAGED: usize = 256 << 10;
+
+/// A dispatch that was stamped: its kernel and its workgroups.
+pub(super) type Stamped = (String, usize);
 
 /// Recorded and not yet submitted work.
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::batch::BATCH;
+use super::batch::{BATCH, Stamped};
 use super::device::Gpu;
 use crate::error::{Error, Result};
 
@@ -20,9 +20,6 @@ pub struct KernelTime {
     /// Seconds of all runs together.
     pub seconds: f64,
 }
-
-/// A dispatch that was stamped.
-pub(super) type Stamped = (String, usize);
 
 /// The stamps of a device that was opened for them.
 pub(super) struct Profile {

@@ -33,6 +33,12 @@ pub fn kernels() -> Vec<&'static Kernel> {
     .concat()
 }
 
+/// Has a GPU's driver compile what the cases run, on all cores: that takes longer than all else.
+pub fn prepare(gpu: &Gpu) {
+    let own = cases().iter().flat_map(|case| case.kernels(gpu)).collect();
+    gpu.prepare(&[kernels(), own].concat());
+}
+
 /// Runs every case on the named device, telling `progress` each outcome.
 ///
 /// # Errors
@@ -48,7 +54,7 @@ pub fn run(
         half: true,
         ..GpuOptions::default()
     })?;
-    gpu.prepare(&kernels());
+    prepare(&gpu);
     let mut outcomes = Vec::new();
     for (index, case) in cases().iter().enumerate() {
         let outcome = case.run(&gpu);
