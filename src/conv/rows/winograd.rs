@@ -68,6 +68,20 @@ fn transforming(kernel: &Kernel, m: usize) -> &'static Kernel {
     })
 }
 
+/// The output transform for planes of rows of `w`: it stores as much at a time as such a row and a tile's line are whole
+/// multiples of, or a GPU writes a part of what it moves anyway.
+fn output(m: usize, w: usize) -> &'static Kernel {
+    let (run, file) = match (m, w % 4) {
+        (4, 0) => (4, "snippets/run4.wgsl"),
+        (_, 0 | 2) => (2, "snippets/run2.wgsl"),
+        _ => (1, "snippets/run1.wgsl"),
+    };
+    let kernel = transforming(&OUTPUT, m);
+    kernel.variant(format!("{}.{run}", kernel.name), |kernel| {
+        kernel.import("run", file)
+    })
+}
+
 fn product_kernel(precision: Precision, tile: Tile) -> &'static Kernel {
     tiled(&PRODUCT, precision, tile)
 }
@@ -75,7 +89,9 @@ fn product_kernel(precision: Precision, tile: Tile) -> &'static Kernel {
 pub(super) fn kernels() -> Vec<&'static Kernel> {
     let mut kernels = Vec::new();
     for m in [4, 6] {
-        kernels.extend([transforming(&INPUT, m), transforming(&OUTPUT, m)]);
+        kernels.push(transforming(&INPUT, m));
+        let widths: &[usize] = if m == 4 { &[1, 2, 4] } else { &[1, 2] };
+        kernels.extend(widths.iter().map(|&w| output(m, w)));
     }
     for precision in [Precision::F32, Precision::F16] {
         kernels.extend(Tile::ALL.map(|tile| product_kernel(precision, tile)));
@@ -88,7 +104,7 @@ pub(super) fn dispatched(site: &Site, tile: Tile, m: usize) -> Vec<&'static Kern
     vec![
         transforming(&INPUT, m),
         product_kernel(site.precision, tile),
-        transforming(&OUTPUT, m),
+        output(m, site.side),
     ]
 }
 
@@ -217,12 +233,7 @@ impl Winograd {
                 y.buffer("conv2d")?,
             ];
             let groups = (cout * count).div_ceil(64);
-            gpu.run(
-                transforming(&OUTPUT, self.m),
-                &params(cout),
-                &bindings,
-                groups,
-            )?;
+            gpu.run(output(self.m, w), &params(cout), &bindings, groups)?;
         }
         Ok(y)
     }
