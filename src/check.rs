@@ -16,13 +16,12 @@ pub use input::Input;
 
 use crate::autograd::{Tape, Var};
 use crate::error::Result;
-use crate::gpu::{Gpu, Kernel};
+use crate::gpu::Gpu;
 use crate::random::Stream;
 use crate::tensor::Tensor;
 
 type Forward = dyn Fn(&mut Tape, &[Var]) -> Result<Var> + Send + Sync;
 type Suits = dyn Fn(&Gpu) -> bool + Send + Sync;
-type Kernels = dyn Fn(&Gpu) -> Vec<&'static Kernel> + Send + Sync;
 type Reference = dyn Fn(&[Vec<f64>]) -> Vec<f64> + Send + Sync;
 
 /// Largest error relative to the largest value that counts as right: 1e-5 is 168 roundings of f32 (2^-24 each). Roundings
@@ -56,7 +55,6 @@ pub struct Case {
     reference: Box<Reference>,
     differentiable: bool,
     suits: Box<Suits>,
-    kernels: Box<Kernels>,
     /// What a device that it does not suit lacks.
     needs: &'static str,
     tolerance: f64,
@@ -147,7 +145,6 @@ impl Case {
             reference: Box::new(reference),
             differentiable: true,
             suits: Box::new(|_| true),
-            kernels: Box::new(|_| Vec::new()),
             needs: "",
             tolerance: TOLERANCE,
             upstream: 1.0,
@@ -177,25 +174,6 @@ impl Case {
     ) -> Self {
         (self.needs, self.suits) = (needs, Box::new(suits));
         self
-    }
-
-    /// The same where a device runs `kernels` that no list of its op has.
-    pub(crate) fn running(
-        self,
-        kernels: impl Fn(&Gpu) -> Vec<&'static Kernel> + Send + Sync + 'static,
-    ) -> Self {
-        Case {
-            kernels: Box::new(kernels),
-            ..self
-        }
-    }
-
-    /// What `gpu` runs of it beside the kernels of its op, where it suits the device.
-    pub(crate) fn kernels(&self, gpu: &Gpu) -> Vec<&'static Kernel> {
-        match self.suits(gpu) {
-            true => (self.kernels)(gpu),
-            false => Vec::new(),
-        }
     }
 
     /// The same with another allowed error, relative to the largest value.

@@ -12,14 +12,12 @@ use crate::support::{gpu, gpu_trial, gpu_with, normal};
 
 /// A device whose shaders check every index, where one opens. One case at a time: the guards are checked for all buffers.
 static CHECKED: LazyLock<Mutex<goldfish::Result<Gpu>>> = LazyLock::new(|| {
-    let gpu = Gpu::open(&GpuOptions {
+    Mutex::new(Gpu::open(&GpuOptions {
         device: std::env::var("GOLDFISH_DEVICE").ok(),
         guard: true,
         checked: true,
         ..GpuOptions::default()
-    });
-    gpu.iter().for_each(goldfish::selftest::prepare);
-    Mutex::new(gpu)
+    }))
 });
 
 /// A case that failed does not spoil the device for the next.

@@ -119,12 +119,6 @@ impl Kernel {
         self
     }
 
-    /// The file that `name` stands for.
-    pub(super) fn imported(&self, name: &str) -> Option<&'static str> {
-        let mut imports = self.imports.iter();
-        imports.find_map(|(import, file)| (*import == name).then_some(*file))
-    }
-
     /// This kernel under another name, with the imports and constants that `give` adds. One kernel a name, made once.
     pub(crate) fn variant(&self, name: String, give: impl FnOnce(Self) -> Self) -> &'static Self {
         static VARIANTS: LazyLock<Mutex<HashMap<String, &'static Kernel>>> =

@@ -9,7 +9,6 @@ use wgpu::{BindGroupLayoutEntry, BindingType, ShaderStages};
 
 use super::device::Gpu;
 use super::kernel::{Access, Kernel};
-use super::tile::Tile;
 use crate::error::{Error, Result};
 
 /// A kernel on its device.
@@ -49,7 +48,7 @@ impl Gpu {
         if self.is_software() {
             return;
         }
-        let mut kernels: Vec<_> = kernels.iter().filter(|kernel| self.suits(kernel)).collect();
+        let mut kernels = kernels.to_vec();
         kernels.sort_by_key(|kernel| &kernel.name);
         kernels.dedup_by_key(|kernel| &kernel.name);
         kernels.par_iter().for_each(|kernel| {
@@ -57,16 +56,6 @@ impl Gpu {
                 tracing::debug!("{}: {error}", kernel.name);
             }
         });
-    }
-
-    /// Whether this device has the images or cooperative matrices that `kernel` is for.
-    fn suits(&self, kernel: &Kernel) -> bool {
-        let images = kernel.bindings.contains(&Access::ReadTexture);
-        let matrices = self.0.matrix.map(Tile::matrices_file);
-        (!images || self.has_textures())
-            && kernel
-                .imported("matrices")
-                .is_none_or(|file| matrices == Some(file))
     }
 
     /// The pipeline of `kernel`, and whether it was made just now.

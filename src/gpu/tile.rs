@@ -125,14 +125,6 @@ impl Tile {
             && bytes <= limits.max_compute_workgroup_storage_size as usize
     }
 
-    /// What declares cooperative matrices of `side`; `select.rs` takes no others.
-    pub(super) fn matrices_file(side: usize) -> &'static str {
-        match side {
-            8 => "snippets/matrices8.wgsl",
-            _ => "snippets/matrices16.wgsl",
-        }
-    }
-
     /// `kernel` with what `shaders/snippets/tile.wgsl` asks for.
     pub(crate) fn give(self, kernel: Kernel) -> Kernel {
         let kernel = kernel
@@ -146,7 +138,15 @@ impl Tile {
         };
         kernel
             .import("tile_core", "snippets/tile_matrix.wgsl")
-            .import("matrices", Tile::matrices_file(matrices.side))
+            .import(
+                "matrices",
+                // `select.rs` takes no other sides.
+                if matrices.side == 8 {
+                    "snippets/matrices8.wgsl"
+                } else {
+                    "snippets/matrices16.wgsl"
+                },
+            )
             .constant("LANES", matrices.lanes)
             .constant("GRID_ROWS", matrices.grid[0])
             .constant("GRID_COLUMNS", matrices.grid[1])

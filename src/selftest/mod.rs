@@ -33,12 +33,6 @@ pub fn kernels() -> Vec<&'static Kernel> {
     .concat()
 }
 
-/// Has a GPU's driver compile what the cases run, on all cores: that takes longer than all else.
-pub fn prepare(gpu: &Gpu) {
-    let own = cases().iter().flat_map(|case| case.kernels(gpu)).collect();
-    gpu.prepare(&[kernels(), own].concat());
-}
-
 /// Runs every case on the named device, telling `progress` each outcome.
 ///
 /// # Errors
@@ -54,7 +48,6 @@ pub fn run(
         half: true,
         ..GpuOptions::default()
     })?;
-    prepare(&gpu);
     let mut outcomes = Vec::new();
     for (index, case) in cases().iter().enumerate() {
         let outcome = case.run(&gpu);

@@ -104,26 +104,26 @@ fn conv(
     [cout, cin, n, h, w]: [usize; 5],
     tile: impl Fn(&Gpu) -> Option<Tile> + Copy + Send + Sync + 'static,
 ) -> Case {
-    let choice = move |gpu: &Gpu| Choice {
-        algorithm: way.algorithm,
-        tile: tile(gpu).expect("the device has the tile"),
-    };
-    let site = Site {
-        cin,
-        cout,
-        side: h,
-        precision: way.precision,
-        gradient: false,
-    };
     Case::new(
         "conv2d",
         format!("frozen, {name}: [{n}, {cin}, {h}, {w}] to {cout}"),
         [Input::normal([n, cin, h, w])],
         move |tape, v| {
             let gpu = v[0].tensor.gpu();
+            let choice = Choice {
+                algorithm: way.algorithm,
+                tile: tile(gpu).expect("the device has the tile"),
+            };
+            let site = Site {
+                cin,
+                cout,
+                side: h,
+                precision: way.precision,
+                gradient: false,
+            };
             let (weight, bias) = parameters(cout, cin);
             let bias = Tensor::from_slice(gpu, [cout], &bias)?;
-            let tuner = Tuner::always(gpu, choice(gpu));
+            let tuner = Tuner::always(gpu, choice);
             let layer = Arc::new(Layer::new(&tuner, site, &weight, &bias, true)?);
             convolve(tape, &layer, &v[0], way.finished)
         },
@@ -141,12 +141,6 @@ fn conv(
         "the tile (cooperative matrices, or threads of a workgroup)",
         move |gpu| tile(gpu).is_some(),
     )
-    .running(move |gpu| {
-        let tuner = Tuner::always(gpu, choice(gpu));
-        let both = [site, site.turned()].into_iter();
-        both.flat_map(|site| tuner.choice(&site).kernels(&site))
-            .collect()
-    })
 }
 
 /// Random numbers that f16 holds.
