@@ -31,7 +31,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use config::Which;
 use goldfish::{Error, Result};
 use stop::stop_on_ctrl_c;
-use terminal::{note, open_device, print};
+use terminal::{note, open_device, open_device_with, print};
 
 /// Trains LoRA adapters on a frozen VGG19, on any GPU or on a software Vulkan driver.
 #[derive(Parser)]

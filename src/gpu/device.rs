@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use super::pipeline::{Compiled, Pipeline};
+use super::pipeline::{Compiled, Slot};
 use super::pool::PoolStats;
+use super::profile::Profile;
 use super::select::DeviceInfo;
 use super::tile::Tile;
 use super::{batch, pool, select, shared, texture};
@@ -29,6 +30,8 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Asks for half precision and cooperative matrices, where the adapter has them.
     pub half: bool,
+    /// Asks for time stamps, which say how long each kernel takes.
+    pub stamps: bool,
 }
 
 /// A handle to an open device; clones share it.
@@ -55,10 +58,11 @@ pub(super) struct Inner {
     pub(super) planes: Arc<texture::Free>,
     pub(super) uniforms: wgpu::Buffer,
     pub(super) staging: wgpu::Buffer,
-    pub(super) pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    pub(super) pipelines: Mutex<HashMap<String, Slot>>,
     pub(super) compiled: Mutex<Compiled>,
     pub(super) batch: Mutex<batch::Batch>,
     pub(super) failure: Arc<Mutex<Option<Error>>>,
+    pub(super) profile: Option<Profile>,
 }
 
 impl Gpu {
@@ -105,8 +109,15 @@ impl Gpu {
             }
             limits.max_compute_workgroups_per_dimension = groups;
         }
+        if options.stamps && !adapter.features().contains(Profile::NEEDS) {
+            let unable = Error::device(format!("{}: it has no time stamps", info.name));
+            return Err(unable.with(Remedy::OtherDevice));
+        }
         let request = |experimental: bool| {
             let mut features = adapter.features() & select::WANTED;
+            if options.stamps {
+                features |= Profile::NEEDS;
+            }
             let mut accepted = wgpu::ExperimentalFeatures::disabled();
             if experimental {
                 features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
@@ -154,6 +165,7 @@ impl Gpu {
         Ok(Gpu(Arc::new(Inner {
             info,
             limits,
+            profile: options.stamps.then(|| Profile::new(&device)),
             device,
             queue,
             checked: options.checked,
@@ -233,7 +245,12 @@ impl Gpu {
             .pipelines
             .lock()
             .expect("no panic holds the pipelines");
-        pipelines.values().for_each(|pipeline| pipeline.forget());
+        for slot in pipelines.values() {
+            // One that is being compiled has nothing bound yet.
+            if let Ok(Some(pipeline)) = slot.try_lock().as_deref() {
+                pipeline.forget();
+            }
+        }
     }
 
     pub(crate) fn limits(&self) -> &wgpu::Limits {

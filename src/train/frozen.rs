@@ -2,6 +2,7 @@
 //! and where a branch takes the pixels themselves, those. With the cache on, both are computed once an image; with it
 //! off, in every step. The bits are the same.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,13 +55,14 @@ impl Below {
         let size = self.transform.size;
         let mut features = Vec::new();
         for group in wanted.chunks(self.base.batch(size)) {
-            let pixels: Vec<f32> = group
-                .iter()
-                .flat_map(|&i| &batch.pixels[i * length..(i + 1) * length])
-                .copied()
-                .collect();
+            let image = |i: usize| &batch.pixels[i * length..(i + 1) * length];
+            // Mostly all of a batch: as they lie.
+            let pixels = match group[group.len() - 1] + 1 - group[0] == group.len() {
+                true => Cow::from(&batch.pixels[group[0] * length..][..group.len() * length]),
+                false => Cow::from(group.iter().map(|&i| image(i)).collect::<Vec<_>>().concat()),
+            };
             if self.from == 0 {
-                features.extend(pixels);
+                features.extend_from_slice(&pixels);
                 continue;
             }
             features.extend(self.base.prefix(&pixels, size, self.from)?);

@@ -136,6 +136,10 @@ impl Tuner {
         let candidates = |site: &Site| Choice::candidates(&self.gpu, site, &self.matrices);
         let candidates: Vec<Vec<Choice>> = missing.iter().map(candidates).collect();
         let of = candidates.iter().map(Vec::len).sum();
+        let both = missing.iter().zip(&candidates);
+        let kernels =
+            both.flat_map(|(site, all)| all.iter().flat_map(|choice| choice.kernels(site)));
+        self.gpu.prepare(&kernels.collect::<Vec<_>>());
         let mut done = 0;
         for (site, candidates) in missing.iter().zip(&candidates) {
             let mut one = || {
