@@ -8,6 +8,7 @@ mod bench;
 mod convert;
 mod demo;
 mod devices;
+mod doctor;
 mod eval;
 mod export;
 mod images;
@@ -53,6 +54,8 @@ struct Cli {
 enum Command {
     /// Train an adapter on DATA/<class>/<image>
     Train(train::Args),
+    /// Say what is wrong with DATA/<class>/<image>, before it is trained on
+    Doctor(doctor::Args),
     /// Say what images show
     Predict(predict::Args),
     /// Say how often the base, or adapters on it, are right about DATA/<class>/<image>
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         .init();
     let result = match cli.command {
         Command::Train(args) => train::run(args, cli.device),
+        Command::Doctor(args) => doctor::run(args),
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Eval(args) => eval::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),

@@ -13,7 +13,7 @@ use goldfish::nn::{Adapter, Loading};
 use goldfish::train::{Prefix, Room, Run, Task, Trained, predict, train};
 use goldfish::{Error, Result};
 
-pub use args::TrainArgs;
+pub use args::{ClassesArg, TrainArgs};
 pub use checked::Request;
 
 use super::adopt::{DEFAULT_RUN, adopt};

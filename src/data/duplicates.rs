@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::resize::resize;
 use super::store::ImageStore;
 use crate::error::Result;
-use join::{AXES, Point, WIDTH, join};
+use join::{AXES, Pairs, Point, WIDTH, join};
 
 /// Pixels of a side of the small picture.
 const SIDE: usize = 16;
@@ -107,8 +107,11 @@ impl Print {
         })
     }
 
-    /// Whether the small pictures are alike.
-    fn is_like(&self, other: &Print) -> bool {
+    /// Whether the small pictures are alike, of which the other one is mirrored where `likeness` says so.
+    fn is_like(&self, other: &Print, likeness: Likeness) -> bool {
+        if likeness == Likeness::Mirrored {
+            return self.is_like(&other.mirrored(), Likeness::Near);
+        }
         match (self.is_flat(), other.is_flat()) {
             (true, true) => {
                 let mut pairs = self.small.iter().zip(&other.small);
@@ -160,16 +163,16 @@ static BASIS: LazyLock<[[f64; SAMPLES]; AXES]> = LazyLock::new(|| {
         weights.map(|w| w / norm)
     };
     let (grey, red, green) = ([1.0; 3], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]);
-    let axes = [
-        ([1, 0], grey),
-        ([0, 1], grey),
-        ([1, 1], grey),
-        ([2, 0], grey),
-        ([0, 2], grey),
-        ([0, 0], red),
-        ([0, 0], green),
-    ];
-    axes.map(|([across, down], colour)| {
+    // The longest waves of the grey, the mean colours, longer waves of both.
+    let waves = |sum: usize| (0..=sum).map(move |down| ([sum - down, down], grey));
+    let colours = [[0, 0], [1, 0], [0, 1]].map(|waves| [(waves, red), (waves, green)]);
+    let mut axes = (1..=2)
+        .flat_map(waves)
+        .chain(colours.concat())
+        .chain((3..=6).flat_map(waves));
+    std::array::from_fn(|_| {
+        // There are 33 of them.
+        let ([across, down], colour) = axes.next().unwrap_or(([0, 0], [0.0; 3]));
         std::array::from_fn(|i| {
             let (y, x) = (i / 3 / SIDE, i / 3 % SIDE);
             wave(across, x) * wave(down, y) * unit(colour)[i % 3]
@@ -206,24 +209,22 @@ pub fn groups(prints: &[Print]) -> Vec<Alike> {
         .collect();
     groups.sort_by(|a, b| a.images.cmp(&b.images));
 
-    let points = |of: &(dyn Fn(&Print, usize) -> Point + Sync)| -> Vec<Point> {
-        firsts.par_iter().map(|&i| of(&prints[i], i)).collect()
-    };
-    let mut near = Forest::new(prints.len());
-    let plain = points(&|print, i| print.point(i));
-    join(&plain, &plain, &mut |a, b| {
-        if a < b && !near.joined(a, b) && prints[a].is_like(&prints[b]) {
-            near.join(a, b, Likeness::Near);
-        }
-    });
-    let mirrored = points(&|print, i| print.mirrored().point(i));
-    join(&plain, &mirrored, &mut |a, b| {
-        if a < b && !near.joined(a, b) && prints[a].is_like(&prints[b].mirrored()) {
-            near.join(a, b, Likeness::Mirrored);
-        }
-    });
-    groups.extend(near.groups(firsts));
+    let mut near = Parts::new(prints);
+    let plain = points(prints, &firsts, false);
+    join(&plain, &plain, &mut near);
+    near.likeness = Likeness::Mirrored;
+    join(&plain, &points(prints, &firsts, true), &mut near);
+    groups.extend(near.groups());
     groups
+}
+
+/// Where the pictures `images`, or what a mirror shows of them, stand.
+fn points(prints: &[Print], images: &[usize], mirror: bool) -> Vec<Point> {
+    let point = |&image: &usize| match mirror {
+        true => prints[image].mirrored().point(image),
+        false => prints[image].point(image),
+    };
+    images.par_iter().map(point).collect()
 }
 
 /// A picture to validate with that is also trained with.
@@ -243,32 +244,23 @@ pub fn leaks(training: &[Print], validation: &[Print]) -> Vec<Leak> {
     for (image, print) in training.iter().enumerate().rev() {
         known.insert(print.pixels, image);
     }
-    let mut found: Vec<Option<(Likeness, usize)>> = validation
+    let same = validation
         .iter()
-        .map(|print| Some((Likeness::Same, *known.get(&print.pixels)?)))
-        .collect();
-    let points = |prints: &[Print], mirror: bool| -> Vec<Point> {
-        let prints = prints.par_iter().enumerate();
-        let point = |(i, print): (usize, &Print)| match mirror {
-            true => print.mirrored().point(i),
-            false => print.point(i),
-        };
-        prints.map(point).collect()
+        .map(|print| Some((Likeness::Same, *known.get(&print.pixels)?)));
+    let mut leaking = Leaking {
+        found: same.collect(),
+        training,
+        validation,
+        likeness: Likeness::Near,
     };
-    let trained = points(training, false);
+    let all = |prints: &[Print]| (0..prints.len()).collect::<Vec<usize>>();
+    let trained = points(training, &all(training), false);
     for (likeness, mirror) in [(Likeness::Near, false), (Likeness::Mirrored, true)] {
-        join(&trained, &points(validation, mirror), &mut |a, b| {
-            let before = found[b].is_some_and(|best| best <= (likeness, a));
-            let like = || match mirror {
-                true => training[a].is_like(&validation[b].mirrored()),
-                false => training[a].is_like(&validation[b]),
-            };
-            if !before && like() {
-                found[b] = Some((likeness, a));
-            }
-        });
+        leaking.likeness = likeness;
+        let validated = points(validation, &all(validation), mirror);
+        join(&trained, &validated, &mut leaking);
     }
-    let found = found.into_iter().enumerate();
+    let found = leaking.found.into_iter().enumerate();
     found
         .filter_map(|(validation, found)| {
             let (likeness, training) = found?;
@@ -288,62 +280,94 @@ pub fn leaks(training: &[Print], validation: &[Print]) -> Vec<Leak> {
 pub fn leaks_between(training: &ImageStore, validation: &ImageStore) -> Result<Vec<Leak>> {
     let prints = |images: &ImageStore| -> Result<Vec<Print>> {
         let size = images.transform().size;
-        let print = |i| Ok(Print::of(&*images.crop(i)?, size, size));
+        let print = |i| Ok(Print::of(&images.crop(i)?, size, size));
         (0..images.len()).into_par_iter().map(print).collect()
     };
     Ok(leaks(&prints(training)?, &prints(validation)?))
 }
 
-/// Trees of pictures that are near: each knows one that stands above it, the first of a group stands at its top.
-struct Forest {
-    above: Vec<usize>,
-    likeness: Vec<Likeness>,
+/// What is known of the pictures to validate with.
+struct Leaking<'a> {
+    training: &'a [Print],
+    validation: &'a [Print],
+    /// How those of the pairs that come now are alike.
+    likeness: Likeness,
+    /// Of each picture the most alike one to train with, of several the first.
+    found: Vec<Option<(Likeness, usize)>>,
 }
 
-impl Forest {
-    fn new(images: usize) -> Self {
-        Forest {
-            above: (0..images).collect(),
-            likeness: vec![Likeness::Near; images],
+impl Pairs for Leaking<'_> {
+    fn wanted(&self, a: usize, b: usize) -> bool {
+        self.found[b].is_none_or(|best| best > (self.likeness, a))
+    }
+
+    fn near(&mut self, a: usize, b: usize) {
+        if self.training[a].is_like(&self.validation[b], self.likeness) {
+            self.found[b] = Some((self.likeness, a));
+        }
+    }
+}
+
+/// Pictures in parts of those that are near.
+struct Parts<'a> {
+    prints: &'a [Print],
+    /// How those of the pairs that come now are alike.
+    likeness: Likeness,
+    /// The part of each picture.
+    part: Vec<usize>,
+    /// The pictures of each part, and how they are alike.
+    parts: Vec<Alike>,
+}
+
+impl<'a> Parts<'a> {
+    /// Each picture alone.
+    fn new(prints: &'a [Print]) -> Self {
+        let alone = |image| Alike {
+            likeness: Likeness::Near,
+            images: vec![image],
+        };
+        Parts {
+            prints,
+            likeness: Likeness::Near,
+            part: (0..prints.len()).collect(),
+            parts: (0..prints.len()).map(alone).collect(),
         }
     }
 
-    fn top(&mut self, mut image: usize) -> usize {
-        while self.above[image] != image {
-            // Halves the way for the next who asks.
-            self.above[image] = self.above[self.above[image]];
-            image = self.above[image];
-        }
-        image
-    }
-
-    fn joined(&mut self, a: usize, b: usize) -> bool {
-        self.top(a) == self.top(b)
-    }
-
-    fn join(&mut self, a: usize, b: usize, likeness: Likeness) {
-        let (a, b) = (self.top(a), self.top(b));
-        let (first, other) = (a.min(b), a.max(b));
-        self.above[other] = first;
-        self.likeness[first] = likeness.max(self.likeness[first]).max(self.likeness[other]);
-    }
-
-    /// All groups of two or more among `images`.
-    fn groups(&mut self, images: Vec<usize>) -> Vec<Alike> {
-        let mut groups = BTreeMap::<usize, Vec<usize>>::new();
-        for image in images {
-            groups.entry(self.top(image)).or_default().push(image);
-        }
-        let several = groups.into_iter().filter(|(_, images)| images.len() > 1);
-        several
-            .map(|(top, mut images)| {
-                images.sort_unstable();
-                Alike {
-                    likeness: self.likeness[top],
-                    images,
-                }
+    /// All parts of two or more in the order of their first picture.
+    fn groups(self) -> Vec<Alike> {
+        let several = self.parts.into_iter().filter(|part| part.images.len() > 1);
+        let mut groups: Vec<Alike> = several
+            .map(|mut part| {
+                part.images.sort_unstable();
+                part
             })
-            .collect()
+            .collect();
+        groups.sort_by(|a, b| a.images.cmp(&b.images));
+        groups
+    }
+}
+
+impl Pairs for Parts<'_> {
+    fn wanted(&self, a: usize, b: usize) -> bool {
+        a < b && self.part[a] != self.part[b]
+    }
+
+    fn near(&mut self, a: usize, b: usize) {
+        if !self.prints[a].is_like(&self.prints[b], self.likeness) {
+            return;
+        }
+        // The smaller part goes into the larger one, so that a picture moves seldom.
+        let (mut to, mut from) = (self.part[a], self.part[b]);
+        if self.parts[to].images.len() < self.parts[from].images.len() {
+            (to, from) = (from, to);
+        }
+        let moved = std::mem::take(&mut self.parts[from].images);
+        moved.iter().for_each(|&image| self.part[image] = to);
+        let likeness = self.likeness.max(self.parts[from].likeness);
+        let into = &mut self.parts[to];
+        into.images.extend(moved);
+        into.likeness = into.likeness.max(likeness);
     }
 }
 

@@ -4,6 +4,7 @@ pub mod categories;
 mod classes;
 mod codecs;
 mod dataset;
+pub mod doctor;
 pub mod duplicates;
 pub(crate) mod image;
 mod origin;

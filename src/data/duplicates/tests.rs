@@ -1,4 +1,4 @@
-use super::join::{AXES, Point, WIDTH, join};
+use super::join::{AXES, Pairs, Point, WIDTH, join};
 use super::{Alike, Leak, Likeness, Print, groups, leaks};
 use crate::data::resize;
 use crate::random::Stream;
@@ -10,6 +10,20 @@ fn picture(seed: u64) -> Vec<u8> {
     let stream = Stream::new(seed, "picture");
     let coarse: Vec<u8> = (0..8 * 8 * 3).map(|i| stream.word(i) as u8).collect();
     resize(&coarse, [8, 8], [SIDE, SIDE])
+}
+
+/// Every pair that is near.
+#[derive(Default)]
+struct All(Vec<(usize, usize)>);
+
+impl Pairs for All {
+    fn wanted(&self, _: usize, _: usize) -> bool {
+        true
+    }
+
+    fn near(&mut self, a: usize, b: usize) {
+        self.0.push((a, b));
+    }
 }
 
 fn print(rgb: &[u8]) -> Print {
@@ -115,12 +129,13 @@ fn no_pair_is_missed_between_the_cells() {
     let points: Vec<Point> = (0..600)
         .map(|image| {
             let mut at = [0.0; AXES];
-            stream.fill_uniform(image * AXES, 0.2, &mut at);
+            stream.fill_uniform(image * AXES, 0.2, &mut at[..7]);
             Point { at, image }
         })
         .collect();
-    let mut found = Vec::new();
-    join(&points, &points, &mut |a, b| found.push((a, b)));
+    let mut all_pairs = All::default();
+    join(&points, &points, &mut all_pairs);
+    let mut found = all_pairs.0;
     found.sort_unstable();
     let near = |a: &Point, b: &Point| {
         let squares = a.at.iter().zip(&b.at).map(|(a, b)| (a - b).powi(2));
@@ -146,14 +161,14 @@ fn what_is_alike_stands_near() {
             .iter()
             .enumerate()
             .map(|(i, &s)| {
-                s.saturating_add((u64::from(stream.word(i as u64)) * strength >> 32) as u8)
+                s.saturating_add(((u64::from(stream.word(i as u64)) * strength) >> 32) as u8)
             })
             .collect();
         let (a, b) = (print(&a), Print::of(&noisy, 16, 16));
-        if a.is_like(&b) {
-            let mut pairs = 0;
-            join(&[a.point(0)], &[b.point(1)], &mut |_, _| pairs += 1);
-            assert_eq!(pairs, 1, "{seed}");
+        if a.is_like(&b, Likeness::Near) {
+            let mut pairs = All::default();
+            join(&[a.point(0)], &[b.point(1)], &mut pairs);
+            assert_eq!(pairs.0, [(0, 1)], "{seed}");
             seen += 1;
         }
     }
