@@ -6,6 +6,7 @@ mod base;
 mod cli;
 mod convert;
 mod data;
+mod doctor;
 mod export;
 mod family;
 mod fetch;
@@ -38,6 +39,7 @@ fn main() {
         shaders::trials(),
         data::trials(),
         pictures::trials(),
+        doctor::trials(),
         files::trials(),
         weights::trials(),
         fetch::trials(),

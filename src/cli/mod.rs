@@ -9,6 +9,7 @@ mod config;
 mod convert;
 mod demo;
 mod devices;
+mod doctor;
 mod eval;
 mod export;
 mod images;
@@ -58,6 +59,8 @@ struct Cli {
 enum Command {
     /// Train an adapter on DATA/<class>/<image>
     Train(train::Args),
+    /// Say what is wrong with DATA/<class>/<image>, before it is trained on
+    Doctor(doctor::Args),
     /// Say what images show
     Predict(predict::Args),
     /// Say how often the base, or adapters on it, are right about DATA/<class>/<image>
@@ -133,6 +136,7 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
     }
     match cli.command {
         Command::Train(args) => train::run(args, cli.device),
+        Command::Doctor(args) => doctor::run(args),
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Eval(args) => eval::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),

@@ -16,7 +16,7 @@ use goldfish::train::{BEST, Ended, Prefix, Room, Run, Snapshot, Subject, Task, T
 use goldfish::{Error, Result};
 use toml::Table;
 
-pub use args::{Request, TrainArgs};
+pub use args::{ClassesArg, Request, TrainArgs};
 
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};

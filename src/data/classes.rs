@@ -160,7 +160,7 @@ impl Classes {
 }
 
 /// A name as it is compared where it is not the same to the letter.
-fn kind(name: &str) -> String {
+pub(super) fn kind(name: &str) -> String {
     let words = name.split(|c: char| c == '_' || c == '-' || c.is_whitespace());
     let words: Vec<String> = words
         .filter(|word| !word.is_empty())

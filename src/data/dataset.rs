@@ -35,7 +35,7 @@ pub enum Labels {
 }
 
 /// The least images of a class of one's own: one to learn from and one to see whether it was.
-const LEAST: usize = 2;
+pub(super) const LEAST: usize = 2;
 
 /// Labelled files in `ImageFolder`'s order: categories by name, see [`images_below`].
 #[derive(Clone, Debug)]
@@ -68,14 +68,14 @@ impl Dataset {
                     .into()
             })
             .collect();
-        let (classes, indices) = name(&names, labels).map_err(|wrong| match wrong.ambiguous {
+        let Named {
+            classes,
+            indices,
+            new,
+        } = name(&names, labels).map_err(|wrong| match wrong.ambiguous {
             true => Error::data(folder, wrong.problem).with(Remedy::SayClasses),
             false => Error::data(folder, wrong.problem),
         })?;
-        let new = match labels {
-            Labels::Of(known) | Labels::Auto(known) if *known == classes => classes.len(),
-            _ => classes.from_imagenet(),
-        };
         let mut items = Vec::new();
         for (path, &index) in folders.iter().zip(&indices) {
             let images = images_below(path, &mut left_out)?;
@@ -174,9 +174,18 @@ fn folders(folder: &Path) -> Result<(Vec<PathBuf>, LeftOut)> {
     Ok((folders, left_out))
 }
 
+/// What folders are labelled with.
+pub(super) struct Named {
+    pub(super) classes: Classes,
+    /// The index of each folder's class.
+    pub(super) indices: Vec<usize>,
+    /// The first class that is new here, and needs [`LEAST`] images.
+    pub(super) new: usize,
+}
+
 /// Why folders cannot be labelled.
-struct Wrong {
-    problem: String,
+pub(super) struct Wrong {
+    pub(super) problem: String,
     /// Saying which classes are meant would help.
     ambiguous: bool,
 }
@@ -190,8 +199,22 @@ impl From<Error> for Wrong {
     }
 }
 
-/// The classes that folders of these names are labelled with, and the index of each folder's.
-fn name(names: &[String], labels: &Labels) -> Result<(Classes, Vec<usize>), Wrong> {
+/// The classes that folders of these names are labelled with.
+pub(super) fn name(names: &[String], labels: &Labels) -> Result<Named, Wrong> {
+    let (classes, indices) = indexed(names, labels)?;
+    let new = match labels {
+        Labels::Of(known) | Labels::Auto(known) if *known == classes => classes.len(),
+        _ => classes.from_imagenet(),
+    };
+    Ok(Named {
+        classes,
+        indices,
+        new,
+    })
+}
+
+/// The classes, and the index of each folder's.
+fn indexed(names: &[String], labels: &Labels) -> Result<(Classes, Vec<usize>), Wrong> {
     let wrong = |problem: String| Wrong {
         problem,
         ambiguous: false,

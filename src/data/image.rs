@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::codecs;
+use super::codecs::{self, Format, Picture};
 use super::resize::resize_window;
 use crate::error::{Error, Remedy, Result};
 use crate::gpu::Gpu;
@@ -14,16 +14,9 @@ use crate::tensor::Tensor;
 pub(crate) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 pub(crate) const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// File name endings, in any case, that hold images.
-const ENDINGS: [&str; 10] = [
-    "png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "gif", "tif", "tiff",
-];
-
 /// Whether `path` is named like an image.
 pub fn is_image(path: &Path) -> bool {
-    path.extension()
-        .and_then(|e| e.to_str())
-        .is_some_and(|e| ENDINGS.contains(&e.to_ascii_lowercase().as_str()))
+    Format::named(path).is_some()
 }
 
 /// An RGB image, 8 bits a sample, rows from the top.
@@ -58,13 +51,18 @@ fn shortened(mut problem: String) -> String {
 /// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, damaged or cut off, of a kind that
 /// is not read, or larger than 89 million pixels (refused before it is decoded).
 pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
+    let bytes = read(path)?;
+    decode_bytes(path, &bytes, exif)
+}
+
+/// The content of an image file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
     if !metadata.is_file() {
         return Err(bad(path, "it is no regular file".into()));
     }
     check_size(path, metadata.len())?;
-    let bytes = fs::read(path).map_err(Error::io(path, "open"))?;
-    decode_bytes(path, &bytes, exif)
+    fs::read(path).map_err(Error::io(path, "open"))
 }
 
 /// The same of a file's content; `name` is what errors call it.
@@ -72,17 +70,27 @@ pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_bytes(name: &Path, bytes: &[u8], exif: bool) -> Result<Decoded> {
-    check_size(name, bytes.len() as u64)?;
-    let picture = codecs::read(bytes).map_err(|problem| bad(name, shortened(problem)))?;
-    let picture = match picture.exif.filter(|_| exif) {
-        Some(turn) => picture.turned(turn),
-        None => picture,
-    };
-    Ok(Decoded {
-        rgb: picture.rgb,
-        width: picture.width as usize,
-        height: picture.height as usize,
+    let picture = parse(name, bytes)?;
+    Ok(match picture.exif.filter(|_| exif) {
+        Some(turn) => picture.turned(turn).into(),
+        None => picture.into(),
     })
+}
+
+/// The picture with what its file says of it.
+pub(super) fn parse(name: &Path, bytes: &[u8]) -> Result<Picture> {
+    check_size(name, bytes.len() as u64)?;
+    codecs::read(bytes).map_err(|problem| bad(name, shortened(problem)))
+}
+
+impl From<Picture> for Decoded {
+    fn from(picture: Picture) -> Self {
+        Decoded {
+            rgb: picture.rgb,
+            width: picture.width as usize,
+            height: picture.height as usize,
+        }
+    }
 }
 
 fn bad(name: &Path, problem: String) -> Error {

@@ -7,6 +7,8 @@ mod classes;
 mod codecs;
 mod confusion;
 mod dataset;
+pub mod doctor;
+pub mod duplicates;
 pub(crate) mod image;
 mod origin;
 mod resize;

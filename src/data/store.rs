@@ -164,7 +164,8 @@ impl ImageStore {
         self.transform
     }
 
-    fn crop(&self, index: usize) -> Result<std::borrow::Cow<'_, [u8]>> {
+    /// The crop of image `index`, from memory or decoded again.
+    pub(super) fn crop(&self, index: usize) -> Result<std::borrow::Cow<'_, [u8]>> {
         if let Some(crop) = self.crops[index].get() {
             return Ok(crop.into());
         }

@@ -240,7 +240,7 @@ impl From<InitArg> for Init {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum ClassesArg {
+pub enum ClassesArg {
     Auto,
     Imagenet,
     Own,

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::codecs::bmp::BmpDecoder;
 use image::{DynamicImage, ImageDecoder};
 
-use super::picture::{Picture, bounded, damaged};
+use super::picture::{Lost, Picture, bounded, damaged};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
     let damaged = |e: image::ImageError| damaged("BMP", e);
@@ -27,6 +27,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
         width,
         height,
         exif: None,
+        lost: Lost::default(),
     })
 }
 

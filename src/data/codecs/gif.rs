@@ -4,7 +4,7 @@
 
 use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
-use super::picture::{Picture, bounded, damaged};
+use super::picture::{Lost, Picture, bounded, damaged};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
     let damaged = |e: gif::DecodingError| damaged("GIF", e);
@@ -29,6 +29,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
     let around = transparent.filter(|_| !grey).unwrap_or(0);
     let mut indices = vec![0; decoder.buffer_size()];
     decoder.read_into_buffer(&mut indices).map_err(damaged)?;
+    let lost = Lost {
+        transparent: transparent.is_some_and(|t| indices.contains(&t)),
+        more: matches!(decoder.next_frame_info(), Ok(Some(_))),
+        ..Lost::default()
+    };
     let mut rgb = colours[usize::from(around)].repeat(width * height);
     for (y, row) in indices.chunks_exact(across).enumerate() {
         for (x, &index) in row.iter().enumerate() {
@@ -41,6 +46,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
         width: width as u32,
         height: height as u32,
         exif: None,
+        lost,
     })
 }
 

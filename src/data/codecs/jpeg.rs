@@ -7,7 +7,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::picture::{Picture, bounded, damaged, rgb};
+use super::picture::{Lost, Picture, bounded, damaged, rgb};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
     let (frame, bytes) = first_picture(bytes)?;
@@ -30,6 +30,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
         width: frame.width.into(),
         height: frame.height.into(),
         exif: exif.and_then(|exif| Orientation::from_exif_chunk(exif)),
+        lost: Lost {
+            inks: frame.sampling.len() == 4,
+            ..Lost::default()
+        },
     })
 }
 

@@ -9,27 +9,81 @@ mod png;
 mod tiff;
 mod webp;
 
+use std::path::Path;
+
 pub(in crate::data) use picture::Picture;
+
+/// The formats that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::data) enum Format {
+    Png,
+    Jpeg,
+    Gif,
+    WebP,
+    Bmp,
+    Tiff,
+}
+
+impl Format {
+    /// Of a file that starts so.
+    pub(in crate::data) fn of(bytes: &[u8]) -> Option<Self> {
+        let starts = |magic: &[&[u8]]| magic.iter().any(|magic| bytes.starts_with(magic));
+        if starts(&[png::SIGNATURE]) {
+            Some(Format::Png)
+        } else if starts(&[b"\xff\xd8\xff"]) {
+            Some(Format::Jpeg)
+        } else if starts(&[b"GIF87a", b"GIF89a"]) {
+            Some(Format::Gif)
+        } else if starts(&[b"RIFF"]) && bytes.get(8..12) == Some(b"WEBP") {
+            Some(Format::WebP)
+        } else if starts(&[b"BM"]) {
+            Some(Format::Bmp)
+        } else if starts(&[b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"]) {
+            Some(Format::Tiff)
+        } else {
+            None
+        }
+    }
+
+    /// Of files that are named so.
+    pub(in crate::data) fn named(path: &Path) -> Option<Self> {
+        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+        let all = [
+            Format::Png,
+            Format::Jpeg,
+            Format::Gif,
+            Format::WebP,
+            Format::Bmp,
+            Format::Tiff,
+        ];
+        all.into_iter()
+            .find(|format| format.names().1.contains(&&*ending))
+    }
+
+    /// Its name, and the endings of its files in lower case, the usual one first.
+    pub(in crate::data) fn names(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Format::Png => ("PNG", &["png"]),
+            Format::Jpeg => ("JPEG", &["jpg", "jpeg", "jpe", "jfif"]),
+            Format::Gif => ("GIF", &["gif"]),
+            Format::WebP => ("WebP", &["webp"]),
+            Format::Bmp => ("BMP", &["bmp"]),
+            Format::Tiff => ("TIFF", &["tif", "tiff"]),
+        }
+    }
+}
 
 /// Reads a picture of any format that is known.
 pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
-    let starts = |magic: &[&[u8]]| magic.iter().any(|magic| bytes.starts_with(magic));
-    if bytes.is_empty() {
-        Err("the file is empty".into())
-    } else if starts(&[png::SIGNATURE]) {
-        png::read(bytes)
-    } else if starts(&[b"\xff\xd8\xff"]) {
-        jpeg::read(bytes)
-    } else if starts(&[b"GIF87a", b"GIF89a"]) {
-        gif::read(bytes)
-    } else if starts(&[b"RIFF"]) && bytes.get(8..12) == Some(b"WEBP") {
-        webp::read(bytes)
-    } else if starts(&[b"BM"]) {
-        bmp::read(bytes)
-    } else if starts(&[b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"]) {
-        tiff::read(bytes)
-    } else {
-        Err(unknown(bytes))
+    match Format::of(bytes) {
+        Some(Format::Png) => png::read(bytes),
+        Some(Format::Jpeg) => jpeg::read(bytes),
+        Some(Format::Gif) => gif::read(bytes),
+        Some(Format::WebP) => webp::read(bytes),
+        Some(Format::Bmp) => bmp::read(bytes),
+        Some(Format::Tiff) => tiff::read(bytes),
+        None if bytes.is_empty() => Err("the file is empty".into()),
+        None => Err(unknown(bytes)),
     }
 }
 

@@ -16,6 +16,21 @@ pub(in crate::data) struct Picture {
     pub(in crate::data) height: u32,
     /// How EXIF says that the picture is to be turned.
     pub(in crate::data) exif: Option<Orientation>,
+    /// What of the file is not seen in the samples.
+    pub(in crate::data) lost: Lost,
+}
+
+/// What a file has that its picture, RGB of 8 bits, does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::data) struct Lost {
+    /// Samples are wider than 8 bits.
+    pub(in crate::data) wide: bool,
+    /// Some pixels are transparent: what lies under them is seen.
+    pub(in crate::data) transparent: bool,
+    /// More pictures follow the first.
+    pub(in crate::data) more: bool,
+    /// Its colours are inks (CMYK).
+    pub(in crate::data) inks: bool,
 }
 
 impl Picture {
@@ -31,6 +46,7 @@ impl Picture {
             height: image.height(),
             rgb: image.into_rgb8().into_raw(),
             exif: None,
+            lost: self.lost,
         }
     }
 }
@@ -50,6 +66,14 @@ pub(super) fn bounded(width: u32, height: u32) -> Result<(), String> {
 /// A library's error about bytes that are no whole file of `format`.
 pub(super) fn damaged(format: &str, error: impl std::fmt::Display) -> String {
     format!("the {format} is damaged ({error})")
+}
+
+/// Whether some of these pixels, grey and alpha or RGB and alpha, are transparent.
+pub(super) fn transparent(samples: &[u8], channels: usize) -> bool {
+    matches!(channels, 2 | 4)
+        && samples
+            .chunks_exact(channels)
+            .any(|p| p[channels - 1] < 255)
 }
 
 /// Interleaved 8-bit samples of grey, grey and alpha, RGB, or RGB and alpha as RGB; alpha is dropped.

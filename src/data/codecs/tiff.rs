@@ -8,7 +8,7 @@ use tiff::decoder::{ChunkType, Decoder, DecodingResult, Limits};
 use tiff::tags::{CompressionMethod, Tag};
 use tiff::{ColorType, TiffError, TiffUnsupportedError};
 
-use super::picture::{Picture, bounded, damaged, rgb};
+use super::picture::{Lost, Picture, bounded, damaged, rgb, transparent};
 
 /// What the tag `PhotometricInterpretation` says of a palette.
 const PALETTE: u64 = 3;
@@ -52,6 +52,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
         other => return Err(refused(&format!("{other:?}"))),
     };
     let samples = samples(&mut decoder, [width, height], channels, bits)?;
+    let lost = Lost {
+        wide: bits > 8,
+        transparent: matches!(color, ColorType::RGBA(_)) && transparent(&samples, channels),
+        more: decoder.more_images(),
+        inks: matches!(color, ColorType::CMYK(_)),
+    };
     let rgb = match color {
         ColorType::CMYK(_) => each(&samples, from_cmyk),
         ColorType::YCbCr(_) => each(&samples, from_ycbcr),
@@ -72,6 +78,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Picture, String> {
         width,
         height,
         exif: None,
+        lost,
     };
     let turn = orientation.and_then(|o| Orientation::from_exif(o.min(255) as u8));
     Ok(match turn {

@@ -1,0 +1,126 @@
+//! One picture: read once, and what is to be said of it.
+
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use image::metadata::Orientation;
+
+use super::Checks;
+use super::fault::Fault;
+use crate::data::codecs::Format;
+use crate::data::duplicates::Print;
+use crate::data::image::{Decoded, parse, read};
+use crate::error::{Error, Result};
+
+/// The short side of a picture that shows something.
+const TINY: usize = 16;
+/// Pixels that take a second or so to read.
+const HUGE: usize = 40_000_000;
+/// A picture of sides in this proportion loses two thirds with its ends.
+const LONG: usize = 3;
+
+/// What is kept of a picture that was read.
+pub(super) struct Seen {
+    pub(super) print: Print,
+    /// Every pixel is grey.
+    pub(super) grey: bool,
+}
+
+/// Reads the picture at `path`: what is kept of it, where it can be read, and its faults.
+pub(super) fn examine(path: &Path, checks: &Checks) -> (Option<Seen>, Vec<(Fault, String)>) {
+    // Decoders are other people's, and this is where a file that breaks one is to be named.
+    let looked = catch_unwind(|| look(path, checks));
+    let broke = || Err(Error::data(path, "the decoder failed on it"));
+    match looked.unwrap_or_else(|_| broke()) {
+        Ok((seen, faults)) => (Some(seen), faults),
+        Err(error) => {
+            let why = reason(error);
+            let fault = if is_cut(&why) {
+                Fault::Cut
+            } else {
+                Fault::Unreadable
+            };
+            (None, vec![(fault, why)])
+        }
+    }
+}
+
+fn look(path: &Path, checks: &Checks) -> Result<(Seen, Vec<(Fault, String)>)> {
+    let mut faults = Vec::new();
+    let mut add = |is: bool, fault: Fault, says: String| {
+        if is {
+            faults.push((fault, says));
+        }
+    };
+    let bytes = read(path)?;
+    let picture = parse(path, &bytes)?;
+    if let (Some(is), Some(named)) = (Format::of(&bytes), Format::named(path)) {
+        let says = format!("is a {}, named like a {}", is.names().0, named.names().0);
+        add(is != named, Fault::WrongEnding, says);
+    }
+    let lost = picture.lost;
+    add(lost.wide, Fault::SixteenBit, String::new());
+    add(lost.transparent, Fault::Transparent, String::new());
+    add(lost.more, Fault::Animated, String::new());
+    add(lost.inks, Fault::Inks, String::new());
+    let turn = picture
+        .exif
+        .filter(|&turn| turn != Orientation::NoTransforms);
+    let picture: Decoded = match turn {
+        Some(turn) if checks.exif => picture.turned(turn).into(),
+        Some(turn) => {
+            add(true, Fault::Turned, how(turn).into());
+            picture.into()
+        }
+        None => picture.into(),
+    };
+    let (width, height) = (picture.width, picture.height);
+    let (short, long) = (width.min(height), width.max(height));
+    let size = || format!("{width} x {height} pixels");
+    let tiny = short < TINY;
+    add(tiny, Fault::Tiny, size());
+    add(!tiny && short < checks.size, Fault::Small, size());
+    add(width * height > HUGE, Fault::Huge, size());
+    add(!tiny && long >= LONG * short, Fault::Long, size());
+    let print = Print::of(&picture.rgb, width, height);
+    add(print.is_blank(), Fault::Blank, String::new());
+    let grey = picture
+        .rgb
+        .chunks_exact(3)
+        .all(|p| p[0] == p[1] && p[1] == p[2]);
+    Ok((Seen { print, grey }, faults))
+}
+
+/// What is wrong, without the file's name.
+pub(super) fn reason(error: Error) -> String {
+    match error {
+        Error::Data { problem, .. } => problem,
+        Error::Io { action, source, .. } => format!("cannot {action}: {source}"),
+        other => other.to_string(),
+    }
+}
+
+/// Whether a reader's words mean that the file goes on no further.
+fn is_cut(why: &str) -> bool {
+    const WORDS: [&str; 8] = [
+        "ends early",
+        "end of file",
+        "end of the",
+        "unexpected end",
+        "eof",
+        "not enough data",
+        "failed to fill",
+        "truncated",
+    ];
+    let why = why.to_lowercase();
+    WORDS.iter().any(|words| why.contains(words))
+}
+
+fn how(turn: Orientation) -> &'static str {
+    match turn {
+        Orientation::Rotate90 => "to be turned right by 90 degrees",
+        Orientation::Rotate180 => "to be turned by 180 degrees",
+        Orientation::Rotate270 => "to be turned left by 90 degrees",
+        _ => "to be mirrored",
+    }
+}
