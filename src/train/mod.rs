@@ -7,6 +7,7 @@ mod kept;
 mod ledger;
 pub(crate) mod normalize;
 mod plan;
+mod recipe;
 mod run;
 mod step;
 
@@ -18,16 +19,18 @@ pub use frozen::Prefix;
 pub use kept::Room;
 pub use ledger::Trained;
 pub use plan::Plan;
+pub use recipe::{ClassWeights, Recipe};
 pub use run::{Run, StepRecord};
 
 use crate::autograd::{Tape, Var};
 use crate::data::ImageStore;
 use crate::error::{Error, Result};
 use crate::nn::Adapter;
+use crate::ops::Criterion;
 use crate::optim::Adam;
 use crate::tensor::Tensor;
 use ledger::{Answers, Ledger, Pending};
-use step::{Given, Network};
+use step::{Asked, Given, Network};
 
 /// Steps whose loss may still be on its way to the host. A software device works while it is handed its work: there is
 /// nothing to overlap.
@@ -85,8 +88,13 @@ pub fn train(
             break;
         }
         let labels: Vec<u32> = input.indices.iter().map(|&i| labels[i]).collect();
-        let dropout = (plan.dropout, plan.seed, adam.steps);
-        let step = network.step(&input, &labels, &adapter, adam.lost(), dropout)?;
+        let asked = Asked {
+            labels: &labels,
+            criterion: Criterion::default(),
+            dropout: (plan.dropout, plan.seed, adam.steps),
+            lost: adam.lost(),
+        };
+        let step = network.step(&input, &adapter, &asked)?;
         kept = kept.max(step.kept);
         let mut factors = adapter.trained();
         adam.step(&mut factors, &step.gradients)?;

@@ -6,7 +6,7 @@ use crate::autograd::{Gradient, Tape, Var};
 use crate::error::Result;
 use crate::gpu::{Gpu, Readback};
 use crate::nn::{Adapter, Factors, Vgg};
-use crate::ops::{self, Targets};
+use crate::ops::{self, Criterion, Targets};
 use crate::tensor::Tensor;
 
 /// What a step comes to.
@@ -32,6 +32,18 @@ pub(super) struct Given<'a> {
     pub(super) pixels: Option<&'a Var>,
 }
 
+/// What a step asks of the network, and with what.
+pub(super) struct Asked<'a> {
+    /// The class of each image.
+    pub(super) labels: &'a [u32],
+    /// What the loss makes of them; the step divides by what the whole of its images comes to.
+    pub(super) criterion: Criterion<'a>,
+    /// The share of dropout, its seed and the step's number.
+    pub(super) dropout: (f64, u64, u64),
+    /// [`crate::optim::Adam::lost`] of the updates before.
+    pub(super) lost: Option<&'a Tensor>,
+}
+
 /// What a step goes through.
 pub(super) struct Network {
     pub(super) base: Vgg,
@@ -54,16 +66,15 @@ impl Network {
     }
 
     /// A step's loss and the gradients of the factors. Images that do not fit the device together go in
-    /// groups, whose losses and gradients add up. `lost` is [`crate::optim::Adam::lost`] of the updates before.
-    pub(super) fn step(
-        &self,
-        input: &Input,
-        labels: &[u32],
-        adapter: &Adapter,
-        lost: Option<&Tensor>,
-        (p, seed, step): (f64, u64, u64),
-    ) -> Result<Step> {
+    /// groups, whose losses and gradients add up.
+    pub(super) fn step(&self, input: &Input, adapter: &Adapter, asked: &Asked) -> Result<Step> {
+        let labels = asked.labels;
+        let (p, seed, step) = asked.dropout;
         let n = labels.len();
+        let criterion = Criterion {
+            divisor: Some(asked.criterion.divisor(Targets::Classes(labels), n)?),
+            ..asked.criterion
+        };
         let mut kept = 0;
         let mut readings = Vec::new();
         let mut sums: Vec<Gradient> = Vec::new();
@@ -90,11 +101,8 @@ impl Network {
             };
             let logits = self.logits(&mut tape, x, &tracked)?;
             let targets = Targets::Classes(&labels[rows.clone()]);
-            let mut loss = ops::cross_entropy(&mut tape, &logits, targets)?;
-            if rows.len() < n {
-                loss = ops::scale(&mut tape, rows.len() as f32 / n as f32, &loss)?;
-            }
-            readings.push(loss.tensor.read_with(lost)?);
+            let loss = ops::cross_entropy_by(&mut tape, &logits, targets, &criterion)?;
+            readings.push(loss.tensor.read_with(asked.lost)?);
             kept = kept.max(used(gpu).saturating_sub(before) / rows.len() as u64);
             let gradients = tape.backward(&loss)?.of_all(&leaves)?;
             sums = if sums.is_empty() {
