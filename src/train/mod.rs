@@ -90,7 +90,11 @@ pub fn train(
         let labels: Vec<u32> = input.indices.iter().map(|&i| labels[i]).collect();
         let asked = Asked {
             labels: &labels,
-            criterion: Criterion::default(),
+            criterion: Criterion {
+                divisor: Some(labels.len() as f64),
+                ..Criterion::default()
+            },
+            first: 0,
             dropout: (plan.dropout, plan.seed, adam.steps),
             lost: adam.lost(),
         };
