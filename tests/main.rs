@@ -21,7 +21,9 @@ mod peft;
 mod pictures;
 mod portable;
 mod pth;
+mod quiet;
 mod refused;
+mod scores;
 mod server;
 mod shaders;
 mod support;
@@ -39,6 +41,7 @@ fn main() {
         weights::trials(),
         fetch::trials(),
         refused::trials(),
+        scores::trials(),
         pth::trials(),
         convert::trials(),
         ops::trials(),
@@ -49,6 +52,7 @@ fn main() {
         portable::trials(),
         training::trials(),
         cli::trials(),
+        quiet::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),

@@ -15,6 +15,7 @@ use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
 use super::progress::Progress;
+use super::terminal::note;
 use super::weights::place;
 
 #[derive(Args, Clone)]
@@ -233,7 +234,7 @@ fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
         let file = folders.iter().find_map(|f| place::inside(f, arch));
         file.or_else(|| {
             let (other, file) = place::only(folders).filter(|_| asked.is_none())?;
-            eprintln!("notice   there are no weights of {arch}: those of {other} are taken, the only ones there are");
+            note!("notice   there are no weights of {arch}: those of {other} are taken, the only ones there are");
             Some(file)
         })
     };
@@ -266,7 +267,7 @@ fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
     if let Some(file) = among(&place::folders()) {
         return Ok(Weights::File(file));
     }
-    eprintln!(
+    note!(
         "notice   {}: the base is seeded random weights; `goldfish weights fetch` gets the trained ones",
         place::sought(arch)
     );
@@ -278,7 +279,7 @@ fn choices(gpu: &Gpu) -> Option<PathBuf> {
     let Some(folder) = dirs::cache_dir() else {
         static TOLD: Once = Once::new();
         TOLD.call_once(|| {
-            eprintln!(
+            note!(
                 "notice   there is no cache folder (neither XDG_CACHE_HOME nor HOME is set): nothing is measured and fixed \
                  kernels are used, so that this run may round differently from one that has a folder. Set one of them, \
                  or take fixed kernels everywhere with --tune off"
@@ -354,7 +355,7 @@ impl Base {
             }
         ));
         if let Some(why) = network.unkept() {
-            eprintln!(
+            note!(
                 "notice   what was measured could not be kept ({why}): two runs may choose differently, and then round \
                  differently. Make the cache folder writable, or take fixed kernels with --tune off"
             );
@@ -386,7 +387,7 @@ impl Base {
         }
         let both = format!("was trained on {}, and the base here is {own}", stands.base);
         if self.any {
-            eprintln!("notice   {}: {both}", path.display());
+            note!("notice   {}: {both}", path.display());
             return Ok(());
         }
         let problem =

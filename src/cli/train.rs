@@ -19,6 +19,7 @@ pub use checked::Request;
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
 use super::progress::Progress;
+use super::terminal::note;
 use args::Cache;
 use checked::Checked;
 
@@ -221,7 +222,7 @@ fn steps(
     let (arch, base) = (checked.base.arch, &checked.identity);
     let (adapter, bytes) = run.finish(&trained.adapter, arch, base, &checked.classes)?;
     if let Err(error) = std::mem::replace(&mut trained.end, Ok(())) {
-        eprintln!("saved    {}", adapter.display());
+        note!("saved    {}", adapter.display());
         return Err(error);
     }
     let last = trained.losses.last();
@@ -232,11 +233,12 @@ fn steps(
 /// Says what the run took to compile and in memory.
 fn tell_cost(checked: &Checked, prefix: &Prefix, trained: &Trained) {
     let compiled = checked.gpu.compiled();
-    eprintln!(
+    note!(
         "kernels  {} compiled or found in the driver's cache in {:.2} s",
-        compiled.kernels, compiled.seconds
+        compiled.kernels,
+        compiled.seconds
     );
-    eprintln!(
+    note!(
         "memory   {}",
         super::memory::taken(&checked.gpu, prefix, trained.kept)
     );

@@ -5,7 +5,7 @@ use crate::autograd::Gradient;
 use crate::error::{Error, Result};
 use crate::ops::{Criterion, balanced};
 use crate::optim::{Optimizer, Schedule, Settings, clip_norm};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Tensor;
 
 /// What each class counts in the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,49 +97,17 @@ impl Recipe {
             divisor: None,
         }
     }
-}
 
-/// A run's optimiser with what its gradients and its rate go through.
-#[derive(Debug)]
-pub(super) struct Updates {
-    optimizer: Optimizer,
-    recipe: Recipe,
-    lr: f64,
-    total: u64,
-}
-
-impl Updates {
-    /// Of a run of `total` steps that starts at the rate `lr`.
-    pub(super) fn new(recipe: Recipe, lr: f64, total: u64) -> Self {
-        Updates {
-            optimizer: Optimizer::new(&recipe.optimizer, lr),
-            recipe,
-            lr,
-            total,
+    /// Moves the factors: clips their gradients where that is asked for, and steps.
+    pub(super) fn update(
+        &self,
+        optimizer: &mut Optimizer,
+        factors: &mut [Tensor],
+        gradients: &[Gradient],
+    ) -> Result<()> {
+        match self.clip_norm {
+            Some(most) => optimizer.step(factors, &clip_norm(gradients, most)?),
+            None => optimizer.step(factors, gradients),
         }
-    }
-
-    /// Steps taken.
-    pub(super) fn steps(&self) -> u64 {
-        self.optimizer.steps()
-    }
-
-    /// The learning rate of the next step.
-    pub(super) fn lr(&self) -> f64 {
-        self.lr * self.recipe.schedule.factor(self.steps(), self.total)
-    }
-
-    /// Replaces each factor by its next value.
-    pub(super) fn step(&mut self, factors: &mut [Tensor], gradients: &[Gradient]) -> Result<()> {
-        self.optimizer.set_lr(self.lr());
-        match self.recipe.clip_norm {
-            Some(most) => self.optimizer.step(factors, &clip_norm(gradients, most)?),
-            None => self.optimizer.step(factors, gradients),
-        }
-    }
-
-    /// A word that is 0 as long as all factors are finite; `None` before the first step.
-    pub(super) fn lost(&self) -> Option<&Tensor> {
-        self.optimizer.lost()
     }
 }
