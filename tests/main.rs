@@ -22,6 +22,7 @@ mod pictures;
 mod portable;
 mod pth;
 mod quiet;
+mod recipe;
 mod refused;
 mod scores;
 mod server;
@@ -51,6 +52,7 @@ fn main() {
         family::trials(),
         portable::trials(),
         training::trials(),
+        recipe::trials(),
         cli::trials(),
         quiet::trials(),
         adapters::trials(),

@@ -1,5 +1,6 @@
 //! Training: a frozen base, a tracked adapter, one loop.
 
+mod batch;
 mod cache;
 mod embed;
 mod folder;
@@ -20,6 +21,7 @@ mod task;
 mod trainer;
 mod watch;
 
+pub use batch::largest_batch;
 pub use embed::embed;
 pub use folder::FILES;
 pub use frozen::Prefix;

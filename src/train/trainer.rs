@@ -11,7 +11,7 @@ use super::task::{Task, Trained};
 use super::watch::Watch;
 use crate::data::{Score, Tally};
 use crate::error::{Error, Result};
-use crate::nn::{Adapter, Head};
+use crate::nn::Adapter;
 use crate::ops::{Criterion, Targets};
 use crate::optim::Optimizer;
 
@@ -62,8 +62,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
         })?;
         let labels = task.split.train.iter().map(|&image| task.labels[image]);
         let labels: Vec<u32> = labels.collect();
-        let head = start.adapter.head.as_ref();
-        let classes = head.map_or(prefix.base().arch().classes, Head::outputs);
+        let classes = start.adapter.classes(prefix.base().arch());
         let weights = plan.recipe.class_weights.of(&labels, classes);
         let network = Network::after(prefix, task.images.transform().size, plan.checkpoint);
         let images = task.split.train.len();
