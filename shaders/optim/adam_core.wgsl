@@ -24,10 +24,11 @@ struct Moved {
 }
 
 fn moved(p: vec4f, dp: vec4f, m: vec4f, v: vec4f) -> Moved {
-    let gradient = dp + params.weight_decay * p;
+    // Choices: 0 times a parameter that is not finite would be NaN, and a product with 1 is joined with the difference below by
+    // some compilers, which gives other bits where nothing decays.
+    let gradient = select(dp + params.weight_decay * p, dp, params.weight_decay == 0.0);
     let mean = m + (gradient - m) * params.rest1;
     let square = v * params.beta2 + params.rest2 * gradient * gradient;
-    // A choice, so that no compiler joins a product with 1 and the difference: other bits where nothing decays.
     let rest = select(p * params.shrink, p, params.shrink == 1.0);
     return Moved(rest - params.step_size * (mean / (sqrt(square) * params.inverse_root2 + params.eps)), mean, square);
 }
