@@ -209,7 +209,7 @@ fn steps(base: &Vgg, images: &Arc<ImageStore>, epochs: usize, cached: bool) -> R
             stop: &AtomicBool::new(false),
         },
         adapter,
-        |_: StepRecord| {
+        &mut |_: StepRecord| {
             ends.push(Instant::now());
             Ok(())
         },

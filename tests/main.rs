@@ -24,6 +24,7 @@ mod pth;
 mod quiet;
 mod recipe;
 mod refused;
+mod runs;
 mod scores;
 mod server;
 mod shaders;
@@ -54,6 +55,7 @@ fn main() {
         training::trials(),
         recipe::trials(),
         cli::trials(),
+        runs::trials(),
         quiet::trials(),
         adapters::trials(),
         export::trials(),

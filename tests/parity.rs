@@ -269,7 +269,7 @@ fn full() {
             stop: &AtomicBool::new(false),
         },
         start,
-        |_: StepRecord| Ok(()),
+        &mut |_: StepRecord| Ok(()),
     );
     let losses = run.expect("a run").losses;
     assert_eq!(losses.len(), 20);

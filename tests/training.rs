@@ -134,7 +134,7 @@ fn run(gpu: &Gpu, plan: Plan, cache: bool, seed: u64) -> Trained {
             stop: &stop,
         },
         start,
-        |_: StepRecord| Ok(()),
+        &mut |_: StepRecord| Ok(()),
     )
     .expect("a run")
 }
@@ -170,7 +170,7 @@ fn learns() {
             stop: &AtomicBool::new(false),
         },
         start,
-        |_: StepRecord| Ok(()),
+        &mut |_: StepRecord| Ok(()),
     );
     let losses = trained.expect("a run").losses;
     assert_eq!(losses.len(), 36);
@@ -243,7 +243,7 @@ fn no_leak() {
         ..PLAN
     };
     let mut live = Vec::new();
-    let report = |_| {
+    let mut report = |_| {
         live.push(gpu.pool_stats().live);
         Ok(())
     };
@@ -257,7 +257,7 @@ fn no_leak() {
             stop: &AtomicBool::new(false),
         },
         start,
-        report,
+        &mut report,
     )
     .expect("a run");
     assert_eq!(live.len(), 12);
@@ -323,7 +323,7 @@ fn refuses_nan() {
             stop: &stop,
         },
         start,
-        |_: StepRecord| Ok(()),
+        &mut |_: StepRecord| Ok(()),
     );
     let text = end.map(drop).expect_err("NaN in B").to_string();
     assert!(text.contains("not finite"), "{text}");
@@ -369,7 +369,7 @@ fn stops() {
         batch_size: images.len(),
         ..PLAN
     };
-    let report = |record: StepRecord| {
+    let mut report = |record: StepRecord| {
         stop.store(record.step == 2, Ordering::Relaxed);
         Ok(())
     };
@@ -383,7 +383,7 @@ fn stops() {
             stop: &stop,
         },
         start,
-        report,
+        &mut report,
     )
     .expect("a run");
     let Err(Error::Interrupted { step }) = trained.end else {
@@ -430,7 +430,7 @@ fn run_layers(gpu: &Gpu, targets: &str, plan: Plan, cache: bool, how: Loading) -
             stop: &stop,
         },
         start,
-        |_: StepRecord| Ok(()),
+        &mut |_: StepRecord| Ok(()),
     )
     .expect("a run")
 }

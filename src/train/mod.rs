@@ -30,7 +30,7 @@ pub use listing::{Listed, Listing};
 pub use plan::{Metric, Plan, Split};
 pub use predict::{answers, predict};
 pub use recipe::{ClassWeights, Recipe};
-pub use run::{BEST, Ended, Run, SETTINGS, Subject, Timing};
+pub use run::{BEST, Ended, Run, SETTINGS, Saved, Subject, Timing};
 pub use snapshot::{Best, Snapshot};
 pub use task::{Task, Trained};
 pub use watch::{EpochRecord, StepRecord, Watch};
@@ -49,7 +49,7 @@ pub fn train(
     prefix: &mut Prefix,
     task: Task,
     start: impl Into<Snapshot>,
-    mut watch: impl Watch,
+    watch: &mut impl Watch,
 ) -> Result<Trained> {
-    Trainer::new(prefix, task, start.into(), &mut watch)?.run()
+    Trainer::new(prefix, task, start.into(), watch)?.run()
 }

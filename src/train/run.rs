@@ -62,10 +62,10 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Of a run that has ended so.
-    pub fn of(trained: &Trained) -> Self {
-        match &trained.end {
-            Ok(()) if trained.early => Ended::EarlyStop,
+    /// Of a run that has ended so, `early` or not.
+    pub fn of(end: &Result<()>, early: bool) -> Self {
+        match end {
+            Ok(()) if early => Ended::EarlyStop,
             Ok(()) => Ended::Complete,
             Err(Error::Interrupted { .. }) => Ended::Interrupted,
             Err(Error::NonFinite { .. }) => Ended::Diverged,
@@ -87,12 +87,23 @@ pub struct Timing {
     pub seconds: f64,
 }
 
+/// What [`Run::finish`] wrote.
+#[derive(Debug)]
+pub struct Saved {
+    /// The adapter's numbers.
+    pub adapter: PathBuf,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Whether the rest of the run, metrics and what it could go on from, found room too.
+    pub beside: Result<()>,
+}
+
 /// A run's folder that nobody else writes to.
 #[derive(Debug)]
 pub struct Run {
     folder: PathBuf,
-    /// Whether the folder was made here.
-    made: bool,
+    /// The folder and those above it that were made here, from it upwards.
+    made: Vec<PathBuf>,
     place: Place,
     metrics: Lines,
     timing: Lines,
@@ -159,7 +170,13 @@ impl Run {
     }
 
     fn take(folder: &Path) -> Result<Self> {
-        let made = !folder.exists();
+        let above = folder
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty());
+        let made = above
+            .take_while(|path| !path.exists())
+            .map(Path::to_path_buf);
+        let made = made.collect();
         fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
         let run = Run {
             folder: folder.to_path_buf(),
@@ -208,6 +225,7 @@ impl Run {
             Place::There => self.restore(images, start)?,
         };
         if snapshot.is_none() {
+            // From the beginning.
             self.metrics.resume(&at, 0)?;
             self.timing.resume(&at, 0)?;
         }
@@ -294,26 +312,22 @@ impl Run {
         self.put_in_place()
     }
 
-    /// Writes what has come of the run and puts it in place; the path and the size of the adapter. A run that has not made a
-    /// step has none, and leaves what was there.
+    /// Writes what has come of the run and puts it in place. A run that has not made a step has no adapter, and leaves what
+    /// was there.
     ///
     /// # Errors
     /// [`Error::Io`] where the disk has no room even after what is not needed was removed.
     pub fn finish(
         &mut self,
         trained: &Trained,
+        ended: Ended,
         subject: Subject,
-    ) -> Result<Option<(PathBuf, u64)>> {
+    ) -> Result<Option<Saved>> {
         let at = self.at();
         let _ = fs::remove_file(at.join(RESERVE));
-        let ended = Ended::of(trained);
         let far = (trained.steps, trained.epochs, trained.best.as_ref());
         if trained.steps == 0 && ended != Ended::Complete {
-            let over_another = self.folder.join(adapter::MODEL).exists();
-            if self.place == Place::There || !over_another {
-                self.write_settings(ended, far)?;
-                self.put_in_place()?;
-            }
+            self.give_up(ended)?;
             return Ok(None);
         }
         let written = self.write(&trained.adapter, trained.best.as_ref(), subject);
@@ -328,15 +342,50 @@ impl Run {
                 again.map_err(|_| first)?
             }
         };
-        let mut late = Ok(());
-        if let Some(snapshot) = &trained.snapshot {
-            late = self.write_state(snapshot);
-        }
-        self.metrics.flush(&at)?;
+        // What follows is worth less: it does not keep the adapter from its place.
+        let late = match &trained.snapshot {
+            Some(snapshot) => self.write_state(snapshot),
+            None => self.metrics.flush(&at),
+        };
         self.write_settings(ended, far)?;
         self.put_in_place()?;
-        late?;
-        Ok(Some((self.folder.join(adapter::MODEL), bytes)))
+        Ok(Some(Saved {
+            adapter: self.folder.join(adapter::MODEL),
+            bytes,
+            beside: late,
+        }))
+    }
+
+    /// Ends a run that has not made a step: it can be begun again from its settings, unless there is another one in its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written.
+    pub fn give_up(&mut self, ended: Ended) -> Result<()> {
+        let over_another = self.folder.join(adapter::MODEL).exists();
+        if self.place == Place::There || !over_another {
+            self.write_settings(ended, (0, 0, None))?;
+            self.put_in_place()?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a disk without room for `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] that says how much there is.
+    pub fn check_room(&self, bytes: u64) -> Result<()> {
+        // A system that cannot say it has room until it has none.
+        match fs4::available_space(&self.folder) {
+            Ok(free) if free < bytes => Err(Error::data(
+                &self.folder,
+                format!(
+                    "the run takes about {} MiB of the disk, and {} are free: make room, or choose a folder on another one",
+                    bytes.div_ceil(1 << 20),
+                    free >> 20
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn write(&self, adapter: &Adapter, best: Option<&Best>, subject: Subject) -> Result<u64> {
@@ -410,17 +459,19 @@ impl Drop for Run {
             let _ = unstage(&self.folder);
         }
         let _ = fs::remove_file(self.at().join(RESERVE));
-        if self.made {
-            // The lock is in it, and the folder goes only where it is empty.
+        if !self.made.is_empty() {
+            // The lock is in it, and a folder goes only where it is empty.
             let _ = fs::remove_file(self.folder.join(super::lock::LOCK));
-            let _ = fs::remove_dir(&self.folder);
+        }
+        for folder in &self.made {
+            let _ = fs::remove_dir(folder);
         }
     }
 }
 
 /// Takes `bytes` of the disk.
 fn reserve(path: &Path, bytes: u64) -> Result<()> {
-    const PART: [u8; 1 << 16] = [0; 1 << 16];
+    static PART: [u8; 1 << 16] = [0; 1 << 16];
     let mut file = File::create(path).map_err(Error::io(path, "write"))?;
     let mut left = bytes;
     while left > 0 {

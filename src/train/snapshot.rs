@@ -116,6 +116,11 @@ impl Snapshot {
         self.position.steps
     }
 
+    /// Epochs done.
+    pub fn epochs(&self) -> usize {
+        self.position.epochs
+    }
+
     /// How far it is.
     pub(super) fn far(&self) -> Far<'_> {
         let Position { steps, epochs, .. } = self.position;
