@@ -241,22 +241,12 @@ fn flags() {
         .assert()
         .success();
     let settings = std::fs::read_to_string(at.join("one/run.toml")).expect("settings");
-    for line in [
-        "optimizer = \"adamw\"",
-        "weight_decay = 0.01",
-        "betas = \"0.8,0.99\"",
-        "eps = 1e-8",
-        "momentum = 0.0",
-        "nesterov = false",
-        "schedule = \"linear\"",
-        "warmup = 2",
-        "clip_norm = 0.5",
-        "grad_accum = 2",
-        "max_steps = 5",
-        "label_smoothing = 0.1",
-        "class_weights = \"balanced\"",
-    ] {
-        assert!(settings.lines().any(|l| l == line), "{line}: {settings}");
+    let settings: toml::Table = settings.parse().expect("TOML");
+    let expected = "optimizer = 'adamw'\nweight_decay = 0.01\nbetas = '0.8,0.99'\neps = 1e-8\nmomentum = 0.0\n\
+         nesterov = false\nschedule = 'linear'\nwarmup = 2\nstep_gamma = 0.1\nclip_norm = 0.5\nbatch_size = 2\n\
+         grad_accum = 2\nmax_steps = 5\nlabel_smoothing = 0.1\nclass_weights = 'balanced'";
+    for (key, value) in expected.parse::<toml::Table>().expect("TOML") {
+        assert_eq!(settings.get(&key), Some(&value), "{key}");
     }
     let metrics = std::fs::read_to_string(at.join("one/metrics.jsonl")).expect("metrics");
     let rates: Vec<f64> = metrics

@@ -129,7 +129,7 @@ impl Plan {
     /// their data.
     pub fn order(&self, epoch: usize, images: &[usize]) -> Vec<Vec<usize>> {
         let order = Stream::new(self.seed, &format!("shuffle {epoch}")).permutation(images.len());
-        let before = (epoch * self.steps_per_epoch(images.len())) as u64;
+        let before = (epoch as u64).saturating_mul(self.steps_per_epoch(images.len()) as u64);
         let left = self.steps(images.len()).saturating_sub(before);
         let steps = order.chunks(self.images_a_step()).take(left as usize);
         let steps = steps.map(|step| {
@@ -157,7 +157,7 @@ impl Plan {
 
     /// Steps of a run that goes to its end.
     pub fn steps(&self, images: usize) -> u64 {
-        let all = self.epochs as u64 * self.steps_per_epoch(images) as u64;
+        let all = (self.epochs as u64).saturating_mul(self.steps_per_epoch(images) as u64);
         self.recipe.max_steps.map_or(all, |most| most.min(all))
     }
 

@@ -119,8 +119,7 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
     table
 }
 
-/// Refuses to go on with a run whose settings, read from `before`, `typed` ones contradict. More epochs or steps are no
-/// contradiction.
+/// Refuses to go on with a run whose settings, read from `before`, `typed` ones contradict. More epochs are no contradiction.
 pub(in crate::cli) fn unchanged(before: &Table, typed: &Table) -> Result<()> {
     let changed: Vec<String> = typed
         .iter()
@@ -128,7 +127,7 @@ pub(in crate::cli) fn unchanged(before: &Table, typed: &Table) -> Result<()> {
         .filter_map(|(key, value)| {
             let was = before.get(key);
             let more = || value.as_integer() > was.and_then(Value::as_integer);
-            if was == Some(value) || ["epochs", "max_steps"].contains(&key.as_str()) && more() {
+            if was == Some(value) || key == "epochs" && more() {
                 return None;
             }
             let was = was.map_or("not set".to_string(), Value::to_string);
