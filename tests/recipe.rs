@@ -412,7 +412,8 @@ fn goes_on() {
         assert_eq!((whole.steps, whole.epochs, rates.len()), (7, 4, 7));
         for most in [3, 4] {
             let (first, mut found) = bench.run(plan, None, most);
-            assert_eq!(first.steps, most);
+            // A GPU has some more under way when it hears of the stop.
+            assert!(first.steps >= most);
             let (second, more) = bench.run(plan, first.snapshot, u64::MAX);
             found.extend(more);
             assert_eq!((second.steps, second.epochs), (7, 4));
