@@ -23,6 +23,7 @@ mod pictures;
 mod portable;
 mod pth;
 mod quiet;
+mod recipe;
 mod refused;
 mod runs;
 mod scores;
@@ -54,6 +55,7 @@ fn main() {
         family::trials(),
         portable::trials(),
         training::trials(),
+        recipe::trials(),
         cli::trials(),
         runs::trials(),
         quiet::trials(),

@@ -229,13 +229,24 @@ mod tests {
         for setting in [
             "alpha",
             "batch_size",
+            "betas",
+            "clip_norm",
             "dropout",
             "epochs",
+            "eps",
+            "grad_accum",
+            "label_smoothing",
             "lr",
+            "max_steps",
+            "momentum",
+            "nesterov",
             "portable",
             "precision",
             "rank",
+            "step_every",
+            "step_gamma",
             "targets",
+            "weight_decay",
         ] {
             let typed = flag(setting);
             let long = typed.trim_start_matches("--").split(' ').next();

@@ -4,6 +4,7 @@ mod args;
 mod checked;
 mod data;
 mod keep;
+mod recipe;
 mod settings;
 
 use std::ffi::OsString;
@@ -16,7 +17,7 @@ use goldfish::train::{BEST, Ended, Prefix, Room, Run, Snapshot, Subject, Task, T
 use goldfish::{Error, Result};
 use toml::Table;
 
-pub use args::{ClassesArg, Request, TrainArgs};
+pub use args::{BatchSize, ClassesArg, Request, TrainArgs};
 
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
@@ -253,8 +254,8 @@ fn steps(
         base: identity,
         classes: &data.classes,
     };
-    let steps = plan.steps_per_epoch(data.split.train.len()) * plan.epochs;
-    let far = [start.steps(), steps as u64];
+    let steps = plan.steps(data.split.train.len());
+    let far = [start.steps(), steps];
     let mut keeper = Keeper::new(run, subject, request.settings, far);
     let trained = train(prefix, task, start, &mut keeper)?;
     keeper.finish(&trained);

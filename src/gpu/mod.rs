@@ -5,6 +5,7 @@ mod batch;
 mod device;
 mod dispatch;
 mod kernel;
+mod memory;
 mod pipeline;
 mod pool;
 mod profile;

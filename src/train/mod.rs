@@ -1,5 +1,6 @@
 //! Training: a frozen base, a tracked adapter, one loop.
 
+mod batch;
 mod cache;
 mod embed;
 mod folder;
@@ -12,6 +13,7 @@ mod lock;
 pub(crate) mod normalize;
 mod plan;
 mod predict;
+mod recipe;
 mod run;
 mod snapshot;
 mod step;
@@ -19,6 +21,7 @@ mod task;
 mod trainer;
 mod watch;
 
+pub use batch::largest_batch;
 pub use embed::embed;
 pub use folder::FILES;
 pub use frozen::Prefix;
@@ -26,6 +29,7 @@ pub use kept::Room;
 pub use listing::{Listed, Listing};
 pub use plan::{Metric, Plan, Split};
 pub use predict::{answers, predict};
+pub use recipe::{ClassWeights, Recipe};
 pub use run::{BEST, Ended, Run, SETTINGS, Saved, Subject, Timing};
 pub use snapshot::{Best, Snapshot};
 pub use task::{Task, Trained};
@@ -34,7 +38,7 @@ pub use watch::{EpochRecord, StepRecord, Watch};
 use crate::error::Result;
 use trainer::Trainer;
 
-/// Trains on the labelled images with Adam on cross-entropy, from a fresh adapter or from where a run was put down.
+/// Trains on the labelled images by cross-entropy, from a fresh adapter or from where a run was put down.
 /// `watch` hears of every step and every epoch in order.
 ///
 /// # Errors

@@ -12,6 +12,8 @@ use goldfish::train::{Metric, Plan};
 use serde::Serialize;
 use toml::Table;
 
+use super::recipe::RecipeArgs;
+
 use crate::cli::base::BaseArgs;
 
 /// What is asked of a training run.
@@ -70,10 +72,10 @@ pub struct TrainArgs {
     /// Passes over the images
     #[arg(short, long, default_value_t = 20)]
     pub(super) epochs: usize,
-    /// Images a step
-    #[arg(short, long, default_value_t = 5)]
-    pub(super) batch_size: usize,
-    /// Adam's learning rate
+    /// Images at once, a step's where none are gathered; auto: the largest power of two whose step fits the device's memory
+    #[arg(short, long, value_name = "IMAGES|auto", default_value = "5")]
+    pub(super) batch_size: BatchSize,
+    /// Learning rate
     #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true)]
     pub(super) lr: f64,
     /// Seed of the adapter's start, of the order of the images and of dropout
@@ -110,6 +112,8 @@ pub struct TrainArgs {
     /// States to go on from that are kept, the newest ones
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = KEEPING)]
     pub(super) keep: usize,
+    #[command(flatten)]
+    pub(super) recipe: RecipeArgs,
     /// All of the above and the base's, as run.toml has them.
     #[arg(skip)]
     pub(in crate::cli) table: Table,
@@ -117,6 +121,25 @@ pub struct TrainArgs {
 
 const VALIDATION: &str = "How good it is";
 const KEEPING: &str = "What is kept";
+
+/// Images of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BatchSize {
+    Of(usize),
+    Auto,
+}
+
+impl FromStr for BatchSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(BatchSize::Auto),
+            (_, Ok(images)) => Ok(BatchSize::Of(images)),
+            _ => Err("is a number of images, or auto".into()),
+        }
+    }
+}
 
 /// When a run is put down.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -161,8 +184,13 @@ impl TrainArgs {
     pub(super) fn plan(&self) -> Plan {
         Plan {
             epochs: self.epochs,
-            batch_size: self.batch_size,
+            batch_size: match self.batch_size {
+                BatchSize::Of(images) => images,
+                // Until the images are counted.
+                BatchSize::Auto => 1,
+            },
             lr: self.lr,
+            recipe: self.recipe.recipe(),
             seed: self.seed,
             dropout: self.dropout,
             checkpoint: self.checkpoint_activations,

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use goldfish::data::{Classes, Dataset, Labels};
 use goldfish::formats::adapter;
 use goldfish::nn::{Adapter, Arch, Head, Identity};
-use goldfish::train::{Plan, Run};
+use goldfish::train::{Plan, Run, largest_batch};
 use goldfish::{Error, Gpu, Result};
 
-use super::args::{HeadArg, Request, TrainArgs};
+use super::args::{BatchSize, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
 use crate::cli::base::Base;
 use crate::cli::open_device;
+use crate::cli::terminal::note;
 
 /// A request whose parts are known to go together, and the folder that is its own.
 pub(in crate::cli) struct Checked {
@@ -30,7 +31,7 @@ impl Checked {
     /// that is there.
     pub(super) fn new(request: &Request) -> Result<Self> {
         let args = request.settings;
-        let plan = args.plan();
+        let mut plan = args.plan();
         plan.check()?;
         args.check()?;
         for data in [Some(request.data), args.val.as_deref()]
@@ -65,6 +66,11 @@ impl Checked {
         start.check_trainable()?;
         run.check_room(disk(&start, args))?;
         let data = Data::read(request, dataset, &base)?;
+        if args.batch_size == BatchSize::Auto {
+            let (side, images) = (base.transform.size, data.split.train.len());
+            plan.batch_size = largest_batch(base.arch, &start, side, images, gpu.memory());
+            note!("batch    {} images, as many as fit", plan.batch_size);
+        }
         Ok(Checked {
             run,
             plan,

@@ -26,7 +26,7 @@ const FREE: [&str; 10] = [
 ];
 
 /// What a run settles where nobody says it.
-const RESOLVED: [&str; 7] = [
+const RESOLVED: [&str; 9] = [
     "data",
     "weights",
     "arch",
@@ -34,6 +34,8 @@ const RESOLVED: [&str; 7] = [
     "targets",
     "rank",
     "rank_pattern",
+    "batch_size",
+    "weight_decay",
 ];
 
 /// One adapted module.
@@ -82,6 +84,11 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
             set("rank_pattern", ranks.collect::<Vec<_>>().into());
         }
     }
+    set("batch_size", (checked.plan.batch_size as i64).into());
+    set(
+        "weight_decay",
+        checked.plan.recipe.optimizer.weight_decay.into(),
+    );
     let mut run = Table::new();
     run.insert("goldfish".into(), env!("CARGO_PKG_VERSION").into());
     run.insert("device".into(), checked.gpu.info().name.clone().into());
