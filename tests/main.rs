@@ -2,6 +2,7 @@
 
 mod adapters;
 mod answers;
+mod augment;
 mod base;
 mod cli;
 mod convert;
@@ -33,6 +34,7 @@ fn main() {
         floors::trials(),
         shaders::trials(),
         data::trials(),
+        augment::trials(),
         pictures::trials(),
         files::trials(),
         weights::trials(),

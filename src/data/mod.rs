@@ -1,8 +1,11 @@
-//! From files to tensors: decode, resize and crop as torchvision does, normalise, batch and shuffle.
+//! From files to tensors: decode, resize and crop as torchvision does, augment where that is asked for, normalise, batch
+//! and shuffle.
 
+mod augment;
 pub mod categories;
 mod classes;
 mod codecs;
+mod colour;
 mod dataset;
 pub(crate) mod image;
 mod origin;
@@ -11,11 +14,13 @@ mod store;
 mod top;
 mod walk;
 
+pub use augment::{Augment, Draw, Jitter, RandomCrop, Variant};
 pub use classes::Classes;
+pub use colour::Adjustment;
 pub use dataset::{Dataset, Item, Labels};
 pub use image::{Decoded, Transform, decode, decode_bytes, is_image};
 pub use origin::Origin;
-pub use resize::resize;
+pub use resize::{Region, resize};
 pub use store::{Batch, ImageStore, Skipped};
 pub use top::{Prediction, top};
 pub use walk::{LeftOut, images_below};

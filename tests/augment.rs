@@ -1,0 +1,436 @@
+//! Augmentation: torchvision's pictures for torchvision's parameters, torchvision's distributions, and variants that hang on
+//! the seed and the picture alone.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use goldfish::Error;
+use goldfish::data::{
+    Adjustment, Augment, Decoded, Draw, ImageStore, Jitter, RandomCrop, Region, Transform, Variant,
+};
+use libtest_mimic::Trial;
+use safetensors::SafeTensors;
+
+use crate::support::{pictures, root, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial(
+            "augment::the_same_parameters_give_torchvisions_pictures",
+            torchvisions_pictures,
+        ),
+        trial(
+            "augment::random_parts_are_distributed_as_torchvisions",
+            parts,
+        ),
+        trial("augment::a_part_that_never_fits_is_the_middle", fallback),
+        trial(
+            "augment::factors_and_their_order_are_distributed_as_torchvisions",
+            factors,
+        ),
+        trial("augment::what_cannot_be_drawn_is_refused_by_name", refused),
+        trial(
+            "augment::a_variant_hangs_on_the_seed_and_the_picture_alone",
+            alone,
+        ),
+        trial(
+            "augment::without_a_random_part_the_middle_is_changed",
+            the_middle,
+        ),
+    ]
+}
+
+fn recorded() -> Vec<u8> {
+    fs::read(root().join("tests/fixtures/augment.safetensors")).expect("the fixture is there")
+}
+
+/// The variant and the side of its crop that the steps of a fixture's name say.
+fn variant<'a>(steps: impl Iterator<Item = &'a str>) -> (Variant, Option<usize>) {
+    let (mut variant, mut side) = (Variant::default(), None);
+    for step in steps {
+        let (name, numbers) = step.split_once(' ').unwrap_or((step, ""));
+        let numbers: Vec<f64> = numbers
+            .split_whitespace()
+            .map(|n| n.parse().expect("a number"))
+            .collect();
+        match (name, &numbers[..]) {
+            ("crop", &[top, left, height, width, length]) => {
+                let [top, left, height, width] = [top, left, height, width].map(|n| n as usize);
+                variant.region = Some(Region {
+                    top,
+                    left,
+                    width,
+                    height,
+                });
+                side = Some(length as usize);
+            }
+            ("flip", []) => variant.flip = true,
+            ("brightness", &[f]) => variant.colours.push(Adjustment::Brightness(f)),
+            ("contrast", &[f]) => variant.colours.push(Adjustment::Contrast(f)),
+            ("saturation", &[f]) => variant.colours.push(Adjustment::Saturation(f)),
+            ("hue", &[f]) => variant.colours.push(Adjustment::Hue(f)),
+            _ => panic!("{step:?}"),
+        }
+    }
+    (variant, side)
+}
+
+fn torchvisions_pictures() {
+    let bytes = recorded();
+    let file = SafeTensors::deserialize(&bytes).expect("the fixture is whole");
+    let (mut cases, mut samples, mut off) = (0, 0, 0);
+    for case in file.names().into_iter().filter(|name| name.contains('|')) {
+        let mut steps = case.split(" | ");
+        let picture = file.tensor(steps.next().expect("a picture"));
+        let picture = picture.expect("it is there");
+        let picture = Decoded {
+            rgb: picture.data().to_vec(),
+            width: picture.shape()[1],
+            height: picture.shape()[0],
+        };
+        let (variant, side) = variant(steps);
+        let found = match side {
+            Some(size) => variant.of(&picture, Transform { size }),
+            None => {
+                let mut rgb = picture.rgb.clone();
+                if variant.flip {
+                    let rows = picture.rgb.chunks(picture.width * 3);
+                    rgb = rows
+                        .flat_map(|row| row.chunks(3).rev())
+                        .flatten()
+                        .copied()
+                        .collect();
+                }
+                variant.colours.iter().for_each(|c| c.apply(&mut rgb));
+                rgb
+            }
+        };
+        let expected = file.tensor(case).expect("it is listed").data().to_vec();
+        assert_eq!(found.len(), expected.len(), "{case}");
+        for (a, b) in found.iter().zip(&expected) {
+            assert!(a.abs_diff(*b) <= 1, "{case}: {a}, torchvision's is {b}");
+            off += usize::from(a != b);
+        }
+        samples += found.len();
+        cases += 1;
+    }
+    // One sample in a thousand may lie a level aside, where f32 rounds next to a whole level.
+    assert!(cases > 80 && samples > 100_000, "{cases}, {samples}");
+    assert!(off * 1000 <= samples, "{off} of {samples}");
+}
+
+fn draws(augment: Augment, size: [usize; 2], count: usize) -> Vec<Variant> {
+    let draw = |variant| {
+        let which = Draw {
+            seed: 3,
+            name: "class/picture.jpg",
+            variant,
+        };
+        augment.draw(which, size)
+    };
+    (0..count).map(draw).collect()
+}
+
+fn parts() {
+    let bytes = recorded();
+    let file = SafeTensors::deserialize(&bytes).expect("the fixture is whole");
+    let mut seen = 0;
+    for case in file.names().into_iter().filter(|n| n.starts_with("crops ")) {
+        let numbers: Vec<f64> = case["crops ".len()..]
+            .split_whitespace()
+            .map(|n| n.parse().expect("a number"))
+            .collect();
+        let augment = Augment {
+            crop: Some(RandomCrop {
+                scale: [numbers[2], numbers[3]],
+                ..RandomCrop::default()
+            }),
+            ..Augment::default()
+        };
+        let count = 40_000;
+        let drawn = draws(augment, [numbers[0] as usize, numbers[1] as usize], count);
+        let drawn: Vec<Region> = drawn.iter().filter_map(|variant| variant.region).collect();
+        let table = file.tensor(case).expect("it is listed");
+        let table: Vec<f64> = bytemuck::pod_collect_to_vec(table.data());
+        let parts: [fn(&Region) -> usize; 4] = [|r| r.top, |r| r.left, |r| r.height, |r| r.width];
+        for (part, levels) in parts.iter().zip(table.chunks(18)) {
+            for level in levels.chunks(2) {
+                let below = drawn.iter().filter(|r| part(r) as f64 <= level[0]).count();
+                let share = below as f64 / count as f64;
+                // Four and a half deviations of the difference of two such shares.
+                let allowed = 4.5 * (2.0 * level[1] * (1.0 - level[1]) / count as f64).sqrt();
+                assert!(
+                    (share - level[1]).abs() <= allowed + 1e-9,
+                    "{case}: {share} are up to {}, of torchvision's {}",
+                    level[0],
+                    level[1]
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 3 * 4 * 9);
+}
+
+fn fallback() {
+    let whole = RandomCrop {
+        scale: [1.0, 1.0],
+        ..RandomCrop::default()
+    };
+    let augment = Augment {
+        crop: Some(whole),
+        ..Augment::default()
+    };
+    // What `RandomResizedCrop.make_params` comes to after its ten attempts.
+    for (size, [top, left, height, width]) in [
+        ([1000, 10], [0, 493, 10, 13]),
+        ([10, 1000], [493, 0, 13, 10]),
+        ([1, 90], [44, 0, 1, 1]),
+    ] {
+        let expected = Region {
+            top,
+            left,
+            width,
+            height,
+        };
+        for variant in draws(augment, size, 20) {
+            assert_eq!(variant.region, Some(expected), "{size:?}");
+        }
+    }
+}
+
+/// That `numbers` are uniform in a range: Kolmogorov and Smirnov's, one in a thousand.
+fn assert_uniform(name: &str, mut numbers: Vec<f64>, [least, most]: [f64; 2]) {
+    numbers.sort_by(f64::total_cmp);
+    let n = numbers.len() as f64;
+    let distance = numbers.iter().enumerate().map(|(i, x)| {
+        let expected = (x - least) / (most - least);
+        assert!((0.0..=1.0).contains(&expected), "{name}: {x}");
+        (expected - i as f64 / n)
+            .abs()
+            .max((expected - (i + 1) as f64 / n).abs())
+    });
+    let distance = distance.fold(0.0, f64::max) * n.sqrt();
+    assert!(distance < 1.95, "{name}: {distance}");
+}
+
+fn factors() {
+    let augment = Augment {
+        crop: None,
+        flip: 0.3,
+        jitter: Jitter {
+            brightness: 0.4,
+            contrast: 1.5,
+            saturation: 0.1,
+            hue: 0.25,
+        },
+    };
+    let count = 24_000;
+    let drawn = draws(augment, [9, 9], count);
+    let flips = drawn.iter().filter(|variant| variant.flip).count() as f64;
+    let deviation = (count as f64 * 0.3 * 0.7).sqrt();
+    assert!(
+        (flips - count as f64 * 0.3).abs() < 4.0 * deviation,
+        "{flips}"
+    );
+    let mut factors = [const { Vec::new() }; 4];
+    let mut orders = std::collections::BTreeMap::new();
+    for variant in &drawn {
+        let order: Vec<usize> = variant
+            .colours
+            .iter()
+            .map(|&colour| {
+                let (kind, factor) = match colour {
+                    Adjustment::Brightness(factor) => (0, factor),
+                    Adjustment::Contrast(factor) => (1, factor),
+                    Adjustment::Saturation(factor) => (2, factor),
+                    Adjustment::Hue(factor) => (3, factor),
+                };
+                factors[kind].push(factor);
+                kind
+            })
+            .collect();
+        *orders.entry(order).or_insert(0) += 1;
+    }
+    // A contrast of less than nothing there is not.
+    let ranges = [[0.6, 1.4], [0.0, 2.5], [0.9, 1.1], [-0.25, 0.25]];
+    for ((name, factors), range) in ["brightness", "contrast", "saturation", "hue"]
+        .iter()
+        .zip(factors)
+        .zip(ranges)
+    {
+        assert_eq!(factors.len(), count, "{name}");
+        assert_uniform(name, factors, range);
+    }
+    let expected = count as f64 / 24.0;
+    let square: f64 = orders
+        .values()
+        .map(|&n| (f64::from(n) - expected).powi(2) / expected)
+        .sum();
+    // 23 degrees of freedom: 49.7 is one in a thousand.
+    assert!(orders.len() == 24 && square < 49.7, "{square}: {orders:?}");
+    // What is off is not drawn.
+    let only = Augment {
+        jitter: Jitter {
+            hue: 0.1,
+            ..Jitter::default()
+        },
+        ..Augment::default()
+    };
+    for variant in draws(only, [9, 9], 9) {
+        assert!(!variant.flip && variant.region.is_none());
+        assert!(matches!(variant.colours[..], [Adjustment::Hue(_)]));
+    }
+}
+
+fn refused() {
+    let crop = |scale, ratio| Augment {
+        crop: Some(RandomCrop { scale, ratio }),
+        ..Augment::default()
+    };
+    let jitter = |brightness, hue| Augment {
+        jitter: Jitter {
+            brightness,
+            hue,
+            ..Jitter::default()
+        },
+        ..Augment::default()
+    };
+    let flip = |flip| Augment {
+        flip,
+        ..Augment::default()
+    };
+    let ratio = [0.75, 1.5];
+    for (augment, setting) in [
+        (flip(1.1), "flip"),
+        (flip(-0.1), "flip"),
+        (flip(f64::NAN), "flip"),
+        (crop([0.0, 1.0], ratio), "crop_scale"),
+        (crop([0.5, 0.4], ratio), "crop_scale"),
+        (crop([0.5, 1.1], ratio), "crop_scale"),
+        (crop([f64::NAN, 1.0], ratio), "crop_scale"),
+        (crop([0.1, 1.0], [0.0, 1.0]), "crop_ratio"),
+        (crop([0.1, 1.0], [1.0, f64::INFINITY]), "crop_ratio"),
+        (jitter(-0.1, 0.0), "jitter"),
+        (jitter(f64::NAN, 0.0), "jitter"),
+        (jitter(0.0, 0.6), "jitter"),
+    ] {
+        let error = augment.check().expect_err("it is refused");
+        assert!(
+            matches!(error, Error::Setting { name, .. } if name == setting),
+            "{error}"
+        );
+    }
+    for sound in [
+        Augment::default(),
+        flip(1.0),
+        crop([1.0, 1.0], [1.0, 1.0]),
+        jitter(3.0, 0.5),
+    ] {
+        assert!(sound.check().is_ok());
+    }
+}
+
+/// A folder of pictures of several shapes, their paths in order.
+fn folder() -> (tempfile::TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sizes = [(40, 50), (60, 40), (33, 90), (32, 32), (64, 64)];
+    pictures(folder.path(), "goldfish", &sizes);
+    let found = fs::read_dir(folder.path().join("goldfish")).expect("it is there");
+    let mut paths: Vec<PathBuf> = found.map(|entry| entry.expect("a file").path()).collect();
+    paths.sort();
+    (folder, paths)
+}
+
+fn open(paths: &[PathBuf], memory: u64) -> Arc<ImageStore> {
+    let transform = Transform { size: 32 };
+    let opened = ImageStore::open(paths, transform, false, memory, false, |_| {});
+    opened.expect("images").0
+}
+
+const ALL: Augment = Augment {
+    crop: Some(RandomCrop {
+        scale: [0.3, 1.0],
+        ratio: [0.75, 1.25],
+    }),
+    flip: 0.5,
+    jitter: Jitter {
+        brightness: 0.4,
+        contrast: 0.4,
+        saturation: 0.4,
+        hue: 0.1,
+    },
+};
+
+fn alone() {
+    let (_folder, paths) = folder();
+    let crops = |store: &ImageStore, indices: &[usize]| store.batch(indices).expect("crops").crops;
+    for augment in [ALL, Augment { crop: None, ..ALL }] {
+        let store = |paths: &[PathBuf], memory, seed, count| {
+            let augmented = open(paths, memory).augmented(augment, seed, count);
+            augmented.expect("augmented")
+        };
+        let images = store(&paths, 1 << 20, 7, 3);
+        assert_eq!((images.len(), images.variants()), (15, 3));
+        let all = crops(&images, &(0..15).collect::<Vec<_>>());
+        let one = |index: usize| &all[index * 3072..][..3072];
+        for a in 0..15 {
+            for b in 0..a {
+                assert_ne!(one(a), one(b), "{a} and {b}");
+            }
+        }
+        // In any order, whatever was made before and whatever is in memory.
+        for memory in [0, 20_000, 1 << 20] {
+            let images = store(&paths, memory, 7, 3);
+            for index in [14, 3, 3, 0, 7] {
+                assert_eq!(crops(&images, &[index]), one(index), "{memory}: {index}");
+                assert_eq!(images.path(index), paths[index / 3]);
+            }
+        }
+        // Beside other pictures, with more variants of each.
+        let fewer = store(&paths[2..], 0, 7, 5);
+        for (image, variant) in [(0, 0), (1, 2), (2, 1)] {
+            let position = fewer.position(image, variant);
+            assert_eq!(position, image * 5 + variant);
+            assert_eq!(
+                crops(&fewer, &[position]),
+                one(images.position(image + 2, variant))
+            );
+        }
+        assert_eq!(images.position(2, 4), images.position(2, 1));
+        // Where the data lies somewhere else.
+        let (_other, moved) = folder();
+        assert_eq!(crops(&store(&moved, 0, 7, 3), &[4]), one(4));
+        // Another seed, other variants.
+        assert_ne!(crops(&store(&paths, 0, 8, 3), &[4]), one(4));
+    }
+    let store = open(&paths, 0);
+    for count in [0, usize::MAX] {
+        let error = store.augmented(ALL, 0, count).expect_err("it is refused");
+        assert!(error.to_string().contains("between 1 and"), "{error}");
+    }
+    let wrong = Augment { flip: 2.0, ..ALL };
+    assert!(store.augmented(wrong, 0, 1).is_err());
+}
+
+fn the_middle() {
+    let (_folder, paths) = folder();
+    let plain = open(&paths, 0);
+    let crops = |augment: Augment| {
+        let images = plain.augmented(augment, 0, 1).expect("augmented");
+        images.batch(&[0, 1, 2, 3, 4]).expect("crops").crops
+    };
+    let middle = plain.batch(&[0, 1, 2, 3, 4]).expect("crops").crops;
+    assert!(Augment::default().is_none() && !ALL.is_none());
+    assert_eq!(crops(Augment::default()), middle);
+    let flipped = middle.chunks(32 * 3).flat_map(|row| row.chunks(3).rev());
+    let flipped: Vec<u8> = flipped.flatten().copied().collect();
+    assert_eq!(
+        crops(Augment {
+            flip: 1.0,
+            ..Augment::default()
+        }),
+        flipped
+    );
+}
