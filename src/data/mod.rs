@@ -12,6 +12,7 @@ mod origin;
 mod resize;
 mod store;
 mod top;
+mod variants;
 mod walk;
 
 pub use augment::{Augment, Draw, Jitter, RandomCrop, Variant};
@@ -23,4 +24,5 @@ pub use origin::Origin;
 pub use resize::{Region, resize};
 pub use store::{Batch, ImageStore, Skipped};
 pub use top::{Prediction, top};
+pub use variants::Variants;
 pub use walk::{LeftOut, images_below};

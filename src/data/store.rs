@@ -10,9 +10,9 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::augment::{Augment, Draw};
 use super::image::{Decoded, Transform};
 use super::origin::Origin;
+use super::variants::{Variants, known_as};
 use crate::error::{Error, Result};
 
 /// Batches made ready before they are asked for.
@@ -46,30 +46,19 @@ pub struct Batch {
     pub crops: Vec<u8>,
 }
 
-/// Image files under one transform; augmented, so many variants of each, which lie side by side.
+/// Image files under one transform, and where they are augmented so many variants of each: images have the first positions,
+/// the first variants of all those behind them, and so on.
+#[derive(Clone)]
 pub struct ImageStore {
-    files: Arc<Files>,
-    variants: Option<Variants>,
-}
-
-/// The images, and what is kept of them.
-struct Files {
     origins: Vec<Origin>,
     crops: Vec<OnceLock<Vec<u8>>>,
-    /// Whole, for random parts.
+    /// Whole ones, where variants take other parts than the middle.
     pictures: Vec<OnceLock<Decoded>>,
+    variants: Option<Variants>,
     transform: Transform,
     exif: bool,
     /// Bytes that may be kept yet.
-    room: AtomicU64,
-}
-
-/// How the images are augmented.
-struct Variants {
-    augment: Augment,
-    seed: u64,
-    /// Of each image.
-    count: usize,
+    room: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Batch {
@@ -85,9 +74,9 @@ impl fmt::Debug for ImageStore {
     /// The files, not what they hold.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImageStore")
-            .field("images", &self.files.origins)
-            .field("variants", &self.variants())
-            .field("transform", &self.files.transform)
+            .field("images", &self.origins)
+            .field("variants", &self.variants)
+            .field("transform", &self.transform)
             .finish_non_exhaustive()
     }
 }
@@ -127,19 +116,20 @@ impl ImageStore {
         skip_bad: bool,
         progress: impl Fn(usize) + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
-        let mut files = Files {
+        let mut store = ImageStore {
             crops: origins.iter().map(|_| OnceLock::new()).collect(),
-            pictures: Vec::new(),
             origins,
+            pictures: Vec::new(),
+            variants: None,
             transform,
             exif,
-            room: AtomicU64::new(memory),
+            room: Arc::new(AtomicU64::new(memory)),
         };
         let done = AtomicUsize::new(0);
-        let read: Vec<Result<()>> = (0..files.origins.len())
+        let read: Vec<Result<()>> = (0..store.len())
             .into_par_iter()
             .map(|index| {
-                let result = files.crop(index).map(drop);
+                let result = store.crop(index).map(drop);
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1);
                 result
             })
@@ -150,81 +140,141 @@ impl ImageStore {
             match result {
                 Ok(()) => kept.push(index),
                 Err(error) if skip_bad => skipped.push(Skipped {
-                    path: files.origins[index].name().into(),
+                    path: store.path(index).into(),
                     // It is left out already.
                     reason: error.with(None).to_string(),
                 }),
                 Err(error) => return Err(error),
             }
         }
-        files.crops = kept
+        store.crops = kept
             .iter()
-            .map(|&i| std::mem::take(&mut files.crops[i]))
+            .map(|&i| std::mem::take(&mut store.crops[i]))
             .collect();
-        files.origins = kept.iter().map(|&i| files.origins[i].clone()).collect();
-        files.pictures = kept.iter().map(|_| OnceLock::new()).collect();
-        let store = ImageStore {
-            files: Arc::new(files),
-            variants: None,
-        };
+        store.origins = kept.iter().map(|&i| store.origins[i].clone()).collect();
         Ok((Arc::new(store), skipped))
     }
 
-    /// The same images, `count` variants of each, drawn under `seed`: variant `k` of image `i` is [`ImageStore::position`]
-    /// `(i, k)`. What is kept in memory is shared.
+    /// The same images with variants of each.
     ///
     /// # Errors
-    /// As [`Augment::check`], and [`Error::Setting`] for none or more variants than can be counted.
-    pub fn augmented(&self, augment: Augment, seed: u64, count: usize) -> Result<Arc<Self>> {
-        augment.check()?;
-        let images = self.files.origins.len();
-        if count == 0 || images.checked_mul(count).is_none() {
-            let problem = format!("must be between 1 and {}", usize::MAX / images.max(1));
-            return Err(Error::setting("cache_variants", problem));
-        }
+    /// As [`Variants::check`].
+    pub fn augmented(self: Arc<Self>, variants: Variants) -> Result<Arc<Self>> {
+        variants.check(self.len())?;
         Ok(Arc::new(ImageStore {
-            files: self.files.clone(),
-            variants: Some(Variants {
-                augment,
-                seed,
-                count,
-            }),
+            pictures: vec![OnceLock::new(); self.len()],
+            variants: Some(variants),
+            ..Arc::unwrap_or_clone(self)
         }))
     }
 
-    /// The number of images, each variant counted.
+    /// The number of images, their variants not counted.
     pub fn len(&self) -> usize {
-        self.files.origins.len() * self.variants()
+        self.origins.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.origins.is_empty()
     }
 
-    /// Variants of each image; 1 where they are not augmented.
-    pub fn variants(&self) -> usize {
-        self.variants.as_ref().map_or(1, |variants| variants.count)
+    /// The number of positions: of images and of their variants.
+    pub fn positions(&self) -> usize {
+        self.len() * (1 + self.variants.map_or(0, |variants| variants.count))
     }
 
-    /// Where variant `variant` of the image number `image` stands; beyond the last one the first follows.
+    /// Where variant `variant` of `image` stands, or the image itself where there are none.
     pub fn position(&self, image: usize, variant: usize) -> usize {
-        image * self.variants() + variant % self.variants()
+        let at = |variants: Variants| variants.position(self.len(), image, variant);
+        self.variants.map_or(image, at)
     }
 
-    /// The number of the image at `index`, its variants counted as one.
-    pub fn image(&self, index: usize) -> usize {
-        index / self.variants()
+    /// The image at `position`, whichever variant of it.
+    pub fn image(&self, position: usize) -> usize {
+        position % self.len().max(1)
     }
 
-    /// The file behind image `index`.
+    /// The file behind position `index`.
     pub fn path(&self, index: usize) -> &Path {
-        self.files.origins[self.image(index)].name()
+        self.origins[self.image(index)].name()
     }
 
     /// The transform that all images go through.
     pub fn transform(&self) -> Transform {
-        self.files.transform
+        self.transform
+    }
+
+    fn crop(&self, index: usize) -> Result<Cow<'_, [u8]>> {
+        if let Some(crop) = self.crops[index].get() {
+            return Ok(crop.into());
+        }
+        let crop = self.transform.crop(&self.origins[index].decode(self.exif)?);
+        match self.reserve(crop.len()) {
+            true => Ok(self.crops[index].get_or_init(|| crop).into()),
+            false => Ok(crop.into()),
+        }
+    }
+
+    /// The whole of an image.
+    fn picture(&self, image: usize) -> Result<Cow<'_, Decoded>> {
+        if let Some(picture) = self.pictures[image].get() {
+            return Ok(Cow::Borrowed(picture));
+        }
+        let picture = self.origins[image].decode(self.exif)?;
+        Ok(match self.reserve(picture.rgb.len()) {
+            true => Cow::Borrowed(self.pictures[image].get_or_init(|| picture)),
+            false => Cow::Owned(picture),
+        })
+    }
+
+    /// Takes `bytes` of the room, where there are so many.
+    fn reserve(&self, bytes: usize) -> bool {
+        let rest = |room: u64| room.checked_sub(bytes as u64);
+        self.room
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest)
+            .is_ok()
+    }
+
+    /// Which variant stands at `index`; none where the image itself does.
+    fn variant(&self, index: usize) -> Option<(Variants, usize)> {
+        self.variants
+            .zip((index / self.len().max(1)).checked_sub(1))
+    }
+
+    /// The image behind position `index`, and whether the whole of it is wanted.
+    fn source(&self, index: usize) -> (usize, bool) {
+        let parts = |(variants, _): (Variants, _)| variants.augment.crop.is_some();
+        (self.image(index), self.variant(index).is_some_and(parts))
+    }
+
+    /// The crops at `indices`, which have one source: it is decoded once.
+    fn crops(&self, indices: &[usize]) -> Result<Vec<u8>> {
+        let (image, whole) = self.source(indices[0]);
+        let name = known_as(self.path(image));
+        let which = |index: usize| {
+            let (variants, variant) = self.variant(index)?;
+            Some((variants.augment, variants.which(&name, variant)))
+        };
+        let to = self.transform;
+        let mut crops = Vec::with_capacity(indices.len() * 3 * to.size * to.size);
+        if whole {
+            let picture = self.picture(image)?;
+            for (augment, which) in indices.iter().filter_map(|&index| which(index)) {
+                let drawn = augment.draw(which, [picture.width, picture.height]);
+                crops.extend(drawn.of(&picture, to));
+            }
+            return Ok(crops);
+        }
+        let middle = self.crop(image)?;
+        for &index in indices {
+            let first = crops.len();
+            crops.extend_from_slice(&middle);
+            if let Some((augment, which)) = which(index) {
+                let drawn = augment.draw(which, [to.size; 2]);
+                drawn.change(&mut crops[first..], to.size);
+            }
+        }
+        Ok(crops)
     }
 
     /// One batch, decoded and normalised on all cores.
@@ -232,12 +282,11 @@ impl ImageStore {
     /// # Errors
     /// As [`decode`](super::decode), where a file has changed since it was first read.
     pub fn batch(&self, indices: &[usize]) -> Result<Batch> {
-        let transform = self.transform();
-        let length = 3 * transform.size * transform.size;
-        let images: Vec<&[usize]> = indices
-            .chunk_by(|&a, &b| self.image(a) == self.image(b))
+        let length = 3 * self.transform.size * self.transform.size;
+        let sources: Vec<&[usize]> = indices
+            .chunk_by(|&a, &b| self.source(a) == self.source(b))
             .collect();
-        let crops: Vec<Vec<u8>> = images
+        let crops: Vec<Vec<u8>> = sources
             .into_par_iter()
             .map(|same| self.crops(same))
             .collect::<Result<_>>()?;
@@ -246,47 +295,12 @@ impl ImageStore {
         pixels
             .par_chunks_mut(length)
             .zip(crops.par_chunks(length))
-            .for_each(|(out, crop)| transform.normalise(crop, out));
+            .for_each(|(out, crop)| self.transform.normalise(crop, out));
         Ok(Batch {
             indices: indices.to_vec(),
             pixels,
             crops,
         })
-    }
-
-    /// The crops at `indices`, which are of one image: it is decoded once.
-    fn crops(&self, indices: &[usize]) -> Result<Vec<u8>> {
-        let (files, image) = (&self.files, self.image(indices[0]));
-        let Some(variants) = &self.variants else {
-            return Ok(files.crop(image)?.repeat(indices.len()));
-        };
-        let name = known_as(files.origins[image].name());
-        let draw = |index: usize, size: [usize; 2]| {
-            let which = Draw {
-                seed: variants.seed,
-                name: &name,
-                variant: index % variants.count,
-            };
-            variants.augment.draw(which, size)
-        };
-        let side = files.transform.size;
-        let mut crops = Vec::with_capacity(indices.len() * 3 * side * side);
-        if variants.augment.crop.is_some() {
-            let picture = files.picture(image)?;
-            for &index in indices {
-                let drawn = draw(index, [picture.width, picture.height]);
-                crops.extend(drawn.of(&picture, files.transform));
-            }
-            return Ok(crops);
-        }
-        // Always the middle, which is kept.
-        let middle = files.crop(image)?;
-        for &index in indices {
-            let first = crops.len();
-            crops.extend_from_slice(&middle);
-            draw(index, [side; 2]).change(&mut crops[first..], side);
-        }
-        Ok(crops)
     }
 
     /// The given batches in order, made ready on another thread a few ahead of the reader.
@@ -303,50 +317,4 @@ impl ImageStore {
         });
         receiver
     }
-}
-
-impl Files {
-    /// The middle of image `index`.
-    fn crop(&self, index: usize) -> Result<Cow<'_, [u8]>> {
-        if let Some(crop) = self.crops[index].get() {
-            return Ok(crop.into());
-        }
-        let crop = self.transform.crop(&self.origins[index].decode(self.exif)?);
-        if !self.reserve(crop.len()) {
-            return Ok(crop.into());
-        }
-        Ok(self.crops[index].get_or_init(|| crop).into())
-    }
-
-    /// The whole of it.
-    fn picture(&self, index: usize) -> Result<Cow<'_, Decoded>> {
-        if let Some(picture) = self.pictures[index].get() {
-            return Ok(Cow::Borrowed(picture));
-        }
-        let picture = self.origins[index].decode(self.exif)?;
-        if !self.reserve(picture.rgb.len()) {
-            return Ok(Cow::Owned(picture));
-        }
-        Ok(Cow::Borrowed(self.pictures[index].get_or_init(|| picture)))
-    }
-
-    /// Takes `bytes` of the room, where there are so many.
-    fn reserve(&self, bytes: usize) -> bool {
-        let rest = |room: u64| room.checked_sub(bytes as u64);
-        self.room
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest)
-            .is_ok()
-    }
-}
-
-/// What a picture's variants are drawn by: its folder and its name, which other pictures beside it, their order and where
-/// the data lie do not change.
-fn known_as(path: &Path) -> String {
-    let parts: Vec<_> = path.components().rev().take(2).collect();
-    let parts: Vec<_> = parts
-        .iter()
-        .rev()
-        .map(|part| part.as_os_str().to_string_lossy())
-        .collect();
-    parts.join("/")
 }
