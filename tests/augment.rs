@@ -375,10 +375,12 @@ fn alone() {
                 seed,
                 count,
             };
-            open(paths, memory).augmented(variants).expect("augmented")
+            let all: Vec<usize> = (0..paths.len()).collect();
+            let augmented = open(paths, memory).augmented(variants, &all);
+            augmented.expect("augmented")
         };
-        let images = store(&paths, 1 << 20, 7, 3);
-        assert_eq!((images.len(), images.positions()), (5, 20));
+        let images = store(&paths, 1 << 20, 7, Some(3));
+        assert_eq!(images.len(), 5);
         // The images themselves come first.
         let all = crops(&images, &(0..20).collect::<Vec<_>>());
         assert_eq!(all[..5 * 3072], plain);
@@ -390,7 +392,7 @@ fn alone() {
         }
         // In any order, whatever was made before and whatever is in memory.
         for memory in [0, 20_000, 1 << 20] {
-            let images = store(&paths, memory, 7, 3);
+            let images = store(&paths, memory, 7, Some(3));
             let order = [19, 3, 8, 13, 3, 0, 5, 10];
             let found = crops(&images, &order);
             for (found, index) in found.chunks(3072).zip(order) {
@@ -399,8 +401,8 @@ fn alone() {
                 assert_eq!(images.image(index), index % 5);
             }
         }
-        // Beside other pictures, with more variants of each.
-        let fewer = store(&paths[2..], 0, 7, 5);
+        // Beside other pictures, without an end of variants.
+        let fewer = store(&paths[2..], 0, 7, None);
         for (image, variant) in [(0, 0), (1, 2), (2, 1)] {
             assert_eq!(
                 crops(&fewer, &[fewer.position(image, variant)]),
@@ -410,19 +412,21 @@ fn alone() {
         assert_eq!(images.position(2, 4), images.position(2, 1));
         // Where the data lies somewhere else.
         let (_other, moved) = folder();
-        assert_eq!(crops(&store(&moved, 0, 7, 3), &[9]), one(9));
+        assert_eq!(crops(&store(&moved, 0, 7, None), &[9]), one(9));
         // Another seed, other variants.
-        assert_ne!(crops(&store(&paths, 0, 8, 3), &[9]), one(9));
+        assert_ne!(crops(&store(&paths, 0, 8, None), &[9]), one(9));
     }
     assert_eq!(open(&paths, 0).position(3, 2), 3);
     let variants = Variants {
         augment: ALL,
         seed: 0,
-        count: 1,
+        count: None,
     };
-    for count in [0, usize::MAX] {
+    for count in [Some(0), Some(usize::MAX)] {
         let wrong = Variants { count, ..variants };
-        let error = open(&paths, 0).augmented(wrong).expect_err("it is refused");
+        let error = open(&paths, 0)
+            .augmented(wrong, &[0])
+            .expect_err("it is refused");
         assert!(error.to_string().contains("between 1 and"), "{error}");
     }
     let augment = Augment { flip: 2.0, ..ALL };
@@ -430,7 +434,21 @@ fn alone() {
         augment,
         ..variants
     };
-    assert!(open(&paths, 0).augmented(wrong).is_err());
+    assert!(open(&paths, 0).augmented(wrong, &[0]).is_err());
+    // What is not trained on has none, and is asked for again and again.
+    let few = |count| {
+        let variants = Variants { count, ..variants };
+        let images = open(&paths, 0).augmented(variants, &[4, 1]);
+        images.expect("augmented")
+    };
+    let images = few(None);
+    assert_eq!(
+        [0, 1, 4].map(|image| images.position(image, 6)),
+        [0, 36, 39]
+    );
+    assert_eq!(images.lasting(), [0, 2, 3]);
+    assert_eq!(few(Some(2)).lasting(), [0, 6, 11, 2, 3, 9, 14]);
+    assert_eq!(open(&paths, 0).lasting(), [0, 1, 2, 3, 4]);
 }
 
 fn the_middle() {
@@ -440,9 +458,10 @@ fn the_middle() {
         let variants = Variants {
             augment,
             seed: 0,
-            count: 1,
+            count: Some(1),
         };
-        let images = plain.clone().augmented(variants).expect("augmented");
+        let all = [0, 1, 2, 3, 4];
+        let images = plain.clone().augmented(variants, &all).expect("augmented");
         images.batch(&[5, 6, 7, 8, 9]).expect("crops").crops
     };
     let middle = plain.batch(&[0, 1, 2, 3, 4]).expect("crops").crops;

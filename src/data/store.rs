@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::image::{Decoded, Transform};
 use super::origin::Origin;
-use super::variants::{Variants, known_as};
+use super::variants::{Augmented, Variants, known_as};
 use crate::error::{Error, Result};
 
 /// Batches made ready before they are asked for.
@@ -54,7 +54,7 @@ pub struct ImageStore {
     crops: Vec<OnceLock<Vec<u8>>>,
     /// Whole ones, where variants take other parts than the middle.
     pictures: Vec<OnceLock<Decoded>>,
-    variants: Option<Variants>,
+    augmented: Option<Augmented>,
     transform: Transform,
     exif: bool,
     /// Bytes that may be kept yet.
@@ -75,7 +75,7 @@ impl fmt::Debug for ImageStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImageStore")
             .field("images", &self.origins)
-            .field("variants", &self.variants)
+            .field("augmented", &self.augmented)
             .field("transform", &self.transform)
             .finish_non_exhaustive()
     }
@@ -120,7 +120,7 @@ impl ImageStore {
             crops: origins.iter().map(|_| OnceLock::new()).collect(),
             origins,
             pictures: Vec::new(),
-            variants: None,
+            augmented: None,
             transform,
             exif,
             room: Arc::new(AtomicU64::new(memory)),
@@ -155,15 +155,14 @@ impl ImageStore {
         Ok((Arc::new(store), skipped))
     }
 
-    /// The same images with variants of each.
+    /// The same images with variants of those `of` them.
     ///
     /// # Errors
-    /// As [`Variants::check`].
-    pub fn augmented(self: Arc<Self>, variants: Variants) -> Result<Arc<Self>> {
-        variants.check(self.len())?;
+    /// As [`Augment::check`](super::Augment::check), and [`Error::Setting`] for none or too many variants.
+    pub fn augmented(self: Arc<Self>, variants: Variants, of: &[usize]) -> Result<Arc<Self>> {
         Ok(Arc::new(ImageStore {
             pictures: vec![OnceLock::new(); self.len()],
-            variants: Some(variants),
+            augmented: Some(Augmented::new(variants, self.len(), of)?),
             ..Arc::unwrap_or_clone(self)
         }))
     }
@@ -178,15 +177,19 @@ impl ImageStore {
         self.origins.is_empty()
     }
 
-    /// The number of positions: of images and of their variants.
-    pub fn positions(&self) -> usize {
-        self.len() * (1 + self.variants.map_or(0, |variants| variants.count))
+    /// Where variant `variant` of `image` stands, or the image itself where it has none.
+    pub fn position(&self, image: usize, variant: usize) -> usize {
+        let augmented = self.augmented.as_ref();
+        augmented.map_or(image, |augmented| augmented.position(image, variant))
     }
 
-    /// Where variant `variant` of `image` stands, or the image itself where there are none.
-    pub fn position(&self, image: usize, variant: usize) -> usize {
-        let at = |variants: Variants| variants.position(self.len(), image, variant);
-        self.variants.map_or(image, at)
+    /// The positions that are asked for again and again, image by image: of images that are not augmented, and of variants
+    /// that have an end.
+    pub fn lasting(&self) -> Vec<usize> {
+        match &self.augmented {
+            Some(augmented) => augmented.lasting(),
+            None => (0..self.len()).collect(),
+        }
     }
 
     /// The image at `position`, whichever variant of it.
@@ -236,14 +239,14 @@ impl ImageStore {
     }
 
     /// Which variant stands at `index`; none where the image itself does.
-    fn variant(&self, index: usize) -> Option<(Variants, usize)> {
-        self.variants
-            .zip((index / self.len().max(1)).checked_sub(1))
+    fn variant(&self, index: usize) -> Option<(&Augmented, usize)> {
+        let variant = (index / self.len().max(1)).checked_sub(1)?;
+        Some((self.augmented.as_ref()?, variant))
     }
 
     /// The image behind position `index`, and whether the whole of it is wanted.
     fn source(&self, index: usize) -> (usize, bool) {
-        let parts = |(variants, _): (Variants, _)| variants.augment.crop.is_some();
+        let parts = |(of, _): (&Augmented, _)| of.variants.augment.crop.is_some();
         (self.image(index), self.variant(index).is_some_and(parts))
     }
 
@@ -252,8 +255,9 @@ impl ImageStore {
         let (image, whole) = self.source(indices[0]);
         let name = known_as(self.path(image));
         let which = |index: usize| {
-            let (variants, variant) = self.variant(index)?;
-            Some((variants.augment, variants.which(&name, variant)))
+            let (augmented, variant) = self.variant(index)?;
+            let which = augmented.which(&name, variant);
+            Some((augmented.variants.augment, which))
         };
         let to = self.transform;
         let mut crops = Vec::with_capacity(indices.len() * 3 * to.size * to.size);

@@ -5,43 +5,69 @@ use std::path::Path;
 use super::augment::{Augment, Draw};
 use crate::error::{Error, Result};
 
-/// How the images of a store are augmented.
+/// How images are augmented.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variants {
     /// What may be drawn.
     pub augment: Augment,
     /// Seed of what is drawn.
     pub seed: u64,
-    /// Of each image; one more is the first again.
-    pub count: usize,
+    /// So many of each image, one more being the first again; without end where there is no number.
+    pub count: Option<usize>,
 }
 
-impl Variants {
-    /// Refuses what cannot be drawn, or counted beside `images`.
+/// Those of a store's images that have variants.
+#[derive(Clone, Debug)]
+pub(super) struct Augmented {
+    pub(super) variants: Variants,
+    /// Of each image, whether it has some.
+    has: Vec<bool>,
+}
+
+impl Augmented {
+    /// Variants of those `of` so many `images`.
     ///
     /// # Errors
     /// As [`Augment::check`], and [`Error::Setting`] for none or too many variants.
-    pub fn check(&self, images: usize) -> Result<()> {
-        self.augment.check()?;
-        let most = usize::MAX / images.max(1) - 1;
-        match (1..=most).contains(&self.count) {
-            true => Ok(()),
-            false => Err(Error::setting(
+    pub(super) fn new(variants: Variants, images: usize, of: &[usize]) -> Result<Self> {
+        variants.augment.check()?;
+        let most = usize::MAX / images.max(1) / 2;
+        if !(1..=most).contains(&variants.count.unwrap_or(1)) {
+            return Err(Error::setting(
                 "cache_variants",
-                format!("must be between 1 and {most}, found {}", self.count),
-            )),
+                format!("must be between 1 and {most}"),
+            ));
+        }
+        let mut has = vec![false; images];
+        of.iter().for_each(|&image| has[image] = true);
+        Ok(Augmented { variants, has })
+    }
+
+    /// Where variant `variant` of `image` stands: the first variants follow the images themselves, the second ones those.
+    pub(super) fn position(&self, image: usize, variant: usize) -> usize {
+        let variant = self.variants.count.map_or(variant, |n| variant % n);
+        match self.has[image] {
+            true => (1 + variant) * self.has.len() + image,
+            false => image,
         }
     }
 
-    /// Where variant `variant` of `image` stands behind the `images` themselves.
-    pub(super) fn position(&self, images: usize, image: usize, variant: usize) -> usize {
-        (1 + variant % self.count) * images + image
+    /// The positions that are asked for again and again, image by image: variants that have an end, and images without any.
+    pub(super) fn lasting(&self) -> Vec<usize> {
+        let of = |image: usize| match self.has[image] {
+            true => 0..self.variants.count.unwrap_or(0),
+            false => 0..1,
+        };
+        let images = 0..self.has.len();
+        images
+            .flat_map(|image| of(image).map(move |variant| self.position(image, variant)))
+            .collect()
     }
 
     /// Variant `variant` of a picture that is known as `name`.
     pub(super) fn which<'a>(&self, name: &'a str, variant: usize) -> Draw<'a> {
         Draw {
-            seed: self.seed,
+            seed: self.variants.seed,
             name,
             variant,
         }
