@@ -13,9 +13,10 @@ mod walk;
 
 pub use classes::Classes;
 pub use dataset::{Dataset, Item, Labels};
+pub(crate) use image::TRANSFORM_VERSION;
 pub use image::{Decoded, Transform, decode, decode_bytes, is_image};
-pub use origin::Origin;
+pub use origin::{ContentHash, Origin};
 pub use resize::resize;
-pub use store::{Batch, ImageStore, Skipped};
+pub use store::{Batch, ImageStore, Opening, Skipped};
 pub use top::{Prediction, top};
 pub use walk::{LeftOut, images_below};

@@ -1,6 +1,7 @@
 //! The images of a run: checked once, kept in memory as far as allowed, handed out in batches that are
 //! made ready ahead of the device.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::image::Transform;
-use super::origin::Origin;
+use super::image::{Transform, decode_bytes};
+use super::origin::{ContentHash, Origin};
 use crate::error::{Error, Result};
 
 /// Batches made ready before they are asked for.
@@ -42,15 +43,49 @@ pub struct Batch {
     pub pixels: Vec<f32>,
     /// The same as 8-bit samples, interleaved RGB.
     pub crops: Vec<u8>,
+    /// What each file holds, where the store knows it: see [`ImageStore::content`].
+    pub contents: Vec<Option<ContentHash>>,
 }
+
+/// How image files are opened.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    /// What all go through.
+    pub transform: Transform,
+    /// As [`decode`](super::decode) takes it.
+    pub exif: bool,
+    /// Bytes of crops that are kept.
+    pub memory: u64,
+    /// Leave out what cannot be read.
+    pub skip_bad: bool,
+    /// Whether an image of this content was read before and need not be decoded until its pixels are asked for; absent
+    /// where contents are not asked for.
+    pub known: Option<&'a Known<'a>>,
+}
+
+/// Says whether an image of this content is known to be readable.
+pub type Known<'a> = dyn Fn(&ContentHash) -> bool + Sync + 'a;
 
 /// Image files under one transform.
 pub struct ImageStore {
     origins: Vec<Origin>,
     crops: Vec<OnceLock<Vec<u8>>>,
+    /// Of what each file held when it was first read, where that is asked for.
+    contents: Option<Vec<OnceLock<ContentHash>>>,
     transform: Transform,
     exif: bool,
     room: AtomicU64,
+}
+
+impl fmt::Debug for Opening<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening")
+            .field("transform", &self.transform)
+            .field("exif", &self.exif)
+            .field("memory", &self.memory)
+            .field("skip_bad", &self.skip_bad)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Batch {
@@ -107,18 +142,42 @@ impl ImageStore {
         skip_bad: bool,
         progress: impl Fn(usize) + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
-        let mut store = ImageStore {
-            crops: origins.iter().map(|_| OnceLock::new()).collect(),
-            origins,
+        let how = Opening {
             transform,
             exif,
-            room: AtomicU64::new(memory),
+            memory,
+            skip_bad,
+            known: None,
+        };
+        Self::open_with(origins, &how, progress)
+    }
+
+    /// The same, but what `how` says to be known is not decoded before its pixels are asked for.
+    ///
+    /// # Errors
+    /// As [`decode`](super::decode).
+    pub fn open_with(
+        origins: Vec<Origin>,
+        how: &Opening,
+        progress: impl Fn(usize) + Sync,
+    ) -> Result<(Arc<Self>, Vec<Skipped>)> {
+        let none = || origins.iter().map(|_| OnceLock::new()).collect();
+        let mut store = ImageStore {
+            crops: none(),
+            contents: how
+                .known
+                .map(|_| origins.iter().map(|_| OnceLock::new()).collect()),
+            origins,
+            transform: how.transform,
+            exif: how.exif,
+            room: AtomicU64::new(how.memory),
         };
         let done = AtomicUsize::new(0);
         let read: Vec<Result<()>> = (0..store.len())
             .into_par_iter()
             .map(|index| {
-                let result = store.crop(index).map(drop);
+                let known = how.known.unwrap_or(&|_| false);
+                let result = store.crop_unless(index, known).map(drop);
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1);
                 result
             })
@@ -128,7 +187,7 @@ impl ImageStore {
         for (index, result) in read.into_iter().enumerate() {
             match result {
                 Ok(()) => kept.push(index),
-                Err(error) if skip_bad => skipped.push(Skipped {
+                Err(error) if how.skip_bad => skipped.push(Skipped {
                     path: store.path(index).into(),
                     // It is left out already.
                     reason: error.with(None).to_string(),
@@ -140,6 +199,9 @@ impl ImageStore {
             .iter()
             .map(|&i| std::mem::take(&mut store.crops[i]))
             .collect();
+        if let Some(contents) = &mut store.contents {
+            *contents = kept.iter().map(|&i| contents[i].clone()).collect();
+        }
         store.origins = kept.iter().map(|&i| store.origins[i].clone()).collect();
         Ok((Arc::new(store), skipped))
     }
@@ -164,11 +226,35 @@ impl ImageStore {
         self.transform
     }
 
-    fn crop(&self, index: usize) -> Result<std::borrow::Cow<'_, [u8]>> {
+    /// What file `index` held when it was first read, where [`Opening::known`] asked for it.
+    pub fn content(&self, index: usize) -> Option<ContentHash> {
+        self.contents.as_ref()?[index].get().copied()
+    }
+
+    fn crop(&self, index: usize) -> Result<Cow<'_, [u8]>> {
+        let crop = self.crop_unless(index, &|_| false)?;
+        Ok(crop.expect("nothing is known of it"))
+    }
+
+    /// The crop, unless its content is `known`.
+    fn crop_unless(&self, index: usize, known: &Known) -> Result<Option<Cow<'_, [u8]>>> {
         if let Some(crop) = self.crops[index].get() {
-            return Ok(crop.into());
+            return Ok(Some(crop.into()));
         }
-        let crop = self.transform.crop(&self.origins[index].decode(self.exif)?);
+        let content = self.origins[index].content()?;
+        if let Some(contents) = &self.contents {
+            let hash = ContentHash::of(&content);
+            if *contents[index].get_or_init(|| hash) != hash {
+                let problem = "has changed since this run first read it: start again";
+                return Err(Error::data(self.path(index), problem));
+            }
+            if known(&hash) {
+                return Ok(None);
+            }
+        }
+        let decoded = decode_bytes(self.path(index), &content, self.exif)?;
+        drop(content);
+        let crop = self.transform.crop(&decoded);
         let bytes = crop.len() as u64;
         let reserve = |room: u64| room.checked_sub(bytes);
         if self
@@ -176,9 +262,9 @@ impl ImageStore {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve)
             .is_ok()
         {
-            return Ok(self.crops[index].get_or_init(|| crop).into());
+            return Ok(Some(self.crops[index].get_or_init(|| crop).into()));
         }
-        Ok(crop.into())
+        Ok(Some(crop.into()))
     }
 
     /// One batch, decoded and normalised on all cores.
@@ -202,6 +288,7 @@ impl ImageStore {
             indices: indices.to_vec(),
             pixels,
             crops,
+            contents: indices.iter().map(|&i| self.content(i)).collect(),
         })
     }
 

@@ -27,6 +27,7 @@ pub use pool::PoolStats;
 pub(crate) use pool::{Buffer, Fresh, IMAGE_LEAST, IMAGE_WIDTH};
 pub use select::{DeviceInfo, devices};
 pub use shaders::shaders;
+pub(crate) use shaders::version as shaders_version;
 pub(crate) use texture::{Recycled, Texture};
 pub(crate) use tile::Tile;
 pub use transfer::Readback;

@@ -160,6 +160,11 @@ impl Tuner {
         candidates.find(|choice| choice.to_string() == *kept)
     }
 
+    /// The spelling of [`Tuner::choice`].
+    pub(crate) fn spelling(&self, site: &Site) -> String {
+        self.choice(site).to_string()
+    }
+
     /// How the device computes `site`: as was measured, where it was.
     pub(super) fn choice(&self, site: &Site) -> Choice {
         match self.always {
