@@ -23,6 +23,7 @@ mod pth;
 mod refused;
 mod server;
 mod shaders;
+mod store;
 mod support;
 mod training;
 mod weights;
@@ -46,6 +47,7 @@ fn main() {
         family::trials(),
         portable::trials(),
         training::trials(),
+        store::trials(),
         cli::trials(),
         adapters::trials(),
         export::trials(),
