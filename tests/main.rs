@@ -24,6 +24,7 @@ mod quiet;
 mod refused;
 mod server;
 mod shaders;
+mod stop;
 mod support;
 mod training;
 mod weights;
@@ -49,6 +50,7 @@ fn main() {
         training::trials(),
         cli::trials(),
         quiet::trials(),
+        stop::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),

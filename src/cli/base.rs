@@ -15,6 +15,7 @@ use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
 use super::progress::Progress;
+use super::stop::go_on;
 use super::terminal::note;
 use super::weights::place;
 
@@ -323,20 +324,23 @@ impl Base {
         let total = (bytes >> 20).max(1) as u64;
         let (mut tuning, mut base) = (None, None);
         let mut loaded = 0;
-        let report = |step: LoadStep| match step {
-            LoadStep::Measured { done, of } => {
-                let bar =
-                    tuning.get_or_insert_with(|| Progress::new("tuning", "kernels", of as u64));
-                bar.set(done as u64, "");
-                if done == of {
-                    tuning.take().into_iter().for_each(|bar| bar.finish(""));
+        let report = |step: LoadStep| {
+            match step {
+                LoadStep::Measured { done, of } => {
+                    let bar =
+                        tuning.get_or_insert_with(|| Progress::new("tuning", "kernels", of as u64));
+                    bar.set(done as u64, "");
+                    if done == of {
+                        tuning.take().into_iter().for_each(|bar| bar.finish(""));
+                    }
+                }
+                LoadStep::Loaded(bytes) => {
+                    loaded += bytes;
+                    let bar = base.get_or_insert_with(|| Progress::new("base", "MiB", total));
+                    bar.set(loaded >> 20, "");
                 }
             }
-            LoadStep::Loaded(bytes) => {
-                loaded += bytes;
-                let bar = base.get_or_insert_with(|| Progress::new("base", "MiB", total));
-                bar.set(loaded >> 20, "");
-            }
+            go_on(0)
         };
         let network = self.with_source(|source| Vgg::load(gpu, self.arch, source, how, report))?;
         let progress = base.unwrap_or_else(|| Progress::new("base", "MiB", total));

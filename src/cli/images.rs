@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::base::{Base, BaseArgs};
 use super::progress::Progress;
+use super::stop::go_on;
 use super::terminal::{note, plain};
 
 /// What names stdin.
@@ -100,6 +101,7 @@ pub fn open_images(
             if let Ok(mut progress) = progress.lock() {
                 progress.set(done as u64, "");
             }
+            go_on(0)
         },
     )?;
     if let Ok(progress) = progress.into_inner() {

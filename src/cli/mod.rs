@@ -9,6 +9,7 @@ mod convert;
 mod demo;
 mod devices;
 mod eval;
+mod exhausted;
 mod export;
 mod images;
 mod inspect;
@@ -82,6 +83,7 @@ enum Command {
 pub fn main() -> ExitCode {
     quiet_mesa();
     stop::no_file_too_large();
+    stop::listen();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     tracing_subscriber::fmt()
@@ -155,9 +157,12 @@ mod tests {
     fn a_subcommand_names_the_flags_that_it_has() {
         let full = || Error::Memory("no room".into());
         for (name, says) in [
-            ("train", "no room (--batch-size, --image-size, --device)"),
-            ("predict", "no room (--image-size, --device)"),
-            ("selftest", "no room (--device)"),
+            (
+                "train",
+                "no room (--batch-size, --image-size, --precision f16)",
+            ),
+            ("predict", "no room (--image-size, --precision f16)"),
+            ("selftest", "no room"),
         ] {
             assert_eq!(say(&full(), &Cli::command(), name), says);
         }

@@ -118,16 +118,18 @@ impl Loading {
 }
 
 impl Vgg {
-    /// A network with the numbers of `source`. `progress` hears of each kernel that is measured, then of each layer.
+    /// A network with the numbers of `source`. `progress` hears of each kernel that is measured, then of each layer, and
+    /// ends the loading with an error.
     ///
     /// # Errors
-    /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the kernels or a weight are not for `how`.
+    /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the kernels or a weight are not for `how`,
+    /// and what `progress` returned.
     pub fn load(
         gpu: &Gpu,
         arch: Arch,
         source: &Source,
         how: &Loading,
-        mut progress: impl FnMut(LoadStep),
+        mut progress: impl FnMut(LoadStep) -> Result<()>,
     ) -> Result<Self> {
         let warmer = Arc::new(Warmer::new(gpu));
         let software = match !how.portable && planes::suits(gpu) {
@@ -167,7 +169,7 @@ impl Vgg {
                 norm.map(|norm| Tensor::from_slice(gpu, &place.layer.weight[..1], &norm.factors()));
             let shape = &place.layer.weight;
             let bytes = (shape.iter().product::<usize>() + shape[0]) as u64 * 4;
-            progress(LoadStep::Loaded(bytes));
+            progress(LoadStep::Loaded(bytes))?;
             layers.push(Loaded {
                 layer: place.layer,
                 held,
