@@ -20,9 +20,11 @@ mod peft;
 mod pictures;
 mod portable;
 mod pth;
+mod quiet;
 mod refused;
 mod server;
 mod shaders;
+mod stop;
 mod store;
 mod support;
 mod training;
@@ -49,6 +51,8 @@ fn main() {
         training::trials(),
         store::trials(),
         cli::trials(),
+        quiet::trials(),
+        stop::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),

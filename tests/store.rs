@@ -82,7 +82,7 @@ fn open(files: &[PathBuf], known: impl Fn(&ContentHash) -> bool + Sync) -> Arc<I
         skip_bad: false,
         known: Some(&known),
     };
-    ImageStore::open_with(origins, &how, |_| {})
+    ImageStore::open_with(origins, &how, |_| Ok(()))
         .expect("images")
         .0
 }
@@ -115,7 +115,7 @@ fn loading(adapter: &Adapter, portable: bool) -> Loading {
 }
 
 fn key(gpu: &Gpu, adapter: &Adapter, how: &Loading) -> Key {
-    let engine = |layer| Engine::new(gpu, VGG19_TINY, how, layer, |_| {});
+    let engine = |layer| Engine::new(gpu, VGG19_TINY, how, layer, |_| Ok(()));
     Key::new((&identity(2), VGG19_TINY), adapter, IMAGES, engine)
         .expect("an engine")
         .expect("a layer above the first")
@@ -146,7 +146,7 @@ fn run(gpu: &Gpu, files: &[PathBuf], targets: &str, portable: bool, store: Optio
     }
     let how = frozen.spare(how);
     let lowest = how.lowest;
-    let base = Vgg::load(gpu, VGG19_TINY, &Source::Random(2), &how, |_| {}).expect("a network");
+    let base = Vgg::load(gpu, VGG19_TINY, &Source::Random(2), &how, |_| Ok(())).expect("a network");
     if lowest > 0 {
         let pixels = vec![0.5; 3 * SIZE * SIZE];
         assert!(base.prefix(&pixels, SIZE, 1).is_err(), "they are not there");
@@ -248,7 +248,7 @@ fn keys() {
     let gpu = gpu();
     let base = lora(&gpu, "classifier.0", 3);
     let how = loading(&base, false);
-    let engine = Engine::new(&gpu, VGG19_TINY, &how, 16, |_| {})
+    let engine = Engine::new(&gpu, VGG19_TINY, &how, 16, |_| Ok(()))
         .expect("an engine")
         .expect("nothing is measured");
     let of = |identity: &Identity, adapter: &Adapter, images: Images, engine: &Engine| {
@@ -325,7 +325,7 @@ fn keys() {
         ..portable.clone()
     };
     let engine = |how: &Loading| {
-        let engine = Engine::new(&gpu, VGG19_TINY, how, 3, |_| {});
+        let engine = Engine::new(&gpu, VGG19_TINY, how, 3, |_| Ok(()));
         engine.expect("an engine").expect("nothing is measured")
     };
     let (full, half) = (engine(&portable), engine(&half));
@@ -492,7 +492,7 @@ fn at_once() {
         let room = Some(Room::of(1 << 30));
         let mut frozen = Frozen::new(&gpu, VGG19_TINY, &start, &images, room);
         let taken = frozen.stock(shelf, &images).expect("stocked");
-        let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(2), &how, |_| {});
+        let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(2), &how, |_| Ok(()));
         (
             Prefix::over(base.expect("a network"), frozen),
             images,
@@ -514,7 +514,7 @@ fn at_once() {
     assert!(store.clear(|_| true).expect("cleared") > 0);
     let mut frozen = Frozen::new(&gpu, VGG19_TINY, &start, &known, Some(Room::of(1 << 30)));
     assert_eq!(frozen.stock(shelf, &known).expect("stocked"), 0);
-    let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(2), &how, |_| {});
+    let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(2), &how, |_| Ok(()));
     let mut prefix = Prefix::over(base.expect("a network"), frozen);
     prefix.fill(&known, |_| Ok(())).expect("filled");
     assert_eq!(prefix.passes(), 10);
@@ -588,10 +588,10 @@ fn undecoded() {
         skip_bad: false,
         known: Some(&known),
     };
-    let error = ImageStore::open_with(origins.clone(), &how, |_| {}).expect_err("it is cut");
+    let error = ImageStore::open_with(origins.clone(), &how, |_| Ok(())).expect_err("it is cut");
     assert!(error.to_string().contains("bad.png"), "{error}");
     how.skip_bad = true;
-    let (images, skipped) = ImageStore::open_with(origins, &how, |_| {}).expect("images");
+    let (images, skipped) = ImageStore::open_with(origins, &how, |_| Ok(())).expect("images");
     assert_eq!((images.len(), skipped.len()), (10, 1));
     assert_eq!(skipped[0].path, bad);
     assert_eq!(images.content(2), Some(whole));

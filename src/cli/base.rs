@@ -15,6 +15,8 @@ use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
 use super::progress::Progress;
+use super::stop::go_on;
+use super::terminal::note;
 use super::weights::place;
 
 #[derive(Args, Clone)]
@@ -233,7 +235,7 @@ fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
         let file = folders.iter().find_map(|f| place::inside(f, arch));
         file.or_else(|| {
             let (other, file) = place::only(folders).filter(|_| asked.is_none())?;
-            eprintln!("notice   there are no weights of {arch}: those of {other} are taken, the only ones there are");
+            note!("notice   there are no weights of {arch}: those of {other} are taken, the only ones there are");
             Some(file)
         })
     };
@@ -266,7 +268,7 @@ fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
     if let Some(file) = among(&place::folders()) {
         return Ok(Weights::File(file));
     }
-    eprintln!(
+    note!(
         "notice   {}: the base is seeded random weights; `goldfish weights fetch` gets the trained ones",
         place::sought(arch)
     );
@@ -278,7 +280,7 @@ fn choices(gpu: &Gpu) -> Option<PathBuf> {
     let Some(folder) = dirs::cache_dir() else {
         static TOLD: Once = Once::new();
         TOLD.call_once(|| {
-            eprintln!(
+            note!(
                 "notice   there is no cache folder (neither XDG_CACHE_HOME nor HOME is set): nothing is measured and fixed \
                  kernels are used, so that this run may round differently from one that has a folder. Set one of them, \
                  or take fixed kernels everywhere with --tune off"
@@ -322,20 +324,23 @@ impl Base {
         let total = (bytes >> 20).max(1) as u64;
         let (mut tuning, mut base) = (None, None);
         let mut loaded = 0;
-        let report = |step: LoadStep| match step {
-            LoadStep::Measured { done, of } => {
-                let bar =
-                    tuning.get_or_insert_with(|| Progress::new("tuning", "kernels", of as u64));
-                bar.set(done as u64, "");
-                if done == of {
-                    tuning.take().into_iter().for_each(|bar| bar.finish(""));
+        let report = |step: LoadStep| {
+            match step {
+                LoadStep::Measured { done, of } => {
+                    let bar =
+                        tuning.get_or_insert_with(|| Progress::new("tuning", "kernels", of as u64));
+                    bar.set(done as u64, "");
+                    if done == of {
+                        tuning.take().into_iter().for_each(|bar| bar.finish(""));
+                    }
+                }
+                LoadStep::Loaded(bytes) => {
+                    loaded += bytes;
+                    let bar = base.get_or_insert_with(|| Progress::new("base", "MiB", total));
+                    bar.set(loaded >> 20, "");
                 }
             }
-            LoadStep::Loaded(bytes) => {
-                loaded += bytes;
-                let bar = base.get_or_insert_with(|| Progress::new("base", "MiB", total));
-                bar.set(loaded >> 20, "");
-            }
+            go_on(0)
         };
         let network = self.with_source(|source| Vgg::load(gpu, self.arch, source, how, report))?;
         let progress = base.unwrap_or_else(|| Progress::new("base", "MiB", total));
@@ -354,7 +359,7 @@ impl Base {
             }
         ));
         if let Some(why) = network.unkept() {
-            eprintln!(
+            note!(
                 "notice   what was measured could not be kept ({why}): two runs may choose differently, and then round \
                  differently. Make the cache folder writable, or take fixed kernels with --tune off"
             );
@@ -386,7 +391,7 @@ impl Base {
         }
         let both = format!("was trained on {}, and the base here is {own}", stands.base);
         if self.any {
-            eprintln!("notice   {}: {both}", path.display());
+            note!("notice   {}: {both}", path.display());
             return Ok(());
         }
         let problem =

@@ -109,18 +109,18 @@ impl fmt::Debug for ImageStore {
 
 impl ImageStore {
     /// Reads every file once, on all cores, and keeps the crops as u8 while they fit `memory` bytes.
-    /// `progress` hears of each file. With `skip_bad`, files that cannot be read are left out and
-    /// returned with the reason; without, the first one in order is the error.
+    /// `progress` hears of each file, and ends the reading with an error. With `skip_bad`, files that
+    /// cannot be read are left out and returned with the reason; without, the first one in order is the error.
     ///
     /// # Errors
-    /// As [`decode`](super::decode), and [`Error::Data`] where no readable file remains.
+    /// As [`decode`](super::decode), [`Error::Data`] where no readable file remains, and what `progress` returned.
     pub fn open(
         paths: &[PathBuf],
         transform: Transform,
         exif: bool,
         memory: u64,
         skip_bad: bool,
-        progress: impl Fn(usize) + Sync,
+        progress: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
         let origins = paths.iter().cloned().map(Origin::File).collect();
         let (store, skipped) = Self::read(origins, transform, exif, memory, skip_bad, progress)?;
@@ -133,14 +133,14 @@ impl ImageStore {
     /// The same of files and what stands for some; none may remain.
     ///
     /// # Errors
-    /// As [`decode`](super::decode).
+    /// As [`decode`](super::decode), and what `progress` returned.
     pub fn read(
         origins: Vec<Origin>,
         transform: Transform,
         exif: bool,
         memory: u64,
         skip_bad: bool,
-        progress: impl Fn(usize) + Sync,
+        progress: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
         let how = Opening {
             transform,
@@ -159,7 +159,7 @@ impl ImageStore {
     pub fn open_with(
         origins: Vec<Origin>,
         how: &Opening,
-        progress: impl Fn(usize) + Sync,
+        progress: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
         let none = || origins.iter().map(|_| OnceLock::new()).collect();
         let mut store = ImageStore {
@@ -173,18 +173,19 @@ impl ImageStore {
             room: AtomicU64::new(how.memory),
         };
         let done = AtomicUsize::new(0);
-        let read: Vec<Result<()>> = (0..store.len())
+        // What is wrong with a file waits for those before it; what `progress` says does not.
+        let read: Result<Vec<Result<()>>> = (0..store.len())
             .into_par_iter()
             .map(|index| {
                 let known = how.known.unwrap_or(&|_| false);
                 let result = store.crop_unless(index, known).map(drop);
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-                result
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1)?;
+                Ok(result)
             })
             .collect();
         let mut skipped = Vec::new();
         let mut kept = Vec::new();
-        for (index, result) in read.into_iter().enumerate() {
+        for (index, result) in read?.into_iter().enumerate() {
             match result {
                 Ok(()) => kept.push(index),
                 Err(error) if how.skip_bad => skipped.push(Skipped {

@@ -4,6 +4,7 @@ mod allocate;
 mod batch;
 mod device;
 mod dispatch;
+mod failure;
 mod kernel;
 mod pipeline;
 mod pool;

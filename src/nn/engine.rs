@@ -49,7 +49,7 @@ impl Engine {
         arch: Arch,
         how: &Loading,
         layer: usize,
-        mut progress: impl FnMut(LoadStep),
+        mut progress: impl FnMut(LoadStep) -> Result<()>,
     ) -> Result<Option<Self>> {
         let info = gpu.info();
         let software = !how.portable && planes::suits(gpu);

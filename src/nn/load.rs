@@ -131,16 +131,18 @@ impl Loading {
 }
 
 impl Vgg {
-    /// A network with the numbers of `source`. `progress` hears of each kernel that is measured, then of each layer.
+    /// A network with the numbers of `source`. `progress` hears of each kernel that is measured, then of each layer, and
+    /// ends the loading with an error.
     ///
     /// # Errors
-    /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the kernels or a weight are not for `how`.
+    /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the kernels or a weight are not for `how`,
+    /// and what `progress` returned.
     pub fn load(
         gpu: &Gpu,
         arch: Arch,
         source: &Source,
         how: &Loading,
-        mut progress: impl FnMut(LoadStep),
+        mut progress: impl FnMut(LoadStep) -> Result<()>,
     ) -> Result<Self> {
         let warmer = Arc::new(Warmer::new(gpu));
         let software = match !how.portable && planes::suits(gpu) {
@@ -194,7 +196,7 @@ impl Vgg {
                 Held::Bias(_) => place.layer.weight[0] as u64 * 4,
                 _ => place.layer.bytes(),
             };
-            progress(LoadStep::Loaded(bytes));
+            progress(LoadStep::Loaded(bytes))?;
             layers.push(Loaded {
                 layer: place.layer,
                 held,

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::args::{Cache, ClassesArg, HeadArg, InitArg, TrainArgs};
 use crate::cli::adopt::noted;
 use crate::cli::base::{Base, BaseArgs, Kernels, Weights};
+use crate::cli::terminal::note;
 use crate::cli::{images, open_device};
 
 /// What is asked of a training run.
@@ -213,7 +214,7 @@ fn read_images(
             false => ["class", "classes"],
         },
     );
-    eprintln!(
+    note!(
         "data     {} images in {found} {}{}; unreadable: {}; left out: {}",
         images.len(),
         kind[usize::from(found != 1)],
