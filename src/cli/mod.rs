@@ -5,12 +5,14 @@ mod adopt;
 mod advice;
 mod base;
 mod bench;
+mod cache;
 mod convert;
 mod demo;
 mod devices;
 mod eval;
 mod exhausted;
 mod export;
+mod folders;
 mod images;
 mod inspect;
 mod memory;
@@ -20,6 +22,7 @@ mod predict;
 mod progress;
 mod selftest;
 mod stop;
+mod store;
 mod terminal;
 mod train;
 mod weights;
@@ -72,6 +75,8 @@ enum Command {
     Weights(weights::Args),
     /// Train on five illustrations of goldfish and show what changed
     Demo(demo::Args),
+    /// List and clear what is kept between runs
+    Cache(cache::Args),
     /// List the devices of this machine
     Devices(devices::Args),
     /// Measure this device
@@ -107,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Weights(args) => weights::run(args),
         Command::Demo(args) => demo::run(args, cli.device),
+        Command::Cache(args) => cache::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Bench(args) => bench::run(args, cli.device),
         Command::Selftest(args) => selftest::run(args, cli.device),

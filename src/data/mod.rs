@@ -17,6 +17,6 @@ pub(crate) use image::TRANSFORM_VERSION;
 pub use image::{Decoded, Transform, decode, decode_bytes, is_image};
 pub use origin::{ContentHash, Origin};
 pub use resize::resize;
-pub use store::{Batch, ImageStore, Opening, Skipped};
+pub use store::{Batch, ImageStore, Known, Opening, Skipped};
 pub use top::{Prediction, top};
 pub use walk::{LeftOut, images_below};

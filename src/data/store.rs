@@ -122,8 +122,27 @@ impl ImageStore {
         skip_bad: bool,
         progress: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
+        let how = Opening {
+            transform,
+            exif,
+            memory,
+            skip_bad,
+            known: None,
+        };
+        Self::open_known(paths, &how, progress)
+    }
+
+    /// The same, but what `how` says to be known is not decoded before its pixels are asked for.
+    ///
+    /// # Errors
+    /// As [`ImageStore::open`].
+    pub fn open_known(
+        paths: &[PathBuf],
+        how: &Opening,
+        progress: impl Fn(usize) -> Result<()> + Sync,
+    ) -> Result<(Arc<Self>, Vec<Skipped>)> {
         let origins = paths.iter().cloned().map(Origin::File).collect();
-        let (store, skipped) = Self::read(origins, transform, exif, memory, skip_bad, progress)?;
+        let (store, skipped) = Self::open_with(origins, how, progress)?;
         match (store.is_empty(), skipped.first()) {
             (true, Some(first)) => Err(first.alone()),
             _ => Ok((store, skipped)),

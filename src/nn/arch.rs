@@ -193,7 +193,7 @@ impl Arch {
     }
 
     /// The layers of a network that is without its last where an adapter's head is in its place.
-    pub(crate) fn below_head(&self, headless: bool) -> Vec<Layer> {
+    pub fn below_head(&self, headless: bool) -> Vec<Layer> {
         let mut layers = self.layers();
         if headless {
             layers.truncate(self.trunk());
