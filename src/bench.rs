@@ -98,7 +98,7 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
         precision: how.precision,
         gradient: false,
     });
-    if let Some(why) = tuner.measure(&sites, |_, _| {})?.lost {
+    if let Some(why) = tuner.measure(&sites, |_, _| Ok(()))?.lost {
         tracing::warn!("what was measured could not be kept: {why}");
     }
     for site in sites {
@@ -240,7 +240,7 @@ fn store(paths: &[std::path::PathBuf], side: usize) -> Result<Arc<ImageStore>> {
         false,
         1 << 30,
         false,
-        |_| {},
+        |_| Ok(()),
     )?
     .0)
 }
@@ -279,7 +279,7 @@ pub fn job(
 ) -> Result<JobTime> {
     let before = gpu.compiled();
     let start = Instant::now();
-    let base = Vgg::load(gpu, arch, source, how, |_| {})?;
+    let base = Vgg::load(gpu, arch, source, how, |_| Ok(()))?;
     let load = start.elapsed().as_secs_f64();
     let steps = steps(&base, &store(paths, side)?, 20, true)?;
     Ok(JobTime {

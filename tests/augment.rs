@@ -346,7 +346,7 @@ fn folder() -> (tempfile::TempDir, Vec<PathBuf>) {
 
 fn open(paths: &[PathBuf], memory: u64) -> Arc<ImageStore> {
     let transform = Transform { size: 32 };
-    let opened = ImageStore::open(paths, transform, false, memory, false, |_| {});
+    let opened = ImageStore::open(paths, transform, false, memory, false, |_| Ok(()));
     opened.expect("images").0
 }
 

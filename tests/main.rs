@@ -21,9 +21,12 @@ mod peft;
 mod pictures;
 mod portable;
 mod pth;
+mod quiet;
 mod refused;
 mod server;
 mod shaders;
+mod stop;
+mod store;
 mod support;
 mod training;
 mod weights;
@@ -48,7 +51,10 @@ fn main() {
         family::trials(),
         portable::trials(),
         training::trials(),
+        store::trials(),
         cli::trials(),
+        quiet::trials(),
+        stop::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),

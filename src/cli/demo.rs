@@ -7,6 +7,7 @@ use goldfish::data::top;
 use goldfish::{Error, Result};
 
 use super::base::BaseArgs;
+use super::terminal::note;
 use super::train::{Logits, Request, TrainArgs, job, summary};
 
 /// The illustrations, for a program far from its repository.
@@ -51,7 +52,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
     let mut data = args.data;
     if data == Path::new("examples/illustrations") && !data.exists() {
         data = args.output.join("illustrations");
-        eprintln!(
+        note!(
             "notice   examples/illustrations is not here: the program's own copies are used ({})",
             data.display()
         );

@@ -5,11 +5,14 @@ mod adopt;
 mod advice;
 mod base;
 mod bench;
+mod cache;
 mod convert;
 mod demo;
 mod devices;
 mod eval;
+mod exhausted;
 mod export;
+mod folders;
 mod images;
 mod inspect;
 mod memory;
@@ -18,6 +21,8 @@ mod output;
 mod predict;
 mod progress;
 mod selftest;
+mod stop;
+mod store;
 mod terminal;
 mod train;
 mod weights;
@@ -26,7 +31,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use goldfish::Error;
-use terminal::{open_device, print, stop_on_ctrl_c};
+use stop::stop_on_ctrl_c;
+use terminal::{note, open_device, print};
 
 /// Trains LoRA adapters on a frozen VGG19, on any GPU or on a software Vulkan driver.
 #[derive(Parser)]
@@ -69,6 +75,8 @@ enum Command {
     Weights(weights::Args),
     /// Train on five illustrations of goldfish and show what changed
     Demo(demo::Args),
+    /// List and clear what is kept between runs
+    Cache(cache::Args),
     /// List the devices of this machine
     Devices(devices::Args),
     /// Measure this device
@@ -79,6 +87,8 @@ enum Command {
 
 pub fn main() -> ExitCode {
     quiet_mesa();
+    stop::no_file_too_large();
+    stop::listen();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     tracing_subscriber::fmt()
@@ -87,6 +97,8 @@ pub fn main() -> ExitCode {
                 .unwrap_or_else(|_| "goldfish=warn".into()),
         )
         .with_writer(std::io::stderr)
+        // What nobody reads is no reason to end.
+        .log_internal_errors(false)
         .without_time()
         .with_target(false)
         .init();
@@ -100,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Weights(args) => weights::run(args),
         Command::Demo(args) => demo::run(args, cli.device),
+        Command::Cache(args) => cache::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Bench(args) => bench::run(args, cli.device),
         Command::Selftest(args) => selftest::run(args, cli.device),
@@ -109,7 +122,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let command = matches.subcommand_name().unwrap_or_default();
             let said = advice::say(&error, &Cli::command(), command);
-            eprintln!("error: {}", terminal::plain_lines(&said));
+            note!("error: {}", terminal::plain_lines(&said));
             exit_code(&error)
         }
     }
@@ -133,7 +146,7 @@ fn exit_code(error: &Error) -> ExitCode {
         Error::Shape { .. } | Error::Data { .. } | Error::Io { .. } => 3,
         Error::Device { .. } | Error::Memory(_) | Error::Kernel { .. } => 4,
         Error::NonFinite { .. } => 5,
-        Error::Interrupted { .. } => 130,
+        Error::Interrupted { .. } => stop::INTERRUPTED,
     })
 }
 
@@ -150,9 +163,12 @@ mod tests {
     fn a_subcommand_names_the_flags_that_it_has() {
         let full = || Error::Memory("no room".into());
         for (name, says) in [
-            ("train", "no room (--batch-size, --image-size, --device)"),
-            ("predict", "no room (--image-size, --device)"),
-            ("selftest", "no room (--device)"),
+            (
+                "train",
+                "no room (--batch-size, --image-size, --precision f16)",
+            ),
+            ("predict", "no room (--image-size, --precision f16)"),
+            ("selftest", "no room"),
         ] {
             assert_eq!(say(&full(), &Cli::command(), name), says);
         }

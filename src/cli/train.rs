@@ -5,13 +5,13 @@ mod checked;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args as ClapArgs;
+use goldfish::Result;
 use goldfish::data::{Classes, ImageStore, top};
-use goldfish::nn::{Adapter, Loading};
-use goldfish::train::{Prefix, Room, Run, Task, Trained, predict, train};
-use goldfish::{Error, Result};
+use goldfish::nn::Adapter;
+use goldfish::train::{Frozen, Prefix, Room, Run, Task, Trained, predict, train};
 
 pub use args::TrainArgs;
 pub use checked::Request;
@@ -19,6 +19,9 @@ pub use checked::Request;
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
 use super::progress::Progress;
+use super::stop::go_on;
+use super::store;
+use super::terminal::note;
 use args::Cache;
 use checked::Checked;
 
@@ -133,9 +136,9 @@ pub fn job(request: Request) -> Result<Job> {
     };
     let mut checked = Checked::new(&request)?;
     let settings = checked.settings(&request);
-    let run = Run::create(request.output, &settings, request.overwrite)?;
     let stop = super::stop_on_ctrl_c();
-    let mut prefix = prefix(&checked, &request, stop)?;
+    let run = Run::create(request.output, &settings, request.overwrite)?;
+    let mut prefix = prefix(&mut checked, &request)?;
     let (trained, adapter, bytes) = steps(&mut checked, &mut prefix, run, stop)?;
     tell_cost(&checked, &prefix, &trained);
     let Checked {
@@ -162,34 +165,40 @@ pub fn job(request: Request) -> Result<Job> {
     })
 }
 
-/// Loads the base, and with the cache on runs its frozen layers over all images.
-fn prefix(checked: &Checked, request: &Request, stop: &AtomicBool) -> Result<Prefix> {
-    let Checked { start, images, .. } = checked;
-    let how = Loading {
-        ranks: start.ranks(),
-        trained: true,
-        headless: start.head.is_some(),
-        ..Loading::default()
-    };
-    let network = checked.base.load(&checked.gpu, how)?;
+/// Loads the base, and with the cache on runs its frozen layers over all images of which no other run has kept it.
+fn prefix(checked: &mut Checked, request: &Request) -> Result<Prefix> {
+    let Checked {
+        base,
+        gpu,
+        start,
+        images,
+        ..
+    } = checked;
     let args = request.settings;
     if args.cache == Cache::Off {
+        let network = base.load(gpu, checked.how.clone())?;
         return Ok(Prefix::new(network, start, images, None));
     }
     let room = Room {
         bytes: args.cache_memory.saturating_mul(1 << 20),
         folder: request.output.to_path_buf(),
     };
-    let mut prefix = Prefix::new(network, start, images, Some(room));
-    let mut progress = Progress::new("frozen", "images", images.len() as u64);
+    let mut frozen = Frozen::new(gpu, base.arch, start, images, Some(room));
+    let before = match checked.shelf.take() {
+        Some(shelf) => frozen.stock(shelf, images)?,
+        None => 0,
+    };
+    let network = base.load(gpu, frozen.spare(checked.how.clone()))?;
+    let mut prefix = Prefix::over(network, frozen);
+    let mut progress = Progress::from(before as u64, "frozen", "images", images.len() as u64);
     prefix.fill(images, |done| {
         progress.set(done as u64, "");
-        match stop.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted { step: 0 }),
-            false => Ok(()),
-        }
+        go_on(0)
     })?;
     progress.finish(&format!(", {} kept", prefix.kept()));
+    if let Some(shelf) = prefix.shelf() {
+        store::tell(shelf, before);
+    }
     Ok(prefix)
 }
 
@@ -221,7 +230,7 @@ fn steps(
     let (arch, base) = (checked.base.arch, &checked.identity);
     let (adapter, bytes) = run.finish(&trained.adapter, arch, base, &checked.classes)?;
     if let Err(error) = std::mem::replace(&mut trained.end, Ok(())) {
-        eprintln!("saved    {}", adapter.display());
+        note!("saved    {}", adapter.display());
         return Err(error);
     }
     let last = trained.losses.last();
@@ -232,11 +241,12 @@ fn steps(
 /// Says what the run took to compile and in memory.
 fn tell_cost(checked: &Checked, prefix: &Prefix, trained: &Trained) {
     let compiled = checked.gpu.compiled();
-    eprintln!(
+    note!(
         "kernels  {} compiled or found in the driver's cache in {:.2} s",
-        compiled.kernels, compiled.seconds
+        compiled.kernels,
+        compiled.seconds
     );
-    eprintln!(
+    note!(
         "memory   {}",
         super::memory::taken(&checked.gpu, prefix, trained.kept)
     );

@@ -17,6 +17,9 @@ use crate::random::Stream;
 /// Attempts at a part that fits, after which the middle is taken.
 const ATTEMPTS: u64 = 10;
 
+/// Raised with every change of what is drawn or of what is made of it.
+pub(super) const AUGMENT_VERSION: u32 = 1;
+
 /// What may be changed, and how far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Augment {

@@ -58,13 +58,17 @@ fn shortened(mut problem: String) -> String {
 /// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, damaged or cut off, of a kind that
 /// is not read, or larger than 89 million pixels (refused before it is decoded).
 pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
+    decode_bytes(path, &content(path)?, exif)
+}
+
+/// The content of a file that may be an image.
+pub(super) fn content(path: &Path) -> Result<Vec<u8>> {
     let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
     if !metadata.is_file() {
         return Err(bad(path, "it is no regular file".into()));
     }
     check_size(path, metadata.len())?;
-    let bytes = fs::read(path).map_err(Error::io(path, "open"))?;
-    decode_bytes(path, &bytes, exif)
+    fs::read(path).map_err(Error::io(path, "open"))
 }
 
 /// The same of a file's content; `name` is what errors call it.
@@ -103,6 +107,10 @@ fn check_size(name: &Path, bytes: u64) -> Result<()> {
         false => Ok(()),
     }
 }
+
+/// Raised with every change of a reader's, of [`Transform::crop`]'s or of [`Transform::normalise`]'s numbers: what was made
+/// of images by another is not what this one makes of them.
+pub(crate) const TRANSFORM_VERSION: u32 = 1;
 
 /// Resize, crop and normalise to a square of `size` pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! and shuffle.
 
 mod augment;
+mod batch;
 pub mod categories;
 mod classes;
 mod codecs;
@@ -16,13 +17,15 @@ mod variants;
 mod walk;
 
 pub use augment::{Augment, Draw, Jitter, RandomCrop, Variant};
+pub use batch::Batch;
 pub use classes::Classes;
 pub use colour::Adjustment;
 pub use dataset::{Dataset, Item, Labels};
+pub(crate) use image::TRANSFORM_VERSION;
 pub use image::{Decoded, Transform, decode, decode_bytes, is_image};
-pub use origin::Origin;
+pub use origin::{ContentHash, Origin};
 pub use resize::{Region, resize};
-pub use store::{Batch, ImageStore, Skipped};
+pub use store::{ImageStore, Known, Opening, Skipped};
 pub use top::{Prediction, top};
 pub use variants::Variants;
 pub use walk::{LeftOut, images_below};

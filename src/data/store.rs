@@ -1,22 +1,17 @@
-//! The images of a run: checked once, kept in memory as far as allowed, handed out in batches that are
-//! made ready ahead of the device.
+//! The images of a run: checked once, kept in memory as far as allowed.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::image::{Decoded, Transform};
-use super::origin::Origin;
+use super::image::{Decoded, Transform, decode_bytes};
+use super::origin::{ContentHash, Origin};
 use super::variants::{Augmented, Variants, known_as};
 use crate::error::{Error, Result};
-
-/// Batches made ready before they are asked for.
-const AHEAD: usize = 2;
 
 /// A file that was left out, and why.
 #[derive(Clone, Debug)]
@@ -35,19 +30,27 @@ impl Skipped {
     }
 }
 
-/// Normalised images of one step.
-#[derive(Clone)]
-pub struct Batch {
-    /// Positions in the store.
-    pub indices: Vec<usize>,
-    /// [N, 3, size, size], normalised.
-    pub pixels: Vec<f32>,
-    /// The same as 8-bit samples, interleaved RGB.
-    pub crops: Vec<u8>,
+/// How image files are opened.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    /// What all go through.
+    pub transform: Transform,
+    /// As [`decode`](super::decode) takes it.
+    pub exif: bool,
+    /// Bytes of crops that are kept.
+    pub memory: u64,
+    /// Leave out what cannot be read.
+    pub skip_bad: bool,
+    /// Whether an image of this content was read before and need not be decoded until its pixels are asked for; absent
+    /// where contents are not asked for.
+    pub known: Option<&'a Known<'a>>,
 }
 
-/// Image files under one transform, and where they are augmented so many variants of each: images have the first positions,
-/// the first variants of all those behind them, and so on.
+/// Says whether an image of this content is known to be readable.
+pub type Known<'a> = dyn Fn(&ContentHash) -> bool + Sync + 'a;
+
+/// Image files under one transform, and where they are augmented variants of them: images have the first positions, the first
+/// variants those behind them, and so on.
 #[derive(Clone)]
 pub struct ImageStore {
     origins: Vec<Origin>,
@@ -55,17 +58,21 @@ pub struct ImageStore {
     /// Whole ones, where variants take other parts than the middle.
     pictures: Vec<OnceLock<Decoded>>,
     augmented: Option<Augmented>,
+    /// Of what each file held when it was first read, where that is asked for.
+    contents: Option<Vec<OnceLock<ContentHash>>>,
     transform: Transform,
     exif: bool,
     /// Bytes that may be kept yet.
     room: Arc<AtomicU64>,
 }
 
-impl fmt::Debug for Batch {
-    /// Which images, not their pixels.
+impl fmt::Debug for Opening<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch")
-            .field("indices", &self.indices)
+        f.debug_struct("Opening")
+            .field("transform", &self.transform)
+            .field("exif", &self.exif)
+            .field("memory", &self.memory)
+            .field("skip_bad", &self.skip_bad)
             .finish_non_exhaustive()
     }
 }
@@ -83,21 +90,40 @@ impl fmt::Debug for ImageStore {
 
 impl ImageStore {
     /// Reads every file once, on all cores, and keeps the crops as u8 while they fit `memory` bytes.
-    /// `progress` hears of each file. With `skip_bad`, files that cannot be read are left out and
-    /// returned with the reason; without, the first one in order is the error.
+    /// `progress` hears of each file, and ends the reading with an error. With `skip_bad`, files that
+    /// cannot be read are left out and returned with the reason; without, the first one in order is the error.
     ///
     /// # Errors
-    /// As [`decode`](super::decode), and [`Error::Data`] where no readable file remains.
+    /// As [`decode`](super::decode), [`Error::Data`] where no readable file remains, and what `progress` returned.
     pub fn open(
         paths: &[PathBuf],
         transform: Transform,
         exif: bool,
         memory: u64,
         skip_bad: bool,
-        progress: impl Fn(usize) + Sync,
+        progress: impl Fn(usize) -> Result<()> + Sync,
+    ) -> Result<(Arc<Self>, Vec<Skipped>)> {
+        let how = Opening {
+            transform,
+            exif,
+            memory,
+            skip_bad,
+            known: None,
+        };
+        Self::open_known(paths, &how, progress)
+    }
+
+    /// The same, but what `how` says to be known is not decoded before its pixels are asked for.
+    ///
+    /// # Errors
+    /// As [`ImageStore::open`].
+    pub fn open_known(
+        paths: &[PathBuf],
+        how: &Opening,
+        progress: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
         let origins = paths.iter().cloned().map(Origin::File).collect();
-        let (store, skipped) = Self::read(origins, transform, exif, memory, skip_bad, progress)?;
+        let (store, skipped) = Self::open_with(origins, how, progress)?;
         match (store.is_empty(), skipped.first()) {
             (true, Some(first)) => Err(first.alone()),
             _ => Ok((store, skipped)),
@@ -107,39 +133,64 @@ impl ImageStore {
     /// The same of files and what stands for some; none may remain.
     ///
     /// # Errors
-    /// As [`decode`](super::decode).
+    /// As [`decode`](super::decode), and what `progress` returned.
     pub fn read(
         origins: Vec<Origin>,
         transform: Transform,
         exif: bool,
         memory: u64,
         skip_bad: bool,
-        progress: impl Fn(usize) + Sync,
+        progress: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
+        let how = Opening {
+            transform,
+            exif,
+            memory,
+            skip_bad,
+            known: None,
+        };
+        Self::open_with(origins, &how, progress)
+    }
+
+    /// The same, but what `how` says to be known is not decoded before its pixels are asked for.
+    ///
+    /// # Errors
+    /// As [`decode`](super::decode).
+    pub fn open_with(
+        origins: Vec<Origin>,
+        how: &Opening,
+        progress: impl Fn(usize) -> Result<()> + Sync,
+    ) -> Result<(Arc<Self>, Vec<Skipped>)> {
+        let none = || origins.iter().map(|_| OnceLock::new()).collect();
         let mut store = ImageStore {
-            crops: origins.iter().map(|_| OnceLock::new()).collect(),
+            crops: none(),
+            contents: how
+                .known
+                .map(|_| origins.iter().map(|_| OnceLock::new()).collect()),
             origins,
             pictures: Vec::new(),
             augmented: None,
-            transform,
-            exif,
-            room: Arc::new(AtomicU64::new(memory)),
+            transform: how.transform,
+            exif: how.exif,
+            room: Arc::new(AtomicU64::new(how.memory)),
         };
         let done = AtomicUsize::new(0);
-        let read: Vec<Result<()>> = (0..store.len())
+        // What is wrong with a file waits for those before it; what `progress` says does not.
+        let read: Result<Vec<Result<()>>> = (0..store.len())
             .into_par_iter()
             .map(|index| {
-                let result = store.crop(index).map(drop);
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-                result
+                let known = how.known.unwrap_or(&|_| false);
+                let result = store.crop_unless(index, known).map(drop);
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1)?;
+                Ok(result)
             })
             .collect();
         let mut skipped = Vec::new();
         let mut kept = Vec::new();
-        for (index, result) in read.into_iter().enumerate() {
+        for (index, result) in read?.into_iter().enumerate() {
             match result {
                 Ok(()) => kept.push(index),
-                Err(error) if skip_bad => skipped.push(Skipped {
+                Err(error) if how.skip_bad => skipped.push(Skipped {
                     path: store.path(index).into(),
                     // It is left out already.
                     reason: error.with(None).to_string(),
@@ -151,6 +202,9 @@ impl ImageStore {
             .iter()
             .map(|&i| std::mem::take(&mut store.crops[i]))
             .collect();
+        if let Some(contents) = &mut store.contents {
+            *contents = kept.iter().map(|&i| contents[i].clone()).collect();
+        }
         store.origins = kept.iter().map(|&i| store.origins[i].clone()).collect();
         Ok((Arc::new(store), skipped))
     }
@@ -207,27 +261,65 @@ impl ImageStore {
         self.transform
     }
 
-    fn crop(&self, index: usize) -> Result<Cow<'_, [u8]>> {
+    /// What the file behind position `index` held when it was first read, where [`Opening::known`] asked for it; of a variant,
+    /// that and what it is drawn by.
+    pub fn content(&self, index: usize) -> Option<ContentHash> {
+        let image = self.image(index);
+        let content = *self.contents.as_ref()?[image].get()?;
+        Some(match self.variant(index) {
+            Some((augmented, variant)) => {
+                augmented.content(content, &known_as(self.path(image)), variant)
+            }
+            None => content,
+        })
+    }
+
+    pub(super) fn crop(&self, index: usize) -> Result<Cow<'_, [u8]>> {
+        let crop = self.crop_unless(index, &|_| false)?;
+        Ok(crop.expect("nothing is known of it"))
+    }
+
+    /// The crop, unless its content is `known`.
+    fn crop_unless(&self, index: usize, known: &Known) -> Result<Option<Cow<'_, [u8]>>> {
         if let Some(crop) = self.crops[index].get() {
-            return Ok(crop.into());
+            return Ok(Some(crop.into()));
         }
-        let crop = self.transform.crop(&self.origins[index].decode(self.exif)?);
-        match self.reserve(crop.len()) {
-            true => Ok(self.crops[index].get_or_init(|| crop).into()),
-            false => Ok(crop.into()),
-        }
+        let Some(picture) = self.decode_unless(index, known)? else {
+            return Ok(None);
+        };
+        let crop = self.transform.crop(&picture);
+        Ok(Some(match self.reserve(crop.len()) {
+            true => self.crops[index].get_or_init(|| crop).into(),
+            false => crop.into(),
+        }))
     }
 
     /// The whole of an image.
-    fn picture(&self, image: usize) -> Result<Cow<'_, Decoded>> {
+    pub(super) fn picture(&self, image: usize) -> Result<Cow<'_, Decoded>> {
         if let Some(picture) = self.pictures[image].get() {
             return Ok(Cow::Borrowed(picture));
         }
-        let picture = self.origins[image].decode(self.exif)?;
+        let picture = self.decode_unless(image, &|_| false)?;
+        let picture = picture.expect("nothing is known of it");
         Ok(match self.reserve(picture.rgb.len()) {
             true => Cow::Borrowed(self.pictures[image].get_or_init(|| picture)),
             false => Cow::Owned(picture),
         })
+    }
+
+    fn decode_unless(&self, image: usize, known: &Known) -> Result<Option<Decoded>> {
+        let content = self.origins[image].content()?;
+        if let Some(contents) = &self.contents {
+            let hash = ContentHash::of(&content);
+            if *contents[image].get_or_init(|| hash) != hash {
+                let problem = "has changed since this run first read it: start again";
+                return Err(Error::data(self.path(image), problem));
+            }
+            if known(&hash) {
+                return Ok(None);
+            }
+        }
+        decode_bytes(self.path(image), &content, self.exif).map(Some)
     }
 
     /// Takes `bytes` of the room, where there are so many.
@@ -239,86 +331,8 @@ impl ImageStore {
     }
 
     /// Which variant stands at `index`; none where the image itself does.
-    fn variant(&self, index: usize) -> Option<(&Augmented, usize)> {
+    pub(super) fn variant(&self, index: usize) -> Option<(&Augmented, usize)> {
         let variant = (index / self.len().max(1)).checked_sub(1)?;
         Some((self.augmented.as_ref()?, variant))
-    }
-
-    /// The image behind position `index`, and whether the whole of it is wanted.
-    fn source(&self, index: usize) -> (usize, bool) {
-        let parts = |(of, _): (&Augmented, _)| of.variants.augment.crop.is_some();
-        (self.image(index), self.variant(index).is_some_and(parts))
-    }
-
-    /// The crops at `indices`, which have one source: it is decoded once.
-    fn crops(&self, indices: &[usize]) -> Result<Vec<u8>> {
-        let (image, whole) = self.source(indices[0]);
-        let name = known_as(self.path(image));
-        let which = |index: usize| {
-            let (augmented, variant) = self.variant(index)?;
-            let which = augmented.which(&name, variant);
-            Some((augmented.variants.augment, which))
-        };
-        let to = self.transform;
-        let mut crops = Vec::with_capacity(indices.len() * 3 * to.size * to.size);
-        if whole {
-            let picture = self.picture(image)?;
-            for (augment, which) in indices.iter().filter_map(|&index| which(index)) {
-                let drawn = augment.draw(which, [picture.width, picture.height]);
-                crops.extend(drawn.of(&picture, to));
-            }
-            return Ok(crops);
-        }
-        let middle = self.crop(image)?;
-        for &index in indices {
-            let first = crops.len();
-            crops.extend_from_slice(&middle);
-            if let Some((augment, which)) = which(index) {
-                let drawn = augment.draw(which, [to.size; 2]);
-                drawn.change(&mut crops[first..], to.size);
-            }
-        }
-        Ok(crops)
-    }
-
-    /// One batch, decoded and normalised on all cores.
-    ///
-    /// # Errors
-    /// As [`decode`](super::decode), where a file has changed since it was first read.
-    pub fn batch(&self, indices: &[usize]) -> Result<Batch> {
-        let length = 3 * self.transform.size * self.transform.size;
-        let sources: Vec<&[usize]> = indices
-            .chunk_by(|&a, &b| self.source(a) == self.source(b))
-            .collect();
-        let crops: Vec<Vec<u8>> = sources
-            .into_par_iter()
-            .map(|same| self.crops(same))
-            .collect::<Result<_>>()?;
-        let crops = crops.concat();
-        let mut pixels = vec![0.0; crops.len()];
-        pixels
-            .par_chunks_mut(length)
-            .zip(crops.par_chunks(length))
-            .for_each(|(out, crop)| self.transform.normalise(crop, out));
-        Ok(Batch {
-            indices: indices.to_vec(),
-            pixels,
-            crops,
-        })
-    }
-
-    /// The given batches in order, made ready on another thread a few ahead of the reader.
-    pub fn batches(self: &Arc<Self>, order: Vec<Vec<usize>>) -> Receiver<Result<Batch>> {
-        let (sender, receiver) = sync_channel(AHEAD);
-        let store = self.clone();
-        std::thread::spawn(move || {
-            for indices in order {
-                // A reader that is gone wants no more.
-                if sender.send(store.batch(&indices)).is_err() {
-                    return;
-                }
-            }
-        });
-        receiver
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::augment::{Augment, Draw};
+use super::augment::{AUGMENT_VERSION, Augment, Draw};
+use super::origin::ContentHash;
 use crate::error::{Error, Result};
 
 /// How images are augmented.
@@ -62,6 +63,15 @@ impl Augmented {
         images
             .flat_map(|image| of(image).map(move |variant| self.position(image, variant)))
             .collect()
+    }
+
+    /// What stands for the content of that variant of a picture: the picture's, and all that decides what is drawn.
+    pub(super) fn content(&self, picture: ContentHash, name: &str, variant: usize) -> ContentHash {
+        let Variants { augment, seed, .. } = self.variants;
+        let drawn = (AUGMENT_VERSION, augment, seed, variant, name);
+        let mut all = serde_json::to_vec(&drawn).expect("numbers and a name become JSON");
+        all.extend(picture.0);
+        ContentHash::of(&all)
     }
 
     /// Variant `variant` of a picture that is known as `name`.

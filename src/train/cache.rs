@@ -55,6 +55,23 @@ impl Cache {
         self.complete() && crops.is_none_or(|crops| crops.kept.complete())
     }
 
+    /// Whether something of an image is yet to be computed or kept.
+    pub(super) fn lacks(&self, image: usize) -> bool {
+        let missing = |crops: &Crops| crops.kept.fit() && !crops.kept.has(image);
+        match self {
+            Cache::Images(crops) => missing(crops),
+            Cache::Features {
+                features,
+                products,
+                crops,
+            } => {
+                !features.has(image)
+                    || products.as_ref().is_some_and(|kept| !kept.has(image))
+                    || crops.as_ref().is_some_and(missing)
+            }
+        }
+    }
+
     /// The images.
     pub(super) fn crops(&mut self) -> Option<&mut Crops> {
         match self {

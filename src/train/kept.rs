@@ -84,6 +84,11 @@ impl Kept {
         (self.places.len() * self.length) as u64 <= 2 * self.room.bytes
     }
 
+    /// Bytes of a row.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
     pub(super) fn has(&self, image: usize) -> bool {
         self.places[image].is_some()
     }

@@ -7,17 +7,20 @@ mod kept;
 mod ledger;
 pub(crate) mod normalize;
 mod plan;
+mod prefix;
 mod run;
 mod step;
+pub mod store;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use embed::embed;
-pub use frozen::Prefix;
+pub use frozen::Frozen;
 pub use kept::Room;
 pub use ledger::Trained;
 pub use plan::Plan;
+pub use prefix::Prefix;
 pub use run::{Run, StepRecord};
 
 use crate::autograd::{Tape, Var};

@@ -10,6 +10,8 @@ use goldfish::nn::{Arch, Choice, HeadInit};
 use goldfish::train::Plan;
 use serde::Serialize;
 
+use crate::cli::store::StoreArgs;
+
 /// What decides the adapter, given base and data.
 #[derive(ClapArgs, Clone)]
 pub struct TrainArgs {
@@ -73,6 +75,8 @@ pub struct TrainArgs {
     /// Memory for what is kept, in MiB: on the device, as much again on the host, then a file beside the run
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     pub(super) cache_memory: u64,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
     /// Keep less of each step for its gradient and compute it once more instead
     #[arg(long)]
     pub(super) checkpoint_activations: bool,

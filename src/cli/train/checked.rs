@@ -4,16 +4,19 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goldfish::data::{Classes, Dataset, ImageStore, Labels};
+use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Known, Labels};
 use goldfish::formats::adapter;
-use goldfish::nn::{Adapter, Arch, Head, Identity};
+use goldfish::nn::{Adapter, Arch, Head, Identity, Loading};
 use goldfish::train::Plan;
+use goldfish::train::store::Shelf;
 use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
 use super::args::{Cache, ClassesArg, HeadArg, InitArg, TrainArgs};
 use crate::cli::adopt::noted;
 use crate::cli::base::{Base, BaseArgs, Kernels, Weights};
+use crate::cli::store::Needs;
+use crate::cli::terminal::note;
 use crate::cli::{images, open_device};
 
 /// What is asked of a training run.
@@ -32,6 +35,10 @@ pub(super) struct Checked {
     pub(super) gpu: Gpu,
     pub(super) base: Base,
     pub(super) identity: Identity,
+    /// How its network is loaded, where all of it is needed.
+    pub(super) how: Loading,
+    /// Where what frozen layers make of the images is kept between runs.
+    pub(super) shelf: Option<Shelf>,
     /// The adapter to start from.
     pub(super) start: Adapter,
     pub(super) images: Arc<ImageStore>,
@@ -66,11 +73,37 @@ impl Checked {
         }
         start.check_trainable()?;
         images::tell(&dataset.left_out);
-        let images = read_images(request.data, &mut dataset, &base, request.base)?;
+        let identity = base.identity()?;
+        let how = Loading {
+            ranks: start.ranks(),
+            trained: true,
+            headless: start.head.is_some(),
+            ..Loading::default()
+        };
+        let needs = Needs {
+            gpu: &gpu,
+            base: &base,
+            identity: &identity,
+            start: &start,
+            exif: request.base.exif,
+        };
+        let shelf = match args.cache {
+            Cache::Auto => args.store.shelf(&needs, how.clone())?,
+            Cache::Off => None,
+        };
+        let images = read_images(
+            request.data,
+            &mut dataset,
+            &base,
+            request.base,
+            shelf.as_ref(),
+        )?;
         Ok(Checked {
             plan,
             gpu,
-            identity: base.identity()?,
+            identity,
+            how,
+            shelf,
             base,
             start,
             images,
@@ -200,9 +233,12 @@ fn read_images(
     dataset: &mut Dataset,
     base: &Base,
     args: &BaseArgs,
+    shelf: Option<&Shelf>,
 ) -> Result<Arc<ImageStore>> {
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let (images, skipped) = images::open_images(&paths, base, args)?;
+    let known = shelf.map(|shelf| |content: &ContentHash| shelf.has(content));
+    let known = known.as_ref().map(|known| known as &Known);
+    let (images, skipped) = images::open_images(&paths, base, args, known)?;
     let left_out: HashSet<&Path> = skipped.iter().map(|s| s.path.as_path()).collect();
     dataset.retain(folder, |path| !left_out.contains(path))?;
     let classes = &dataset.classes;
@@ -213,7 +249,7 @@ fn read_images(
             false => ["class", "classes"],
         },
     );
-    eprintln!(
+    note!(
         "data     {} images in {found} {}{}; unreadable: {}; left out: {}",
         images.len(),
         kind[usize::from(found != 1)],

@@ -14,6 +14,8 @@ use super::part::Part;
 use super::place;
 use super::source::{Source, Wanted};
 use super::transfer::{Patience, download};
+use crate::cli::stop::last_words;
+use crate::cli::terminal::note;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -88,7 +90,11 @@ pub fn run(args: Args) -> Result<()> {
         part.discard();
         return have(&target, &wanted);
     }
-    keep_on_ctrl_c(part.path());
+    // What came is always fit to go on from: every byte that was written is one of the file.
+    last_words(format!(
+        "kept     {}: the same command goes on from there",
+        part.path().display()
+    ));
     let patience = Patience {
         timeout: Duration::from_secs(args.timeout),
         retries: args.retries,
@@ -160,7 +166,7 @@ fn have(target: &Path, wanted: &Wanted) -> Result<()> {
         let problem = format!("is there, but {fault}. Fetch it again with --overwrite");
         return Err(Error::data(target, problem));
     }
-    eprintln!("notice   it was fetched before");
+    note!("notice   it was fetched before");
     tell(target, size, &sha256, &expected, wanted)
 }
 
@@ -175,7 +181,7 @@ fn tell(
         Some(_) if expected.full() => "checked".to_string(),
         Some(digits) => format!("its first {} digits checked", digits.len()),
         None => {
-            eprintln!(
+            note!(
                 "notice   no checksum of this file is known: it could not be checked. Where the source names its \
                  SHA-256, compare it with the one below, or give it with --sha256"
             );
@@ -183,26 +189,13 @@ fn tell(
         }
     };
     if let Some(hint) = &wanted.hint {
-        eprintln!("notice   {hint} (--weights {})", target.display());
+        note!("notice   {hint} (--weights {})", target.display());
     }
     let size = size as f64 / 1e6;
     super::print(&format!(
         "weights  {} ({size:.1} MB)\nsha256   {sha256} ({checked})\n",
         target.display()
     ))
-}
-
-/// What came is always fit to go on from: every byte that was written is one of the file.
-fn keep_on_ctrl_c(part: &Path) {
-    let part = part.to_path_buf();
-    // Where no handler can be set, Ctrl-C ends the program as it does any other.
-    let _ = ctrlc::set_handler(move || {
-        eprintln!(
-            "\nkept     {}: the same command goes on from there",
-            part.display()
-        );
-        std::process::exit(130);
-    });
 }
 
 /// A page that did not say that it is one: a portal's, or a proxy's.
