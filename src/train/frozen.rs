@@ -2,9 +2,10 @@
 //! branch takes the pixels themselves, those. It needs no network to be there: another run's may have computed it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::cache::{Cache, Crops};
-use super::kept::{Kept, Room};
+use super::kept::{Kept, Room, rows};
 use super::store::Shelf;
 use crate::data::{ImageStore, Transform};
 use crate::error::Result;
@@ -47,28 +48,28 @@ impl Frozen {
         let from = adapter.lowest(arch);
         let headless = adapter.head.is_some();
         let transform = images.transform();
-        let count = images.len();
+        let wanted = wanted(images);
         let pixels = adapter.get(PIXELS).is_some();
         let cache = room.map(|room| {
             if from == 0 {
                 // Below the first layer the images are what it takes.
-                return Cache::Images(Crops::new(gpu, count, transform, room));
+                return Cache::Images(Crops::new(gpu, &wanted, transform, room));
             }
             let features = arch.row_len(headless, from, transform.size) * 4;
             // The costlier first; each has what those before it leave.
             let mut rest = room;
             let mut take = |length: usize| {
                 let room = rest.clone();
-                rest = rest.without((count * length) as u64);
+                rest = rest.without((rows(&wanted) * length) as u64);
                 room
             };
-            let kept = |length: usize, room: Room| Kept::new(gpu, count, length, room);
+            let kept = |length: usize, room: Room| Kept::new(gpu, &wanted, length, room);
             Cache::Features {
                 features: kept(features, take(features)),
                 products: arch
                     .product_len(headless, from)
                     .map(|length| kept(length * 4, take(length * 4))),
-                crops: pixels.then(|| Crops::new(gpu, count, transform, rest)),
+                crops: pixels.then(|| Crops::new(gpu, &wanted, transform, rest)),
             }
         });
         Frozen {
@@ -93,11 +94,11 @@ impl Frozen {
             return Ok(0);
         };
         let (mut row, mut taken) = (Vec::new(), 0);
-        for image in 0..images.len() {
+        for image in images.lasting() {
             let there = images
                 .content(image)
                 .is_some_and(|content| shelf.take(&content, &mut row));
-            if there && !features.has(image) {
+            if there && features.lacks(image) {
                 let (feature, product) = row.split_at(features.length());
                 features.put(image, feature)?;
                 if let Some(products) = products {
@@ -110,7 +111,7 @@ impl Frozen {
         Ok(taken)
     }
 
-    /// Whether all that frozen layers have to give is there.
+    /// Whether all that frozen layers have to give is there; of images that are augmented it never is.
     pub fn complete(&self) -> bool {
         self.cache.as_ref().is_some_and(Cache::complete)
     }
@@ -138,4 +139,16 @@ impl Frozen {
             _ => false,
         }
     }
+}
+
+/// The positions of which rows are kept: those that are asked for again and again. All images are among the positions, so
+/// that where one is not kept, nothing is complete.
+fn wanted(images: &ImageStore) -> Arc<[bool]> {
+    let lasting = images.lasting();
+    let end = lasting.iter().max().map_or(0, |last| last + 1);
+    let mut wanted = vec![false; end.max(images.len())];
+    lasting
+        .into_iter()
+        .for_each(|position| wanted[position] = true);
+    wanted.into()
 }

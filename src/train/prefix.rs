@@ -138,7 +138,7 @@ impl Prefix {
         (features + product) * 4 + crop
     }
 
-    /// Computes what is missing of all images, then gives the memory of the layers that made it back; `progress` hears
+    /// Computes what is missing of all images or, where they are augmented, of [`ImageStore::lasting`], then gives the memory of the layers that made it back; `progress` hears
     /// how many are done.
     ///
     /// # Errors
@@ -149,9 +149,11 @@ impl Prefix {
         mut progress: impl FnMut(usize) -> Result<()>,
     ) -> Result<()> {
         let lacks = |&image: &usize| self.frozen.cache.as_ref().is_some_and(|c| c.lacks(image));
-        let order: Vec<usize> = (0..images.len()).filter(lacks).collect();
+        let lasting = images.lasting();
+        let all = lasting.len();
+        let order: Vec<usize> = lasting.into_iter().filter(lacks).collect();
         let at_once = self.below.base.batch(self.frozen.transform.size);
-        let mut done = images.len() - order.len();
+        let mut done = all - order.len();
         for batch in images.batches(order.chunks(at_once).map(<[usize]>::to_vec).collect()) {
             let batch = batch?;
             self.keep(&batch)?;
@@ -174,7 +176,9 @@ impl Prefix {
     /// What the device reported.
     pub fn of(&mut self, batch: &Batch) -> Result<Tensor> {
         self.keep(batch)?;
-        if let Some(Cache::Features { features, .. }) = &mut self.frozen.cache {
+        if let Some(Cache::Features { features, .. }) = &mut self.frozen.cache
+            && batch.indices.iter().all(|&image| features.has(image))
+        {
             return features.tensor(&batch.indices);
         }
         let all: Vec<usize> = (0..batch.indices.len()).collect();
@@ -191,7 +195,10 @@ impl Prefix {
         order: Vec<Vec<usize>>,
     ) -> Box<dyn Iterator<Item = Result<Input>> + 's> {
         let pixels = self.frozen.pixels;
-        let whole = self.frozen.cache.as_ref().is_some_and(Cache::whole);
+        let whole = self.frozen.cache.as_ref().is_some_and(|cache| {
+            let mut images = order.iter().flatten();
+            images.all(|&image| cache.has(image))
+        });
         if whole && let Some(ref mut cache) = self.frozen.cache {
             return Box::new(order.into_iter().map(move |i| cache.input(i, pixels)));
         }
@@ -201,7 +208,9 @@ impl Prefix {
 
     fn streamed(&mut self, batch: &Batch) -> Result<Input> {
         let features = self.of(batch)?;
-        let product = match self.frozen.cache.as_mut().and_then(Cache::products) {
+        let kept = self.frozen.cache.as_mut().and_then(Cache::products);
+        let has = |kept: &&mut Kept| batch.indices.iter().all(|&image| kept.has(image));
+        let product = match kept.filter(has) {
             Some(products) => Some(products.tensor(&batch.indices)?),
             None => self.below.base.product(&features, self.frozen.from)?,
         };
@@ -242,7 +251,7 @@ impl Prefix {
             return Ok(());
         };
         let missing: Vec<usize> = (0..batch.indices.len())
-            .filter(|&i| !features.has(batch.indices[i]))
+            .filter(|&i| features.lacks(batch.indices[i]))
             .collect();
         if missing.is_empty() {
             return Ok(());
