@@ -4,16 +4,24 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use goldfish::Error;
 use goldfish::data::{
     Adjustment, Augment, Decoded, Draw, ImageStore, Jitter, RandomCrop, Region, Transform, Variant,
     Variants,
 };
+use goldfish::nn::Adapter;
+use goldfish::nn::arch::VGG19_TINY;
+use goldfish::nn::lora::Init;
+use goldfish::train::{
+    Plan, Prefix, Room, Snapshot, Split, StepRecord, Task, Trained, answers, train,
+};
+use goldfish::{Error, Gpu};
 use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 
-use crate::support::{pictures, root, trial};
+use crate::cli::{TINY, goldfish};
+use crate::support::{adapter, gpu, gpu_trial, network, pictures, root, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -38,6 +46,23 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "augment::without_a_random_part_the_middle_is_changed",
             the_middle,
+        ),
+        gpu_trial(
+            "augment::variants_that_are_kept_and_those_that_are_not_give_the_same_bits",
+            kept_or_not,
+        ),
+        gpu_trial("augment::what_validates_is_as_it_is", as_it_is),
+        gpu_trial(
+            "augment::a_run_says_what_it_draws_keeps_and_pays_and_is_done_again_by_its_settings",
+            typed,
+        ),
+        trial(
+            "augment::flags_that_do_not_go_together_are_refused",
+            mistyped,
+        ),
+        gpu_trial(
+            "augment::a_run_that_is_taken_up_goes_on_with_its_variants",
+            taken_up,
         ),
     ]
 }
@@ -476,4 +501,265 @@ fn the_middle() {
         }),
         flipped
     );
+}
+
+const PLAN: Plan = Plan {
+    epochs: 4,
+    batch_size: 2,
+    lr: 1e-3,
+    seed: 5,
+    dropout: 0.1,
+    ..Plan::TUTORIAL
+};
+
+/// A run on five pictures, of which those that `split` says are augmented.
+struct Run {
+    gpu: Gpu,
+    start: Adapter,
+    images: Arc<ImageStore>,
+    split: Split,
+    _folder: tempfile::TempDir,
+}
+
+const LABELS: [u32; 5] = [1, 7, 1, 999, 7];
+
+impl Run {
+    fn new(targets: &str, variants: Option<Variants>, validation: &[usize]) -> Self {
+        let (_folder, paths) = folder();
+        let gpu = gpu();
+        let train: Vec<usize> = (0..5).filter(|i| !validation.contains(i)).collect();
+        let images = open(&paths, 1 << 20);
+        Run {
+            start: adapter(&gpu, VGG19_TINY, 32, targets, [3, 3], (Init::Kaiming, 1)),
+            images: match variants {
+                Some(variants) => images.augmented(variants, &train).expect("augmented"),
+                None => images,
+            },
+            split: Split {
+                train,
+                validation: validation.to_vec(),
+            },
+            gpu,
+            _folder,
+        }
+    }
+
+    fn prefix(&self, cache: bool) -> Prefix {
+        let base = network(&self.gpu, VGG19_TINY, 2, false);
+        let room = cache.then(|| Room::of(1 << 30));
+        let mut prefix = Prefix::new(base, &self.start, &self.images, room);
+        prefix.fill(&self.images, |_| Ok(())).expect("filled");
+        prefix
+    }
+
+    fn train(&self, prefix: &mut Prefix, start: impl Into<Snapshot>, epochs: usize) -> Trained {
+        let task = Task {
+            images: &self.images,
+            labels: &LABELS,
+            split: &self.split,
+            plan: Plan { epochs, ..PLAN },
+            stop: &AtomicBool::new(false),
+        };
+        train(prefix, task, start, &mut |_: StepRecord| Ok(())).expect("a run")
+    }
+
+    /// The adapter's bits and the losses after all epochs, and how many images went through the frozen layers.
+    fn whole(&self, cache: bool) -> (Vec<u32>, usize) {
+        let mut prefix = self.prefix(cache);
+        let trained = self.train(&mut prefix, self.start.clone(), PLAN.epochs);
+        assert!(trained.end.is_ok());
+        (bits(&trained), prefix.passes())
+    }
+}
+
+fn bits(trained: &Trained) -> Vec<u32> {
+    let factors = trained.adapter.trained();
+    let factors = factors.iter().flat_map(|f| f.to_vec().expect("numbers"));
+    let losses = trained.losses.iter().copied();
+    factors.chain(losses).map(f32::to_bits).collect()
+}
+
+fn variants(count: Option<usize>) -> Variants {
+    Variants {
+        augment: ALL,
+        seed: 5,
+        count,
+    }
+}
+
+fn kept_or_not() {
+    for (targets, frozen) in [
+        ("pixels", true),
+        ("classifier.3", true),
+        ("features.0", false),
+    ] {
+        let run = |variants, cache| Run::new(targets, variants, &[]).whole(cache);
+        let passes = |n: usize| if frozen { n } else { 0 };
+        // Two of each, kept: each goes through the frozen layers once. Not kept, in every epoch.
+        let (two, once) = run(Some(variants(Some(2))), true);
+        assert_eq!(once, passes(10), "{targets}");
+        let (streamed, each) = run(Some(variants(Some(2))), false);
+        assert_eq!(each, passes(20), "{targets}");
+        assert!(two == streamed, "{targets}: kept or not");
+        assert!(
+            two == run(Some(variants(Some(2))), true).0,
+            "{targets}: twice"
+        );
+        // As many as epochs are those of an endless row, of which none is kept.
+        let (endless, each) = run(Some(variants(None)), true);
+        assert_eq!(each, passes(20), "{targets}");
+        assert!(
+            endless == run(Some(variants(Some(4))), true).0,
+            "{targets}: endless"
+        );
+        // They are different runs, by the number of variants, by their seed, and without.
+        let other = Variants {
+            seed: 6,
+            ..variants(None)
+        };
+        assert!(
+            endless != two && endless != run(Some(other), false).0,
+            "{targets}"
+        );
+        assert!(endless != run(None, true).0, "{targets}: as they are");
+    }
+}
+
+fn as_it_is() {
+    for cache in [true, false] {
+        let of = |variants| {
+            let run = Run::new("classifier.3", variants, &[1, 3]);
+            let mut prefix = run.prefix(cache);
+            let filled = prefix.passes();
+            let mut said = Vec::new();
+            // Those that are trained on as well, when they are asked for themselves.
+            let all = [0, 1, 2, 3, 4];
+            answers(
+                &mut prefix,
+                &run.images,
+                &all,
+                &run.start,
+                |image, logits| {
+                    said.push((
+                        image,
+                        logits.iter().map(|l| l.to_bits()).collect::<Vec<_>>(),
+                    ));
+                    Ok(())
+                },
+            )
+            .expect("answers");
+            (said, filled)
+        };
+        let (plain, filled) = of(None);
+        assert_eq!(filled, if cache { 5 } else { 0 });
+        // Two that validate, and no variants or three of each that is trained on.
+        for (count, kept) in [(None, 2), (Some(3), 2 + 3 * 3)] {
+            let (said, filled) = of(Some(variants(count)));
+            assert_eq!(filled, if cache { kept } else { 0 });
+            assert!(said == plain, "{count:?}, {cache}");
+        }
+    }
+}
+
+fn taken_up() {
+    for count in [None, Some(3)] {
+        let run = Run::new("classifier.3", Some(variants(count)), &[2]);
+        let (whole, _) = run.whole(true);
+        let first = run.train(&mut run.prefix(true), run.start.clone(), 2);
+        let snapshot = first.snapshot.expect("it did not diverge");
+        let rest = run.train(&mut run.prefix(false), snapshot, PLAN.epochs);
+        let losses: Vec<f32> = first
+            .losses
+            .into_iter()
+            .chain(rest.losses.clone())
+            .collect();
+        assert!(bits(&Trained { losses, ..rest }) == whole, "{count:?}");
+    }
+}
+
+/// `data/` with two classes of three images.
+fn data() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for class in ["b", "cc"] {
+        let sizes = [(40, 50), (60, 40), (33, 90)];
+        pictures(&folder.path().join("data"), class, &sizes);
+    }
+    folder
+}
+
+fn typed() {
+    let folder = data();
+    let at = folder.path();
+    let run = |out: &str, more: &[&str]| {
+        let words = ["train", "-o", out, "--overwrite", "--store", "off"];
+        let done = goldfish(at).args([&words[..], more].concat()).assert();
+        let done = done.success();
+        let said = String::from_utf8_lossy(&done.get_output().stderr).into_owned();
+        let file = |name: &str| fs::read(at.join(out).join(name)).expect("a file");
+        let settings = String::from_utf8(file("run.toml")).expect("text");
+        let settings: toml::Table = settings.parse().expect("settings");
+        (said, settings, file("adapter_model.safetensors"))
+    };
+    let usual = ["data", "--val-split", "0.34", "--epochs", "3"];
+    let with = |more: &[&'static str]| [&usual[..], &TINY, more].concat();
+    let floats = |settings: &toml::Table, name: &str| -> Option<Vec<f64>> {
+        let numbers = settings.get(name)?.as_array()?.iter();
+        Some(numbers.map(|n| n.as_float().expect("a number")).collect())
+    };
+    let (said, settings, plain) = run("plain", &with(&[]));
+    assert!(!said.contains("augment "), "{said}");
+    assert_eq!(settings["augment"].as_str(), Some("none"));
+    assert_eq!(settings["flip"].as_float(), Some(0.0));
+    assert_eq!(floats(&settings, "jitter"), Some(vec![0.0; 4]));
+    assert_eq!(floats(&settings, "crop_scale"), None);
+    let (said, settings, strong) = run("strong", &with(&["--augment", "strong"]));
+    for words in [
+        "augment  parts of 8 to 100 % of a picture, 0.75 to 1.333 times as wide as high, 50 % flipped, brightness by up to 0.4,",
+        "augment  other variants in every epoch, none kept: 4 passes through the frozen layers in every epoch, 3 times",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(settings["flip"].as_float(), Some(0.5));
+    assert_eq!(floats(&settings, "crop_scale"), Some(vec![0.08, 1.0]));
+    assert_eq!(floats(&settings, "jitter"), Some(vec![0.4, 0.4, 0.4, 0.1]));
+    assert!(strong != plain);
+    assert!(run("again", &["--config", "strong/run.toml"]).2 == strong);
+    let two = [
+        "--augment",
+        "strong",
+        "--flip",
+        "0.25",
+        "--cache-variants",
+        "2",
+    ];
+    let (said, settings, two) = run("two", &with(&two));
+    let words =
+        "augment  2 variants of each of 4 images, kept: 8 passes through the frozen layers once, ";
+    assert!(said.contains(words), "{said}");
+    assert!(said.contains("25 % flipped"), "{said}");
+    assert_eq!(settings["cache_variants"].as_integer(), Some(2));
+    assert_eq!(settings["flip"].as_float(), Some(0.25));
+    assert!(run("again", &["--config", "two/run.toml", "--cache", "off"]).2 == two);
+}
+
+fn mistyped() {
+    let folder = data();
+    for (words, problem) in [
+        (&["--jitter", "0.1,0.1"][..], "--jitter takes 4 numbers"),
+        (&["--crop-scale", "0.5"], "--crop-scale takes 2 numbers"),
+        (&["--crop-scale", "0.5,2"], "--crop-scale must be"),
+        (&["--crop-ratio", "2,1"], "--crop-ratio must be"),
+        (&["--flip", "1.5"], "--flip must"),
+        (
+            &["--augment", "light", "--cache-variants", "0"],
+            "--cache-variants must",
+        ),
+        (&["--cache-variants", "2"], "say how with --augment"),
+    ] {
+        let words = [&["train", "data", "-o", "run"][..], &TINY, words].concat();
+        let done = goldfish(folder.path()).args(words).assert().code(2);
+        let said = String::from_utf8_lossy(&done.get_output().stderr).into_owned();
+        assert!(said.contains(problem), "{said}");
+        assert!(!folder.path().join("run").exists());
+    }
 }

@@ -16,6 +16,7 @@ mod heads;
 mod imports;
 mod library;
 mod ops;
+mod optim;
 mod parity;
 mod peft;
 mod pictures;
@@ -23,6 +24,8 @@ mod portable;
 mod pth;
 mod quiet;
 mod refused;
+mod runs;
+mod scores;
 mod server;
 mod shaders;
 mod stop;
@@ -43,9 +46,11 @@ fn main() {
         weights::trials(),
         fetch::trials(),
         refused::trials(),
+        scores::trials(),
         pth::trials(),
         convert::trials(),
         ops::trials(),
+        optim::trials(),
         library::trials(),
         parity::trials(),
         family::trials(),
@@ -53,6 +58,7 @@ fn main() {
         training::trials(),
         store::trials(),
         cli::trials(),
+        runs::trials(),
         quiet::trials(),
         stop::trials(),
         adapters::trials(),

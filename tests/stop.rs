@@ -257,7 +257,7 @@ mod signals {
                 }
                 "json" => assert_eq!(out, ""),
                 _ => assert!(
-                    out.lines().count() % 6 == 0 && !out.contains("base "),
+                    out.lines().count().is_multiple_of(6) && !out.contains("base "),
                     "{out}"
                 ),
             }

@@ -1,16 +1,20 @@
-//! From files to tensors: decode, resize and crop as torchvision does, augment where that is asked for, normalise, batch
-//! and shuffle.
+//! From files to tensors: decode, resize and crop as torchvision does, augment where that is asked for, normalise, batch and
+//! shuffle; and from logits to what they say and how often it is right.
 
 mod augment;
 mod batch;
+mod calibration;
 pub mod categories;
 mod classes;
 mod codecs;
 mod colour;
+mod confusion;
 mod dataset;
 pub(crate) mod image;
 mod origin;
 mod resize;
+mod score;
+mod split;
 mod store;
 mod top;
 mod variants;
@@ -18,13 +22,17 @@ mod walk;
 
 pub use augment::{Augment, Draw, Jitter, RandomCrop, Variant};
 pub use batch::Batch;
+pub use calibration::{BINS, Bin, Calibration};
 pub use classes::Classes;
 pub use colour::Adjustment;
+pub use confusion::{ClassQuality, Confusion, Quality};
 pub use dataset::{Dataset, Item, Labels};
 pub(crate) use image::TRANSFORM_VERSION;
 pub use image::{Decoded, Transform, decode, decode_bytes, is_image};
 pub use origin::{ContentHash, Origin};
 pub use resize::{Region, resize};
+pub use score::{Score, Tally, Verdict};
+pub use split::{folds, split};
 pub use store::{ImageStore, Known, Opening, Skipped};
 pub use top::{Prediction, top};
 pub use variants::Variants;

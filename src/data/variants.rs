@@ -6,6 +6,9 @@ use super::augment::{AUGMENT_VERSION, Augment, Draw};
 use super::origin::ContentHash;
 use crate::error::{Error, Result};
 
+/// The most variants, of all images, that may be kept: there is a table of them.
+const MOST: usize = 1 << 26;
+
 /// How images are augmented.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variants {
@@ -32,7 +35,7 @@ impl Augmented {
     /// As [`Augment::check`], and [`Error::Setting`] for none or too many variants.
     pub(super) fn new(variants: Variants, images: usize, of: &[usize]) -> Result<Self> {
         variants.augment.check()?;
-        let most = usize::MAX / images.max(1) / 2;
+        let most = MOST / images.max(1);
         if !(1..=most).contains(&variants.count.unwrap_or(1)) {
             return Err(Error::setting(
                 "cache_variants",

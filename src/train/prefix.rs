@@ -110,6 +110,11 @@ impl Prefix {
         self.below.passes
     }
 
+    /// Whether anything is.
+    pub fn keeps(&self) -> bool {
+        self.frozen.cache.is_some()
+    }
+
     /// What is kept, in a word.
     pub fn kept(&self) -> String {
         let layers = self.below.base.arch().layers();
