@@ -99,7 +99,7 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
         precision: how.precision,
         gradient: false,
     });
-    if let Some(why) = tuner.measure(&sites, |_, _| {})?.lost {
+    if let Some(why) = tuner.measure(&sites, |_, _| Ok(()))?.lost {
         tracing::warn!("what was measured could not be kept: {why}");
     }
     for site in sites {
@@ -210,7 +210,7 @@ pub fn job(
 ) -> Result<JobTime> {
     let before = gpu.compiled();
     let start = Instant::now();
-    let base = Vgg::load(gpu, arch, source, how, |_| {})?;
+    let base = Vgg::load(gpu, arch, source, how, |_| Ok(()))?;
     let load = start.elapsed().as_secs_f64();
     let images = store(paths, side)?;
     let mut lesson = Lesson::new(&base, &images, &[PIXELS.into()], true)?;

@@ -71,6 +71,8 @@ pub fn goldfish(folder: &Path) -> Command {
     let nowhere = std::env::temp_dir().join("goldfish-has-no-weights-here");
     command.env("GOLDFISH_DATA", nowhere);
     command.env_remove("GOLDFISH_WEIGHTS");
+    // What one test keeps is nothing to the next.
+    command.env("GOLDFISH_CACHE", folder.join(".cache"));
     command
 }
 

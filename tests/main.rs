@@ -2,6 +2,7 @@
 
 mod adapters;
 mod answers;
+mod augment;
 mod base;
 mod cli;
 mod convert;
@@ -29,6 +30,8 @@ mod runs;
 mod scores;
 mod server;
 mod shaders;
+mod stop;
+mod store;
 mod support;
 mod training;
 mod weights;
@@ -39,6 +42,7 @@ fn main() {
         floors::trials(),
         shaders::trials(),
         data::trials(),
+        augment::trials(),
         pictures::trials(),
         doctor::trials(),
         files::trials(),
@@ -56,9 +60,11 @@ fn main() {
         portable::trials(),
         training::trials(),
         recipe::trials(),
+        store::trials(),
         cli::trials(),
         runs::trials(),
         quiet::trials(),
+        stop::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),

@@ -78,7 +78,7 @@ impl Bench {
         let path = |i| folder.path().join(format!("a/{i}.png"));
         let paths: Vec<PathBuf> = (0..7).map(path).collect();
         let transform = Transform { size: SIZE };
-        let images = ImageStore::open(&paths, transform, false, 1 << 20, false, |_| {});
+        let images = ImageStore::open(&paths, transform, false, 1 << 20, false, |_| Ok(()));
         Bench {
             images: images.expect("images").0,
             _folder: folder,

@@ -130,5 +130,5 @@ impl<'a> Lesson<'a> {
 /// The pictures of `paths` for images of `side`.
 pub(super) fn store(paths: &[PathBuf], side: usize) -> Result<Arc<ImageStore>> {
     let transform = Transform { size: side };
-    Ok(ImageStore::open(paths, transform, false, 1 << 30, false, |_| {})?.0)
+    Ok(ImageStore::open(paths, transform, false, 1 << 30, false, |_| Ok(()))?.0)
 }

@@ -108,7 +108,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let dataset = Dataset::open(&args.data, &Labels::Of(classes))?;
     tell(&dataset.left_out);
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let (images, skipped) = open_images(&paths, &base, &args.base)?;
+    let (images, skipped) = open_images(&paths, &base, &args.base, None)?;
     let left_out: HashSet<&PathBuf> = skipped.iter().map(|s| &s.path).collect();
     let kept = dataset
         .items

@@ -5,13 +5,16 @@ mod adopt;
 mod advice;
 mod base;
 mod bench;
+mod cache;
 mod config;
 mod convert;
 mod demo;
 mod devices;
 mod doctor;
 mod eval;
+mod exhausted;
 mod export;
+mod folders;
 mod images;
 mod inspect;
 mod memory;
@@ -22,6 +25,7 @@ mod progress;
 mod selftest;
 mod shell;
 mod stop;
+mod store;
 mod terminal;
 mod train;
 mod weights;
@@ -77,6 +81,8 @@ enum Command {
     Weights(weights::Args),
     /// Train on five illustrations of goldfish and show what changed
     Demo(demo::Args),
+    /// List and clear what is kept between runs
+    Cache(cache::Args),
     /// List the devices of this machine
     Devices(devices::Args),
     /// Measure this device
@@ -94,6 +100,7 @@ enum Command {
 pub fn main() -> ExitCode {
     quiet_mesa();
     stop::no_file_too_large();
+    stop::listen();
     let mut program = Cli::command();
     program.build();
     let matches = program.clone().get_matches();
@@ -145,6 +152,7 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::Weights(args) => weights::run(args),
         Command::Demo(args) => demo::run(args, cli.device),
+        Command::Cache(args) => cache::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Bench(args) => bench::run(args, cli.device),
         Command::Selftest(args) => selftest::run(args, cli.device),
@@ -195,9 +203,12 @@ mod tests {
     fn a_subcommand_names_the_flags_that_it_has() {
         let full = || Error::Memory("no room".into());
         for (name, says) in [
-            ("train", "no room (--batch-size, --image-size, --device)"),
-            ("predict", "no room (--image-size, --device)"),
-            ("selftest", "no room (--device)"),
+            (
+                "train",
+                "no room (--batch-size, --image-size, --precision f16)",
+            ),
+            ("predict", "no room (--image-size, --precision f16)"),
+            ("selftest", "no room"),
         ] {
             assert_eq!(say(&full(), &Cli::command(), name), says);
         }

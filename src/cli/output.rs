@@ -1,7 +1,6 @@
 //! `-o FILE`: where a command writes a file, and what it may replace.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use clap::Args;
 use goldfish::formats::adapter;
@@ -9,6 +8,7 @@ use goldfish::{Error, Result};
 
 use super::base::Weights;
 use super::progress::Progress;
+use super::stop::go_on;
 
 /// What lies in the folder of an adapter or a run.
 const PARTS: [&str; 6] = [
@@ -88,16 +88,13 @@ pub fn with_progress<T>(
     work: impl FnOnce(&mut dyn FnMut(u64) -> Result<()>) -> Result<T>,
 ) -> Result<T> {
     let mut progress = Progress::new(label, "MiB", (total >> 20).max(1));
-    let stop = super::stop_on_ctrl_c();
+    super::stop_on_ctrl_c();
     let (mut done, mut step) = (0, 0);
     let result = work(&mut |bytes| {
         done += bytes;
         step += 1;
         progress.set(done >> 20, "");
-        match stop.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted { step }),
-            false => Ok(()),
-        }
+        go_on(step)
     })?;
     progress.finish("");
     Ok(result)

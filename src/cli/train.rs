@@ -1,6 +1,7 @@
 //! `goldfish train`: from a folder of images to an adapter.
 
 mod args;
+mod augment;
 mod checked;
 mod data;
 mod keep;
@@ -9,11 +10,12 @@ mod settings;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::{ArgMatches, Args as ClapArgs, Command};
-use goldfish::nn::Loading;
-use goldfish::train::{BEST, Ended, Prefix, Room, Run, Snapshot, Subject, Task, Trained, train};
+use goldfish::train::{
+    BEST, Ended, Frozen, Prefix, Room, Run, Snapshot, Subject, Task, Trained, train,
+};
 use goldfish::{Error, Result};
 use toml::Table;
 
@@ -23,6 +25,8 @@ use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
 use super::config::{self, Which};
 use super::progress::Progress;
+use super::stop::go_on;
+use super::store;
 use super::terminal::note;
 use super::weights::place;
 use args::Cache;
@@ -175,7 +179,7 @@ pub fn job(request: Request) -> Result<Job> {
     };
     let mut checked = Checked::new(&request)?;
     let start = keep::begin(&mut checked, &request)?;
-    let mut prefix = match prefix(&checked, &request, stop) {
+    let mut prefix = match prefix(&mut checked, &request) {
         Err(error @ Error::Interrupted { .. }) => {
             checked.run.give_up(Ended::Interrupted)?;
             return Err(error);
@@ -194,35 +198,47 @@ pub fn job(request: Request) -> Result<Job> {
     })
 }
 
-/// Loads the base, and with the cache on runs its frozen layers over all images.
-fn prefix(checked: &Checked, request: &Request, stop: &AtomicBool) -> Result<Prefix> {
-    let Checked { start, data, .. } = checked;
+/// Loads the base, and with the cache on runs its frozen layers over all images of which no other run has kept it.
+fn prefix(checked: &mut Checked, request: &Request) -> Result<Prefix> {
+    let Checked {
+        base,
+        gpu,
+        start,
+        data,
+        ..
+    } = checked;
     let images = &data.images;
-    let how = Loading {
-        ranks: start.ranks(),
-        trained: true,
-        headless: start.head.is_some(),
-        ..Loading::default()
-    };
-    let network = checked.base.load(&checked.gpu, how)?;
     let args = request.settings;
     if args.cache == Cache::Off {
-        return Ok(Prefix::new(network, start, images, None));
+        let network = base.load(gpu, checked.how.clone())?;
+        let prefix = Prefix::new(network, start, images, None);
+        args.augment
+            .tell(&checked.plan, &prefix, data.split.train.len())?;
+        return Ok(prefix);
     }
     let room = Room {
         bytes: args.cache_memory.saturating_mul(1 << 20),
         folder: request.output.to_path_buf(),
     };
-    let mut prefix = Prefix::new(network, start, images, Some(room));
-    let mut progress = Progress::new("frozen", "images", images.len() as u64);
+    let mut frozen = Frozen::new(gpu, base.arch, start, images, Some(room));
+    let before = match checked.shelf.take() {
+        Some(shelf) => frozen.stock(shelf, images)?,
+        None => 0,
+    };
+    let network = base.load(gpu, frozen.spare(checked.how.clone()))?;
+    let mut prefix = Prefix::over(network, frozen);
+    args.augment
+        .tell(&checked.plan, &prefix, data.split.train.len())?;
+    let lasting = images.lasting().len();
+    let mut progress = Progress::from(before as u64, "frozen", "images", lasting as u64);
     prefix.fill(images, |done| {
         progress.set(done as u64, "");
-        match stop.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted { step: 0 }),
-            false => Ok(()),
-        }
+        go_on(0)
     })?;
     progress.finish(&format!(", {} kept", prefix.kept()));
+    if let Some(shelf) = prefix.shelf() {
+        store::tell(shelf, before);
+    }
     Ok(prefix)
 }
 

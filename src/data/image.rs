@@ -51,12 +51,11 @@ fn shortened(mut problem: String) -> String {
 /// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, damaged or cut off, of a kind that
 /// is not read, or larger than 89 million pixels (refused before it is decoded).
 pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
-    let bytes = read(path)?;
-    decode_bytes(path, &bytes, exif)
+    decode_bytes(path, &content(path)?, exif)
 }
 
-/// The content of an image file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+/// The content of a file that may be an image.
+pub(super) fn content(path: &Path) -> Result<Vec<u8>> {
     let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
     if !metadata.is_file() {
         return Err(bad(path, "it is no regular file".into()));
@@ -111,6 +110,10 @@ fn check_size(name: &Path, bytes: u64) -> Result<()> {
         false => Ok(()),
     }
 }
+
+/// Raised with every change of a reader's, of [`Transform::crop`]'s or of [`Transform::normalise`]'s numbers: what was made
+/// of images by another is not what this one makes of them.
+pub(crate) const TRANSFORM_VERSION: u32 = 1;
 
 /// Resize, crop and normalise to a square of `size` pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
+use super::failure::Failures;
 use super::pipeline::{Compiled, Slot};
 use super::pool::PoolStats;
 use super::profile::Profile;
@@ -61,7 +63,7 @@ pub(super) struct Inner {
     pub(super) pipelines: Mutex<HashMap<String, Slot>>,
     pub(super) compiled: Mutex<Compiled>,
     pub(super) batch: Mutex<batch::Batch>,
-    pub(super) failure: Arc<Mutex<Option<Error>>>,
+    pub(super) failures: Arc<Failures>,
     pub(super) profile: Option<Profile>,
 }
 
@@ -147,8 +149,7 @@ impl Gpu {
             Error::device(format!("{}: cannot open the device: {e}", info.name))
                 .with(Remedy::OtherDevice)
         })?;
-        let failure = Arc::new(Mutex::new(None));
-        watch(&device, &info.name, &failure);
+        let failures = Failures::of(&device, &info.name);
         let shares_memory = shared::suits(&adapter.get_info());
         let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
@@ -178,7 +179,7 @@ impl Gpu {
             pipelines: Mutex::default(),
             compiled: Mutex::default(),
             batch: Mutex::default(),
-            failure,
+            failures,
         })))
     }
 
@@ -267,59 +268,29 @@ impl Gpu {
     }
 
     pub(super) fn poll(&self, how: wgpu::PollType) -> Result<()> {
-        let polled = self.0.device.poll(how);
         self.failure()?;
-        polled.map(drop).map_err(|e| {
-            Error::device(format!(
+        // wgpu panics where the device turns out to be lost while it waits.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.0.device.poll(how)));
+        if polled.is_err() {
+            self.0.failures.lose("while it was waited for");
+        }
+        self.failure()?;
+        match polled {
+            Ok(Err(e)) => Err(Error::device(format!(
                 "{}: the device stopped answering: {e}",
                 self.0.info.name
-            ))
-        })
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Makes `error` the error of the next call, unless one waits there already: for threads that nobody listens to.
     pub(crate) fn report(&self, error: Error) {
-        let mut failure = self.0.failure.lock().expect("no panic holds the failure");
-        failure.get_or_insert(error);
+        self.0.failures.report(error);
     }
 
-    /// The first thing that went wrong on the device, once.
+    /// The first thing that went wrong on the device, once; that it is lost, always.
     pub(super) fn failure(&self) -> Result<()> {
-        match self
-            .0
-            .failure
-            .lock()
-            .expect("no panic holds the failure")
-            .take()
-        {
-            None => Ok(()),
-            Some(error) => Err(error),
-        }
+        self.0.failures.check()
     }
-}
-
-/// Turns what the device reports outside any call into an error of the next call.
-fn watch(device: &wgpu::Device, name: &str, failure: &Arc<Mutex<Option<Error>>>) {
-    let (slot, label) = (failure.clone(), name.to_string());
-    device.on_uncaptured_error(Arc::new(move |error| {
-        let error = match error {
-            wgpu::Error::OutOfMemory { .. } => Error::Memory(format!(
-                "{label}: out of device memory: lower the batch or image size, close other programs that use \
-                 the device, or choose another one"
-            )),
-            other => Error::device(format!("{label}: {other}")),
-        };
-        slot.lock().expect("no panic holds the failure").get_or_insert(error);
-    }));
-    let (slot, label) = (failure.clone(), name.to_string());
-    device.set_device_lost_callback(move |reason, message| {
-        if reason != wgpu::DeviceLostReason::Destroyed {
-            let lost = Error::device(format!(
-                "{label}: the device was lost ({message}); to start again may be enough"
-            ));
-            slot.lock()
-                .expect("no panic holds the failure")
-                .get_or_insert(lost.with(Remedy::LessAtOnce));
-        }
-    });
 }

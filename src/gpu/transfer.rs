@@ -147,6 +147,7 @@ impl Readback {
                 timeout: None,
             })?;
         }
+        self.gpu.failure()?;
         let name = &self.gpu.0.info.name;
         let view = self.staging.get_mapped_range(..).map_err(|e| {
             Error::device(format!(

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu};
@@ -46,9 +47,18 @@ enum Place {
     File(usize),
 }
 
-/// One row of bytes an image.
+/// How many rows are kept.
+pub(super) fn rows(wanted: &[bool]) -> usize {
+    wanted.iter().filter(|&&wanted| wanted).count()
+}
+
+/// One row of bytes for each of some positions of an image store.
 pub(super) struct Kept {
     gpu: Gpu,
+    /// Of which positions rows are kept; of those beyond its end none are.
+    wanted: Arc<[bool]>,
+    /// How many those are.
+    rows: usize,
     /// Bytes in a row, a multiple of 4.
     length: usize,
     room: Room,
@@ -64,12 +74,14 @@ pub(super) struct Kept {
 
 impl Kept {
     /// No row yet of `length` bytes each.
-    pub(super) fn new(gpu: &Gpu, images: usize, length: usize, room: Room) -> Self {
+    pub(super) fn new(gpu: &Gpu, wanted: &Arc<[bool]>, length: usize, room: Room) -> Self {
         Kept {
             gpu: gpu.clone(),
+            wanted: wanted.clone(),
+            rows: rows(wanted),
             length,
             room,
-            places: vec![None; images],
+            places: vec![None; wanted.len()],
             blocks: Vec::new(),
             on_device: 0,
             host: Vec::new(),
@@ -81,11 +93,21 @@ impl Kept {
 
     /// Whether all rows would fit without a file.
     pub(super) fn fit(&self) -> bool {
-        (self.places.len() * self.length) as u64 <= 2 * self.room.bytes
+        (self.rows * self.length) as u64 <= 2 * self.room.bytes
+    }
+
+    /// Bytes of a row.
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 
     pub(super) fn has(&self, image: usize) -> bool {
-        self.places[image].is_some()
+        self.places.get(image).is_some_and(Option::is_some)
+    }
+
+    /// Whether its row is to be kept and is not there yet.
+    pub(super) fn lacks(&self, image: usize) -> bool {
+        self.wanted.get(image).is_some_and(|&wanted| wanted) && !self.has(image)
     }
 
     pub(super) fn complete(&self) -> bool {
@@ -170,7 +192,7 @@ impl Kept {
 
     /// Rows of one block.
     fn in_block(&self) -> usize {
-        (BLOCK / self.length).clamp(1, self.places.len())
+        (BLOCK / self.length).clamp(1, self.rows.max(1))
     }
 
     /// The block of row `place` on the device, and its byte there.

@@ -1,7 +1,7 @@
 //! One step: from what the frozen layers made of its images to the loss and the gradients of the factors.
 
 use super::cache::Input;
-use super::frozen::Prefix;
+use super::prefix::Prefix;
 use crate::autograd::{Gradient, Tape, Var};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback};

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::frozen::Prefix;
 use super::ledger::{Ledger, Pending, Seen};
 use super::predict::answers;
+use super::prefix::Prefix;
 use super::snapshot::{Best, Snapshot};
 use super::step::{Asked, Network, Step};
 use super::task::{Task, Trained};
@@ -141,7 +141,11 @@ impl<'a, W: Watch> Trainer<'a, W> {
             stop,
         } = self.task;
         let order = plan.order(self.epochs, &split.train).into_iter();
-        let order: Vec<Vec<usize>> = order.skip(self.begun).collect();
+        let mut order: Vec<Vec<usize>> = order.skip(self.begun).collect();
+        // Of images that are augmented, the variant of this epoch.
+        for image in order.iter_mut().flatten() {
+            *image = images.position(*image, self.epochs);
+        }
         let parts = |step: &Vec<usize>| plan.parts(step).map(<[usize]>::to_vec).collect::<Vec<_>>();
         let mut inputs = self
             .prefix
@@ -157,7 +161,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
                 ..
             } = self;
             let number = optimizer.steps();
-            let all: Vec<u32> = step.iter().map(|&image| labels[image]).collect();
+            let all: Vec<u32> = step.iter().map(|&at| labels[images.image(at)]).collect();
             let criterion = plan.recipe.criterion(weights.as_deref());
             let criterion = Criterion {
                 divisor: Some(criterion.divisor(Targets::Classes(&all), all.len())?),

@@ -12,9 +12,10 @@ use goldfish::train::{Metric, Plan};
 use serde::Serialize;
 use toml::Table;
 
+use super::augment::AugmentArgs;
 use super::recipe::RecipeArgs;
-
 use crate::cli::base::BaseArgs;
+use crate::cli::store::StoreArgs;
 
 /// What is asked of a training run.
 pub struct Request<'a> {
@@ -78,7 +79,7 @@ pub struct TrainArgs {
     /// Learning rate
     #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true)]
     pub(super) lr: f64,
-    /// Seed of the adapter's start, of the order of the images and of dropout
+    /// Seed of the adapter's start, of the order of the images, of their augmentation and of dropout
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
     /// Start from the adapter in this folder, or of this file; its modules, ranks and alphas are kept
@@ -91,6 +92,8 @@ pub struct TrainArgs {
     /// Memory for what is kept, in MiB: on the device, as much again on the host, then a file beside the run
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     pub(super) cache_memory: u64,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
     /// Keep less of each step for its gradient and compute it once more instead
     #[arg(long)]
     pub(super) checkpoint_activations: bool,
@@ -114,6 +117,8 @@ pub struct TrainArgs {
     pub(super) keep: usize,
     #[command(flatten)]
     pub(super) recipe: RecipeArgs,
+    #[command(flatten)]
+    pub(super) augment: AugmentArgs,
     /// All of the above and the base's, as run.toml has them.
     #[arg(skip)]
     pub(in crate::cli) table: Table,

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use goldfish::data::{Classes, Dataset, Labels};
 use goldfish::formats::adapter;
-use goldfish::nn::{Adapter, Arch, Head, Identity};
+use goldfish::nn::{Adapter, Arch, Head, Identity, Loading};
+use goldfish::train::store::Shelf;
 use goldfish::train::{Plan, Run, largest_batch};
 use goldfish::{Error, Gpu, Result};
 
-use super::args::{BatchSize, HeadArg, Request, TrainArgs};
+use super::args::{BatchSize, Cache, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
 use crate::cli::base::Base;
 use crate::cli::open_device;
+use crate::cli::store::Needs;
 use crate::cli::terminal::note;
 
 /// A request whose parts are known to go together, and the folder that is its own.
@@ -21,6 +23,10 @@ pub(in crate::cli) struct Checked {
     pub(in crate::cli) gpu: Gpu,
     pub(in crate::cli) base: Base,
     pub(in crate::cli) identity: Identity,
+    /// How its network is loaded, where all of it is needed.
+    pub(super) how: Loading,
+    /// Where what frozen layers make of the images is kept between runs.
+    pub(super) shelf: Option<Shelf>,
     /// The adapter to start from.
     pub(in crate::cli) start: Adapter,
     pub(in crate::cli) data: Data,
@@ -34,6 +40,7 @@ impl Checked {
         let mut plan = args.plan();
         plan.check()?;
         args.check()?;
+        args.augment.variants(&plan)?;
         for data in [Some(request.data), args.val.as_deref()]
             .into_iter()
             .flatten()
@@ -64,8 +71,25 @@ impl Checked {
             }
         }
         start.check_trainable()?;
+        let how = Loading {
+            ranks: start.ranks(),
+            trained: true,
+            headless: start.head.is_some(),
+            ..Loading::default()
+        };
+        let needs = Needs {
+            gpu: &gpu,
+            base: &base,
+            identity: &identity,
+            start: &start,
+            exif: request.base.exif,
+        };
+        let shelf = match args.cache {
+            Cache::Auto => args.store.shelf(&needs, how.clone())?,
+            Cache::Off => None,
+        };
         run.check_room(disk(&start, args))?;
-        let data = Data::read(request, dataset, &base)?;
+        let data = Data::read(request, dataset, &base, shelf.as_ref())?;
         if args.batch_size == BatchSize::Auto {
             let (side, images) = (base.transform.size, data.split.train.len());
             plan.batch_size = largest_batch(base.arch, &start, side, images, gpu.memory());
@@ -75,6 +99,8 @@ impl Checked {
             run,
             plan,
             gpu,
+            how,
+            shelf,
             base,
             identity,
             start,

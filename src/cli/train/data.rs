@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goldfish::data::{Classes, Dataset, ImageStore, Item, Labels, split};
+use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Known, Labels, split};
+use goldfish::train::store::Shelf;
 use goldfish::train::{Listing, Split};
 use goldfish::{Error, Result};
 use rayon::prelude::*;
@@ -56,7 +57,12 @@ pub(super) fn labelled(data: &Path, args: &TrainArgs, base: &Base) -> Result<Dat
 
 impl Data {
     /// Reads every image, says what was left out and leaves it out of the data.
-    pub(super) fn read(request: &Request, mut dataset: Dataset, base: &Base) -> Result<Self> {
+    pub(super) fn read(
+        request: &Request,
+        mut dataset: Dataset,
+        base: &Base,
+        shelf: Option<&Shelf>,
+    ) -> Result<Self> {
         let args = request.settings;
         let mut apart = match &args.val {
             Some(folder) => Some((
@@ -71,7 +77,9 @@ impl Data {
             images::tell(&apart.left_out);
             paths.extend(self::paths(apart));
         }
-        let (images, skipped) = images::open_images(&paths, base, request.base)?;
+        let known = shelf.map(|shelf| |content: &ContentHash| shelf.has(content));
+        let known = known.as_ref().map(|known| known as &Known);
+        let (images, skipped) = images::open_images(&paths, base, request.base, known)?;
         let left_out: HashSet<&Path> = skipped.iter().map(|s| s.path.as_path()).collect();
         let keep = |path: &Path| !left_out.contains(path);
         dataset.retain(request.data, keep)?;
@@ -104,6 +112,10 @@ impl Data {
             path.to_string_lossy().into_owned()
         });
         let names = names.collect();
+        let images = match args.augment.variants(&args.plan())? {
+            Some(variants) => images.augmented(variants, &split.train)?,
+            None => images,
+        };
         let data = Data {
             images,
             labels,

@@ -12,7 +12,7 @@ use crate::cli::base::Weights;
 use crate::cli::config::note_paths;
 
 /// What a run may be gone on with otherwise: its numbers do not depend on it.
-const FREE: [&str; 10] = [
+const FREE: [&str; 12] = [
     "data",
     "val",
     "weights",
@@ -21,6 +21,8 @@ const FREE: [&str; 10] = [
     "image_memory",
     "cache",
     "cache_memory",
+    "store",
+    "store_size",
     "save_every",
     "keep",
 ];
@@ -48,7 +50,7 @@ struct Module<'a> {
 }
 
 /// What run.toml says of the run that is `checked`.
-pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
+pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     let (base, data, args) = (&checked.base, &checked.data, request.settings);
     // What is resolved stands behind what was typed, in one order whether it was typed or not.
     let typed = args
@@ -63,6 +65,9 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
         table.insert(key.into(), value);
     };
     set("data", noted(request.data, request.output).into());
+    for (key, numbers) in args.augment.drawn()? {
+        set(key, numbers);
+    }
     let weights = match &base.weights {
         Weights::File(path) => noted(path, request.output),
         random => random.to_string(),
@@ -116,7 +121,7 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
         Value::try_from(module).expect("plain values become TOML")
     });
     set("modules", modules.collect::<Vec<_>>().into());
-    table
+    Ok(table)
 }
 
 /// Refuses to go on with a run whose settings, read from `before`, `typed` ones contradict. More epochs are no contradiction.

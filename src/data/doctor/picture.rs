@@ -9,7 +9,7 @@ use super::Checks;
 use super::fault::Fault;
 use crate::data::codecs::Format;
 use crate::data::duplicates::Print;
-use crate::data::image::{Decoded, parse, read};
+use crate::data::image::{Decoded, content, parse};
 use crate::error::{Error, Result};
 
 /// The short side of a picture that shows something.
@@ -52,7 +52,7 @@ fn look(path: &Path, checks: &Checks) -> Result<(Seen, Vec<(Fault, String)>)> {
             faults.push((fault, says));
         }
     };
-    let bytes = read(path)?;
+    let bytes = content(path)?;
     let picture = parse(path, &bytes)?;
     if let (Some(is), Some(named)) = (Format::of(&bytes), Format::named(path)) {
         let says = format!("is a {}, named like a {}", is.names().0, named.names().0);
