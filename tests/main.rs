@@ -13,6 +13,7 @@ mod files;
 mod floors;
 mod heads;
 mod imports;
+mod kept;
 mod library;
 mod ops;
 mod parity;
@@ -51,6 +52,7 @@ fn main() {
         training::trials(),
         store::trials(),
         cli::trials(),
+        kept::trials(),
         quiet::trials(),
         stop::trials(),
         adapters::trials(),

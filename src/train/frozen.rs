@@ -4,13 +4,16 @@
 use std::fmt;
 
 use super::cache::{Cache, Crops};
-use super::kept::{Kept, Room};
-use super::store::Shelf;
+use super::kept::{Kept, Lent, Room};
+use super::store::{Found, Shelf};
 use crate::data::{ImageStore, Transform};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::nn::lora::PIXELS;
 use crate::nn::{Adapter, Arch, Loading};
+
+/// Packs of a shelf that may be open at a time.
+const MOST_LENT: u32 = 256;
 
 /// What is kept of the images, which needs no network to be there.
 pub struct Frozen {
@@ -94,17 +97,24 @@ impl Frozen {
         };
         let (mut row, mut taken) = (Vec::new(), 0);
         for image in 0..images.len() {
-            let there = images
-                .content(image)
-                .is_some_and(|content| shelf.take(&content, &mut row));
-            if there && !features.has(image) {
-                let (feature, product) = row.split_at(features.length());
-                features.put(image, feature)?;
-                if let Some(products) = products {
-                    products.put(image, product)?;
-                }
-                taken += 1;
+            let content = images.content(image);
+            let Some(found) = content.and_then(|content| shelf.take(&content, &mut row)) else {
+                continue;
+            };
+            // What has no room in memory is read where it lies, while that takes no more open files than a process may have.
+            let lent = |skip: usize| {
+                let Found { file, offset, pack } = &found;
+                (*pack < MOST_LENT).then(|| Lent {
+                    file: file.clone(),
+                    offset: offset + skip as u64,
+                })
+            };
+            let (feature, product) = row.split_at(features.length());
+            features.put_or_lend(image, feature, lent(0))?;
+            if let Some(products) = products {
+                products.put_or_lend(image, product, lent(feature.len()))?;
             }
+            taken += 1;
         }
         self.shelf = Some(shelf);
         Ok(taken)
