@@ -16,6 +16,7 @@ mod imports;
 mod kept;
 mod library;
 mod ops;
+mod optim;
 mod parity;
 mod peft;
 mod pictures;
@@ -23,11 +24,14 @@ mod portable;
 mod pth;
 mod quiet;
 mod refused;
+mod runs;
+mod scores;
 mod server;
 mod shaders;
 mod stop;
 mod store;
 mod support;
+mod sweep;
 mod training;
 mod weights;
 
@@ -42,9 +46,11 @@ fn main() {
         weights::trials(),
         fetch::trials(),
         refused::trials(),
+        scores::trials(),
         pth::trials(),
         convert::trials(),
         ops::trials(),
+        optim::trials(),
         library::trials(),
         parity::trials(),
         family::trials(),
@@ -52,7 +58,9 @@ fn main() {
         training::trials(),
         store::trials(),
         cli::trials(),
+        runs::trials(),
         kept::trials(),
+        sweep::trials(),
         quiet::trials(),
         stop::trials(),
         adapters::trials(),

@@ -12,7 +12,7 @@ use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
 use goldfish::nn::{Adapter, Engine, Identity, Loading, Source, Vgg};
 use goldfish::train::store::{Images, Key, Shelf, Store};
-use goldfish::train::{Frozen, Plan, Prefix, Room, Task, train};
+use goldfish::train::{Frozen, Plan, Prefix, Room, Split, StepRecord, Task, train};
 use goldfish::{Gpu, Precision};
 use libtest_mimic::Trial;
 
@@ -57,8 +57,7 @@ const PLAN: Plan = Plan {
     batch_size: 3,
     lr: 1e-3,
     seed: 5,
-    dropout: 0.0,
-    checkpoint: false,
+    ..Plan::TUTORIAL
 };
 const IMAGES: Images = Images {
     transform: Transform { size: SIZE },
@@ -168,10 +167,11 @@ fn run_in(
     let task = Task {
         images: &images,
         labels: &labels,
+        split: &Split::all(images.len()),
         plan: PLAN,
         stop: &AtomicBool::new(false),
     };
-    let trained = train(&mut prefix, task, start, |_| Ok(())).expect("a run");
+    let trained = train(&mut prefix, task, start, &mut |_: StepRecord| Ok(())).expect("a run");
     let passes = prefix.passes();
     let (counts, notes) = match prefix.shelf() {
         Some(shelf) => (shelf.counts(), shelf.notes()),
