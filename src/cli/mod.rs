@@ -24,6 +24,7 @@ mod progress;
 mod selftest;
 mod stop;
 mod store;
+mod sweep;
 mod terminal;
 mod train;
 mod weights;
@@ -61,6 +62,8 @@ struct Cli {
 enum Command {
     /// Train an adapter on DATA/<class>/<image>
     Train(train::Args),
+    /// Train every combination of some learning rates and ranks, and say which is the best
+    Sweep(sweep::Args),
     /// Say what images show
     Predict(predict::Args),
     /// Say how often the base, or adapters on it, are right about DATA/<class>/<image>
@@ -91,7 +94,7 @@ pub fn main() -> ExitCode {
     quiet_mesa();
     stop::no_file_too_large();
     stop::listen();
-    let mut program = Cli::command();
+    let mut program = sweep::several(Cli::command());
     program.build();
     let matches = program.clone().get_matches();
     tracing_subscriber::fmt()
@@ -133,6 +136,12 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
     }
     match cli.command {
         Command::Train(args) => train::run(args, cli.device),
+        Command::Sweep(args) => {
+            let own = matches
+                .subcommand_matches("sweep")
+                .expect("it is the one that was typed");
+            sweep::run(args, program, own, cli.device)
+        }
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Eval(args) => eval::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),

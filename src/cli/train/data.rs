@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Labels, split};
+use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Labels, folds, split};
 use goldfish::train::store::Shelf;
 use goldfish::train::{Listing, Split};
 use goldfish::{Error, Result};
@@ -60,6 +60,7 @@ impl Data {
         mut dataset: Dataset,
         base: &Base,
         shelf: Option<&Shelf>,
+        read: Option<Arc<ImageStore>>,
     ) -> Result<Self> {
         let args = request.settings;
         let mut apart = match &args.val {
@@ -77,9 +78,16 @@ impl Data {
         }
         // Of what is known of an image's content nothing is decoded before it is asked for.
         let known = |content: &ContentHash| shelf.is_some_and(|shelf| shelf.has(content));
-        let (images, skipped) = images::open_images(&paths, base, request.base, Some(&known))?;
-        let left_out: HashSet<&Path> = skipped.iter().map(|s| s.path.as_path()).collect();
-        let keep = |path: &Path| !left_out.contains(path);
+        let images = match read {
+            Some(images) => images,
+            None => images::open_images(&paths, base, request.base, Some(&known))?.0,
+        };
+        let there: HashSet<&Path> = (0..images.len()).map(|i| images.path(i)).collect();
+        let skipped = paths
+            .iter()
+            .filter(|path| !there.contains(path.as_path()))
+            .count();
+        let keep = |path: &Path| there.contains(path);
         dataset.retain(request.data, keep)?;
         if let Some((folder, apart)) = &mut apart {
             apart.retain(folder, keep)?;
@@ -91,10 +99,18 @@ impl Data {
         let beside = apart.iter().flat_map(|(_, apart)| &apart.items);
         let items: Vec<&Item> = dataset.items.iter().chain(beside).collect();
         let labels: Vec<u32> = items.iter().map(|item| item.label).collect();
-        let split = match (&apart, args.val_split) {
-            (None, Some(share)) => {
+        let split = match (&apart, args.val_split, args.fold) {
+            (None, Some(share), _) => {
                 let (train, validation) = split(&labels, share, args.seed)?;
                 Split { train, validation }
+            }
+            (None, None, Some(fold)) => {
+                let validation = folds(&labels, fold.of, args.seed)?.swap_remove(fold.part - 1);
+                let train = (0..trained).filter(|image| validation.binary_search(image).is_err());
+                Split {
+                    train: train.collect(),
+                    validation,
+                }
             }
             _ => Split {
                 train: (0..trained).collect(),
@@ -117,7 +133,7 @@ impl Data {
             names,
             classes: dataset.classes.clone(),
         };
-        data.tell(&dataset, skipped.len());
+        data.tell(&dataset, skipped);
         Ok(data)
     }
 

@@ -12,7 +12,7 @@ use crate::cli::base::Weights;
 use crate::cli::config::note_paths;
 
 /// What a run may be gone on with otherwise: its numbers do not depend on it.
-const FREE: [&str; 10] = [
+const FREE: [&str; 12] = [
     "data",
     "val",
     "weights",
@@ -21,6 +21,8 @@ const FREE: [&str; 10] = [
     "image_memory",
     "cache",
     "cache_memory",
+    "store",
+    "store_size",
     "save_every",
     "keep",
 ];
@@ -165,7 +167,7 @@ pub(super) fn same_base(checked: &Checked, request: &Request) -> Result<()> {
 impl TrainArgs {
     /// Refuses settings that go with a validation and have none.
     pub(super) fn check(&self) -> Result<()> {
-        let validated = self.val.is_some() || self.val_split.is_some();
+        let validated = self.validates();
         match self.early_stop {
             Some(_) if !validated => Err(Error::setting(
                 "early_stop",
