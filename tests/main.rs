@@ -15,6 +15,7 @@ mod files;
 mod floors;
 mod heads;
 mod imports;
+mod kept;
 mod library;
 mod ops;
 mod optim;
@@ -33,6 +34,7 @@ mod shaders;
 mod stop;
 mod store;
 mod support;
+mod sweep;
 mod training;
 mod weights;
 
@@ -63,6 +65,8 @@ fn main() {
         store::trials(),
         cli::trials(),
         runs::trials(),
+        kept::trials(),
+        sweep::trials(),
         quiet::trials(),
         stop::trials(),
         adapters::trials(),

@@ -131,6 +131,18 @@ struct Run {
 }
 
 fn run(gpu: &Gpu, files: &[PathBuf], targets: &str, portable: bool, store: Option<&Store>) -> Run {
+    let room = Room::of(1 << 30);
+    run_in(room, gpu, files, targets, portable, store)
+}
+
+fn run_in(
+    room: Room,
+    gpu: &Gpu,
+    files: &[PathBuf],
+    targets: &str,
+    portable: bool,
+    store: Option<&Store>,
+) -> Run {
     let start = lora(gpu, targets, 3);
     let how = loading(&start, portable);
     let shelf = store.map(|store| Shelf::open(store, key(gpu, &start, &how)));
@@ -138,8 +150,7 @@ fn run(gpu: &Gpu, files: &[PathBuf], targets: &str, portable: bool, store: Optio
         Some(shelf) => open(files, |content| shelf.has(content)),
         None => open(files, |_| false),
     };
-    let room = Some(Room::of(1 << 30));
-    let mut frozen = Frozen::new(gpu, VGG19_TINY, &start, &images, room);
+    let mut frozen = Frozen::new(gpu, VGG19_TINY, &start, &images, Some(room));
     if let Some(shelf) = shelf {
         frozen.stock(shelf, &images).expect("stocked");
     }
@@ -202,6 +213,14 @@ fn same_bits() {
             assert_eq!((second.passes, second.taken), (0, 10), "{targets}");
             assert_eq!([first.notes, second.notes].concat(), Vec::<String>::new());
         }
+    }
+    // Room for a row on the device and one in memory: the others are read where they lie.
+    for store in [None, Some(&store)] {
+        let room = Room::of(5000);
+        let small = run_in(room, &gpu, &files, "classifier.0", false, store);
+        let large = run(&gpu, &files, "classifier.0", false, None);
+        assert!(small.bits == large.bits);
+        assert_eq!(small.passes, if store.is_some() { 0 } else { 10 });
     }
     // A picture that is new is computed, and those that are there are not.
     let other = folder.path().join("other");

@@ -26,6 +26,7 @@ mod selftest;
 mod shell;
 mod stop;
 mod store;
+mod sweep;
 mod terminal;
 mod train;
 mod weights;
@@ -65,6 +66,8 @@ enum Command {
     Train(train::Args),
     /// Say what is wrong with DATA/<class>/<image>, before it is trained on
     Doctor(doctor::Args),
+    /// Train every combination of some learning rates and ranks, and say which is the best
+    Sweep(sweep::Args),
     /// Say what images show
     Predict(predict::Args),
     /// Say how often the base, or adapters on it, are right about DATA/<class>/<image>
@@ -101,7 +104,7 @@ pub fn main() -> ExitCode {
     quiet_mesa();
     stop::no_file_too_large();
     stop::listen();
-    let mut program = Cli::command();
+    let mut program = sweep::several(Cli::command());
     program.build();
     let matches = program.clone().get_matches();
     tracing_subscriber::fmt()
@@ -144,6 +147,12 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
     match cli.command {
         Command::Train(args) => train::run(args, cli.device),
         Command::Doctor(args) => doctor::run(args),
+        Command::Sweep(args) => {
+            let own = matches
+                .subcommand_matches("sweep")
+                .expect("it is the one that was typed");
+            sweep::run(args, program, own, cli.device)
+        }
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Eval(args) => eval::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),

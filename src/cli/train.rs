@@ -7,6 +7,7 @@ mod data;
 mod keep;
 mod recipe;
 mod settings;
+mod shared;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ use goldfish::{Error, Result};
 use toml::Table;
 
 pub use args::{BatchSize, ClassesArg, Request, TrainArgs};
+pub(in crate::cli) use settings::unchanged;
+pub(in crate::cli) use shared::Shared;
 
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
@@ -109,6 +112,23 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
 }
 
 impl Args {
+    /// What is asked for, of a run of its own.
+    pub(in crate::cli) fn request<'a>(
+        &'a self,
+        data: &'a Path,
+        device: Option<String>,
+    ) -> Request<'a> {
+        Request {
+            data,
+            output: &self.output,
+            overwrite: self.overwrite,
+            resume: false,
+            base: &self.base,
+            settings: &self.settings,
+            device,
+        }
+    }
+
     /// Hands over all settings as run.toml has them.
     pub fn set_table(&mut self, table: Table) {
         self.settings.table = table;
@@ -168,6 +188,11 @@ pub fn summary(job: &Job) -> String {
 
 /// Trains an adapter and writes the run folder.
 pub fn job(request: Request) -> Result<Job> {
+    job_after(request, &mut Shared::default())
+}
+
+/// The same after another run with which much is shared: see [`Shared::after`].
+pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result<Job> {
     let stop = super::stop_on_ctrl_c();
     let mut base = request.base.clone();
     if let Some(folder) = &request.settings.init_adapter {
@@ -177,9 +202,9 @@ pub fn job(request: Request) -> Result<Job> {
         base: &base,
         ..request
     };
-    let mut checked = Checked::new(&request)?;
+    let mut checked = Checked::new(&request, Some(before))?;
     let start = keep::begin(&mut checked, &request)?;
-    let mut prefix = match prefix(&mut checked, &request) {
+    let mut prefix = match prefix(&mut checked, &request, before) {
         Err(error @ Error::Interrupted { .. }) => {
             checked.run.give_up(Ended::Interrupted)?;
             return Err(error);
@@ -199,7 +224,7 @@ pub fn job(request: Request) -> Result<Job> {
 }
 
 /// Loads the base, and with the cache on runs its frozen layers over all images of which no other run has kept it.
-fn prefix(checked: &mut Checked, request: &Request) -> Result<Prefix> {
+fn prefix(checked: &mut Checked, request: &Request, before: &mut Shared) -> Result<Prefix> {
     let Checked {
         base,
         gpu,
@@ -220,6 +245,13 @@ fn prefix(checked: &mut Checked, request: &Request) -> Result<Prefix> {
         bytes: args.cache_memory.saturating_mul(1 << 20),
         folder: request.output.to_path_buf(),
     };
+    if let Some(frozen) = before.frozen.take() {
+        let network = match before.network.take() {
+            Some((ranks, network)) if ranks == checked.how.ranks => network,
+            _ => base.load(gpu, frozen.spare(checked.how.clone()))?,
+        };
+        return Ok(Prefix::over(network, frozen));
+    }
     let mut frozen = Frozen::new(gpu, base.arch, start, images, Some(room));
     let before = match checked.shelf.take() {
         Some(shelf) => frozen.stock(shelf, images)?,

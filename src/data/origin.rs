@@ -66,3 +66,9 @@ impl ContentHash {
         ContentHash(Sha256::digest(bytes).into())
     }
 }
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

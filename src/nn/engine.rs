@@ -17,7 +17,7 @@ const VERSION: u32 = 1;
 /// What computes the lower layers of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine {
-    /// The package's version, [`VERSION`], and a hash of all shaders.
+    /// The package's version, this file's, and a hash of all shaders.
     pub version: String,
     /// The adapter's name, which of a software device has its compiler's version.
     pub device: String,

@@ -5,13 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::cache::{Cache, Crops};
-use super::kept::{Kept, Room, rows};
-use super::store::Shelf;
+use super::kept::{Kept, Lent, Room, rows};
+use super::store::{Found, Shelf};
 use crate::data::{ImageStore, Transform};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::nn::lora::PIXELS;
 use crate::nn::{Adapter, Arch, Loading};
+
+/// Packs of a shelf that may be open at a time.
+const MOST_LENT: u32 = 256;
 
 /// What is kept of the images, which needs no network to be there.
 pub struct Frozen {
@@ -95,17 +98,27 @@ impl Frozen {
         };
         let (mut row, mut taken) = (Vec::new(), 0);
         for image in images.lasting() {
-            let there = images
-                .content(image)
-                .is_some_and(|content| shelf.take(&content, &mut row));
-            if there && features.lacks(image) {
-                let (feature, product) = row.split_at(features.length());
-                features.put(image, feature)?;
-                if let Some(products) = products {
-                    products.put(image, product)?;
-                }
-                taken += 1;
+            let content = images.content(image);
+            let Some(found) = content.and_then(|content| shelf.take(&content, &mut row)) else {
+                continue;
+            };
+            if !features.lacks(image) {
+                continue;
             }
+            // What has no room in memory is read where it lies, while that takes no more open files than a process may have.
+            let lent = |skip: usize| {
+                let Found { file, offset, pack } = &found;
+                (*pack < MOST_LENT).then(|| Lent {
+                    file: file.clone(),
+                    offset: offset + skip as u64,
+                })
+            };
+            let (feature, product) = row.split_at(features.length());
+            features.put_or_lend(image, feature, lent(0))?;
+            if let Some(products) = products {
+                products.put_or_lend(image, product, lent(feature.len()))?;
+            }
+            taken += 1;
         }
         self.shelf = Some(shelf);
         Ok(taken)

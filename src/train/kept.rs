@@ -40,11 +40,20 @@ impl Room {
 }
 
 /// A row's place.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Place {
     Device(usize),
     Host(usize),
     File(usize),
+    Lent(Lent),
+}
+
+/// A row in a file that somebody else keeps.
+#[derive(Clone)]
+pub(super) struct Lent {
+    pub(super) file: Arc<File>,
+    /// The byte that it begins at.
+    pub(super) offset: u64,
 }
 
 /// How many rows are kept.
@@ -119,6 +128,19 @@ impl Kept {
     /// # Errors
     /// What the device reported, and [`Error::Io`] where the disk is full.
     pub(super) fn put(&mut self, image: usize, row: &[u8]) -> Result<()> {
+        self.put_or_lend(image, row, None)
+    }
+
+    /// The same; where it would go to a file and is in one already it stays there.
+    ///
+    /// # Errors
+    /// As [`Kept::put`].
+    pub(super) fn put_or_lend(
+        &mut self,
+        image: usize,
+        row: &[u8],
+        lent: Option<Lent>,
+    ) -> Result<()> {
         assert_eq!(row.len(), self.length, "rows have one length");
         let bytes = self.length;
         let fits = |count: usize| ((count + 1) * bytes) as u64 <= self.room.bytes;
@@ -134,6 +156,8 @@ impl Kept {
         } else if fits(self.host.len()) {
             self.host.push(row.to_vec());
             Place::Host(self.host.len() - 1)
+        } else if let Some(lent) = lent {
+            Place::Lent(lent)
         } else {
             let folder = &self.room.folder;
             let file = match &mut self.file {
@@ -142,7 +166,7 @@ impl Kept {
                     tempfile::tempfile_in(folder).map_err(Error::io(folder, "make a file"))?,
                 ),
             };
-            at(file, folder, self.in_file * bytes)?
+            at(file, folder, (self.in_file * bytes) as u64)?
                 .write_all(row)
                 .map_err(Error::io(folder, "write the cache"))?;
             self.in_file += 1;
@@ -166,7 +190,7 @@ impl Kept {
         let mut row = Vec::new();
         for (index, &image) in images.iter().enumerate() {
             let offset = index as u64 * bytes;
-            match self.places[image].expect("the row has been put") {
+            match self.places[image].clone().expect("the row has been put") {
                 Place::Device(place) => {
                     let (block, from) = self.block(place);
                     self.gpu
@@ -179,7 +203,15 @@ impl Kept {
                     row.resize(self.length, 0);
                     let folder = &self.room.folder;
                     let file = self.file.as_mut().expect("rows are in the file");
-                    at(file, folder, place * bytes as usize)?
+                    at(file, folder, place as u64 * bytes)?
+                        .read_exact(&mut row)
+                        .map_err(Error::io(folder, "read the cache"))?;
+                    self.gpu.write(to, offset, &row)?;
+                }
+                Place::Lent(Lent { file, offset: from }) => {
+                    row.resize(self.length, 0);
+                    let folder = &self.room.folder;
+                    at(&file, folder, from)?
                         .read_exact(&mut row)
                         .map_err(Error::io(folder, "read the cache"))?;
                     self.gpu.write(to, offset, &row)?;
@@ -202,8 +234,8 @@ impl Kept {
     }
 }
 
-fn at<'a>(file: &'a mut File, folder: &Path, offset: usize) -> Result<&'a mut File> {
-    file.seek(SeekFrom::Start(offset as u64))
+fn at<'a>(mut file: &'a File, folder: &Path, offset: u64) -> Result<&'a File> {
+    file.seek(SeekFrom::Start(offset))
         .map_err(Error::io(folder, "read the cache"))?;
     Ok(file)
 }

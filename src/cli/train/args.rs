@@ -103,6 +103,9 @@ pub struct TrainArgs {
     /// Share of each class's images that is not trained on, drawn by the seed: 0.2 is every fifth
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = VALIDATION)]
     pub(super) val_split: Option<f64>,
+    /// Part I of K of the images is not trained on, and the other parts are: 2/5 is the second of five. See sweep --kfold
+    #[arg(long, value_name = "I/K", conflicts_with_all = ["val", "val_split"], help_heading = VALIDATION)]
+    pub(super) fold: Option<Fold>,
     /// What makes one epoch better than another: the best is kept in RUN/best
     #[arg(long, value_enum, default_value = "loss", help_heading = VALIDATION)]
     pub(super) metric: MetricArg,
@@ -146,6 +149,27 @@ impl FromStr for BatchSize {
     }
 }
 
+/// One of so many parts of the images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Fold {
+    /// Counted from 1.
+    pub(super) part: usize,
+    pub(super) of: usize,
+}
+
+impl FromStr for Fold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (part, of) = text.split_once('/')?;
+            let (part, of) = (part.parse().ok()?, of.parse().ok()?);
+            (1..=of).contains(&part).then_some(Fold { part, of })
+        };
+        parse().ok_or_else(|| "is part I of K, as in 2/5".into())
+    }
+}
+
 /// When a run is put down.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Every {
@@ -186,6 +210,11 @@ impl From<MetricArg> for Metric {
 }
 
 impl TrainArgs {
+    /// Whether some images are not trained on.
+    pub(in crate::cli) fn validates(&self) -> bool {
+        self.val.is_some() || self.val_split.is_some() || self.fold.is_some()
+    }
+
     pub(super) fn plan(&self) -> Plan {
         Plan {
             epochs: self.epochs,

@@ -11,6 +11,7 @@ use goldfish::{Error, Gpu, Result};
 
 use super::args::{BatchSize, Cache, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
+use super::shared::Shared;
 use crate::cli::base::Base;
 use crate::cli::open_device;
 use crate::cli::store::Needs;
@@ -24,9 +25,9 @@ pub(in crate::cli) struct Checked {
     pub(in crate::cli) base: Base,
     pub(in crate::cli) identity: Identity,
     /// How its network is loaded, where all of it is needed.
-    pub(super) how: Loading,
+    pub(in crate::cli) how: Loading,
     /// Where what frozen layers make of the images is kept between runs.
-    pub(super) shelf: Option<Shelf>,
+    pub(in crate::cli) shelf: Option<Shelf>,
     /// The adapter to start from.
     pub(in crate::cli) start: Adapter,
     pub(in crate::cli) data: Data,
@@ -35,7 +36,8 @@ pub(in crate::cli) struct Checked {
 impl Checked {
     /// Options, folder, weights, device, room on the disk, and then the images: the costliest last, and nothing is touched
     /// that is there.
-    pub(super) fn new(request: &Request) -> Result<Self> {
+    /// What the runs of a sweep have in common is taken from `before`.
+    pub(super) fn new(request: &Request, before: Option<&mut Shared>) -> Result<Self> {
         let args = request.settings;
         let mut plan = args.plan();
         plan.check()?;
@@ -51,14 +53,29 @@ impl Checked {
             true => Run::resume(request.output)?,
             false => Run::create(request.output, request.overwrite)?,
         };
-        let base = request.base.resolve()?;
-        let identity = base.identity()?;
+        let (open, base, identity, images) = match before.and_then(|before| before.found.take()) {
+            Some(found) => (
+                Some(found.gpu),
+                found.base,
+                found.identity,
+                Some(found.images),
+            ),
+            None => {
+                let base = request.base.resolve()?;
+                let identity = base.identity()?;
+                (None, base, identity, None)
+            }
+        };
+        let open = |device: Option<String>, precision| match open {
+            Some(gpu) => Ok(gpu),
+            None => open_device(device, precision),
+        };
         // The folders' names are known before anything costly is done, but for those of an adapter's classes.
         let (gpu, dataset, start);
         match &args.init_adapter {
             Some(folder) => {
                 base.check(folder)?;
-                gpu = open_device(request.device.clone(), request.base.precision)?;
+                gpu = open(request.device.clone(), request.base.precision)?;
                 let stored = adapter::load(&gpu, folder, base.arch, base.transform.size)?;
                 let classes = stored.classes_on(folder, &base.classes)?;
                 dataset = Dataset::open(request.data, &Labels::Of(classes))?;
@@ -66,11 +83,12 @@ impl Checked {
             }
             None => {
                 dataset = labelled(request.data, args, &base)?;
-                gpu = open_device(request.device.clone(), request.base.precision)?;
+                gpu = open(request.device.clone(), request.base.precision)?;
                 start = fresh(&gpu, &base, args, &dataset.classes)?;
             }
         }
         start.check_trainable()?;
+        run.check_room(disk(&start, args))?;
         let how = Loading {
             ranks: start.ranks(),
             trained: true,
@@ -85,11 +103,12 @@ impl Checked {
             exif: request.base.exif,
         };
         let shelf = match args.cache {
+            // What these images give is there already.
+            _ if images.is_some() => None,
             Cache::Auto => args.store.shelf(&needs, how.clone())?,
             Cache::Off => None,
         };
-        run.check_room(disk(&start, args))?;
-        let data = Data::read(request, dataset, &base, shelf.as_ref())?;
+        let data = Data::read(request, dataset, &base, shelf.as_ref(), images)?;
         if args.batch_size == BatchSize::Auto {
             let (side, images) = (base.transform.size, data.split.train.len());
             plan.batch_size = largest_batch(base.arch, &start, side, images, gpu.memory());
@@ -99,10 +118,10 @@ impl Checked {
             run,
             plan,
             gpu,
-            how,
-            shelf,
             base,
             identity,
+            how,
+            shelf,
             start,
             data,
         })
@@ -112,7 +131,7 @@ impl Checked {
 /// Bytes that a run takes of the disk: adapters, and beside each state that is kept the next one.
 fn disk(start: &Adapter, args: &TrainArgs) -> u64 {
     let adapter = 4 * start.parameters() as u64;
-    let validated = args.val.is_some() || args.val_split.is_some();
+    let validated = args.validates();
     let best = u64::from(validated);
     // Numbers and two moments, and the best ones.
     let state = (3 + best) * adapter;

@@ -5,12 +5,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Known, Labels, split};
+use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Labels, folds, split};
 use goldfish::train::store::Shelf;
 use goldfish::train::{Listing, Split};
 use goldfish::{Error, Result};
-use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::args::{ClassesArg, Request, TrainArgs};
 use crate::cli::base::Base;
@@ -62,6 +60,7 @@ impl Data {
         mut dataset: Dataset,
         base: &Base,
         shelf: Option<&Shelf>,
+        read: Option<Arc<ImageStore>>,
     ) -> Result<Self> {
         let args = request.settings;
         let mut apart = match &args.val {
@@ -77,11 +76,18 @@ impl Data {
             images::tell(&apart.left_out);
             paths.extend(self::paths(apart));
         }
-        let known = shelf.map(|shelf| |content: &ContentHash| shelf.has(content));
-        let known = known.as_ref().map(|known| known as &Known);
-        let (images, skipped) = images::open_images(&paths, base, request.base, known)?;
-        let left_out: HashSet<&Path> = skipped.iter().map(|s| s.path.as_path()).collect();
-        let keep = |path: &Path| !left_out.contains(path);
+        // Of what is known of an image's content nothing is decoded before it is asked for.
+        let known = |content: &ContentHash| shelf.is_some_and(|shelf| shelf.has(content));
+        let images = match read {
+            Some(images) => images,
+            None => images::open_images(&paths, base, request.base, Some(&known))?.0,
+        };
+        let there: HashSet<&Path> = (0..images.len()).map(|i| images.path(i)).collect();
+        let skipped = paths
+            .iter()
+            .filter(|path| !there.contains(path.as_path()))
+            .count();
+        let keep = |path: &Path| there.contains(path);
         dataset.retain(request.data, keep)?;
         if let Some((folder, apart)) = &mut apart {
             apart.retain(folder, keep)?;
@@ -93,10 +99,18 @@ impl Data {
         let beside = apart.iter().flat_map(|(_, apart)| &apart.items);
         let items: Vec<&Item> = dataset.items.iter().chain(beside).collect();
         let labels: Vec<u32> = items.iter().map(|item| item.label).collect();
-        let split = match (&apart, args.val_split) {
-            (None, Some(share)) => {
+        let split = match (&apart, args.val_split, args.fold) {
+            (None, Some(share), _) => {
                 let (train, validation) = split(&labels, share, args.seed)?;
                 Split { train, validation }
+            }
+            (None, None, Some(fold)) => {
+                let validation = folds(&labels, fold.of, args.seed)?.swap_remove(fold.part - 1);
+                let train = (0..trained).filter(|image| validation.binary_search(image).is_err());
+                Split {
+                    train: train.collect(),
+                    validation,
+                }
             }
             _ => Split {
                 train: (0..trained).collect(),
@@ -123,7 +137,7 @@ impl Data {
             names,
             classes: dataset.classes.clone(),
         };
-        data.tell(&dataset, skipped.len());
+        data.tell(&dataset, skipped);
         Ok(data)
     }
 
@@ -155,14 +169,11 @@ impl Data {
     pub(super) fn listing(&self) -> Result<Listing> {
         let images = &self.images;
         let digests: Vec<String> = (0..images.len())
-            .into_par_iter()
             .map(|index| {
-                let path = images.path(index);
-                let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
-                let digest = Sha256::digest(bytes);
-                Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+                let content = images.content(index).expect("contents are asked for");
+                content.to_string()
             })
-            .collect::<Result<_>>()?;
+            .collect();
         let named = self.names.iter().cloned().zip(digests);
         Ok(Listing::new(
             named,

@@ -177,7 +177,7 @@ pub(super) fn same_base(checked: &Checked, request: &Request) -> Result<()> {
 impl TrainArgs {
     /// Refuses settings that go with a validation and have none.
     pub(super) fn check(&self) -> Result<()> {
-        let validated = self.val.is_some() || self.val_split.is_some();
+        let validated = self.validates();
         match self.early_stop {
             Some(_) if !validated => Err(Error::setting(
                 "early_stop",

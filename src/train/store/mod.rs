@@ -15,4 +15,5 @@ mod shelf;
 
 pub use disk::{Kept, Store};
 pub use key::{Images, Key};
+pub(in crate::train) use shelf::Found;
 pub use shelf::{Counts, Shelf};

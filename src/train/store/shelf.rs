@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::disk::{ABOUT, Full, Store, packs};
@@ -27,7 +28,7 @@ pub struct Shelf {
     /// Where a content's rows are: the pack's number, and the row's in it.
     index: BTreeMap<(ContentHash, u32), u32>,
     /// The pack that was read last.
-    open: Option<(u32, File)>,
+    open: Option<(u32, Arc<File>)>,
     /// The packs that this run has taken from or written: they stay.
     own: HashSet<PathBuf>,
     writing: Option<(Writing, Instant)>,
@@ -35,6 +36,14 @@ pub struct Shelf {
     ended: bool,
     notes: Vec<String>,
     counts: Counts,
+}
+
+/// A row in its pack's file, of which no more is known.
+pub(in crate::train) struct Found {
+    pub(in crate::train) file: Arc<File>,
+    pub(in crate::train) offset: u64,
+    /// The number of the pack.
+    pub(in crate::train) pack: u32,
 }
 
 /// What a run had of a shelf.
@@ -131,17 +140,22 @@ impl Shelf {
         range.map(|((_, pack), row)| (*pack, *row))
     }
 
-    /// Reads the row of `content` into `row`; false where there is none, or none that is whole.
-    pub(in crate::train) fn take(&mut self, content: &ContentHash, row: &mut Vec<u8>) -> bool {
+    /// Reads the row of `content` into `row` and says where it is; `None` where there is none, or none that is whole.
+    pub(in crate::train) fn take(
+        &mut self,
+        content: &ContentHash,
+        row: &mut Vec<u8>,
+    ) -> Option<Found> {
         let places: Vec<(u32, u32)> = self.places(content).collect();
         let mut damaged = 0;
         for (pack, at) in places {
             match self.read(pack, at, row) {
-                Ok(true) => {
+                Ok(Some(file)) => {
                     self.counts.taken += 1;
-                    return true;
+                    let offset = u64::from(at) * row.len() as u64;
+                    return Some(Found { file, offset, pack });
                 }
-                Ok(false) => damaged += 1,
+                Ok(None) => damaged += 1,
                 // Another process made room.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(_) => damaged += 1,
@@ -149,15 +163,21 @@ impl Shelf {
             self.index.remove(&(*content, pack));
         }
         self.counts.damaged += usize::from(damaged > 0);
-        false
+        None
     }
 
-    fn read(&mut self, number: u32, at: u32, row: &mut Vec<u8>) -> std::io::Result<bool> {
+    /// The file, where the row is whole.
+    fn read(
+        &mut self,
+        number: u32,
+        at: u32,
+        row: &mut Vec<u8>,
+    ) -> std::io::Result<Option<Arc<File>>> {
         let pack = &self.packs[number as usize];
         let file = match &mut self.open {
             Some((open, file)) if *open == number => file,
             other => {
-                let file = File::open(&pack.path)?;
+                let file = Arc::new(File::open(&pack.path)?);
                 if self.own.insert(pack.path.clone()) {
                     // When it was last used; where that cannot be said it goes the earlier.
                     let _ = file.set_modified(SystemTime::now());
@@ -165,7 +185,8 @@ impl Shelf {
                 &mut other.insert((number, file)).1
             }
         };
-        pack.read(file, at as usize, row)
+        let whole = pack.read(file, at as usize, row)?;
+        Ok(whole.then(|| file.clone()))
     }
 
     /// Keeps a row of `content`, where there is room.
