@@ -2,6 +2,7 @@
 
 mod allocate;
 mod batch;
+mod compile;
 mod device;
 mod dispatch;
 mod kernel;
@@ -12,6 +13,7 @@ mod record;
 mod select;
 mod shaders;
 mod shared;
+mod stamps;
 mod texture;
 mod tile;
 mod transfer;
