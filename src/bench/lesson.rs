@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::nn::lora::{Init, PIXELS};
 
 use crate::nn::{Adapter, Arch, Choice, HEAD, Head, HeadInit, Loading, Vgg};
-use crate::train::{Plan, Prefix, Room, Task, train};
+use crate::train::{Plan, Prefix, Room, Split, StepRecord, Task, train};
 
 /// Outputs of a head: enough that none of its kernels is one for a few.
 const CLASSES: usize = 10;
@@ -107,11 +107,12 @@ impl<'a> Lesson<'a> {
             Task {
                 images: self.images,
                 labels: &labels,
+                split: &Split::all(self.images.len()),
                 plan,
                 stop: &AtomicBool::new(false),
             },
             self.adapter.clone(),
-            |_| {
+            &mut |_: StepRecord| {
                 ends.push(Instant::now());
                 Ok(())
             },
