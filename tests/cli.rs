@@ -31,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
             unknown_device,
         ),
         gpu_trial("cli::devices_lists_what_there_is", devices),
+        gpu_trial("cli::a_profile_says_what_each_kernel_took", profile),
         gpu_trial(
             "cli::train_writes_a_run_and_predict_uses_it",
             train_and_predict,
@@ -164,6 +165,39 @@ fn set_up() {
         .args(TINY)
         .assert()
         .success();
+}
+
+fn profile() {
+    let folder = dataset();
+    let assert = goldfish(folder.path())
+        .args([
+            "bench", "profile", "--json", "--batch", "2", "--data", "data",
+        ])
+        .args(["--targets", "features.28", "--targets", "head,classifier.3"])
+        .args(TINY)
+        .assert();
+    if assert.get_output().status.code() == Some(4) {
+        // Not every device has time stamps.
+        assert.stderr(contains("it has no time stamps"));
+        return;
+    }
+    let text = stdout(&assert.success());
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let profiles = report["profile"].as_array().expect("a list");
+    let names: Vec<&str> = profiles.iter().filter_map(|p| p["work"].as_str()).collect();
+    let expected = [
+        "forward, batch 2",
+        "step on features.28, batch 2",
+        "step on head,classifier.3, batch 2",
+    ];
+    assert_eq!(names, expected);
+    for profile in profiles {
+        let kernels = profile["kernels"].as_array().expect("a list");
+        let seconds = kernels.iter().filter_map(|k| k["seconds"].as_f64());
+        assert!(seconds.sum::<f64>() > 0.0, "{profile}");
+        let ran = |k: &Value| k["runs"].as_f64() > Some(0.0) && k["groups"].as_u64() > Some(0);
+        assert!(kernels.len() > 3 && kernels.iter().all(ran), "{profile}");
+    }
 }
 
 fn help() {

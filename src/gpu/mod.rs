@@ -2,6 +2,7 @@
 
 mod allocate;
 mod batch;
+mod compile;
 mod device;
 mod dispatch;
 mod failure;
@@ -14,6 +15,7 @@ mod record;
 mod select;
 mod shaders;
 mod shared;
+mod stamps;
 mod texture;
 mod tile;
 mod transfer;

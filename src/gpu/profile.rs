@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::batch::{BATCH, Stamped};
-use super::device::Gpu;
 use crate::error::{Error, Result};
 
 /// What a kernel took with one number of workgroups.
@@ -77,16 +76,23 @@ impl Profile {
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.read, 0, u64::from(stamps) * 8);
     }
 
-    /// Waits for a batch that was submitted, and adds its times up.
-    pub(super) fn collect(&self, gpu: &Gpu, stamped: Vec<Stamped>) -> Result<()> {
+    /// Waits for a batch that was submitted, and adds its times up; a stamp counts by `period` seconds.
+    pub(super) fn collect(
+        &self,
+        device: &wgpu::Device,
+        period: f64,
+        stamped: Vec<Stamped>,
+    ) -> Result<()> {
+        let failed =
+            |e: &dyn std::error::Error| Error::device(format!("reading time stamps failed: {e}"));
         self.read.map_async(wgpu::MapMode::Read, .., |_| {});
-        gpu.poll(wgpu::PollType::wait_indefinitely())?;
-        let failed = |e| Error::device(format!("reading time stamps failed: {e}"));
-        let view = self.read.get_mapped_range(..).map_err(failed)?;
+        device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|e| failed(&e))?;
+        let view = self.read.get_mapped_range(..).map_err(|e| failed(&e))?;
         let stamps: Vec<u64> = bytemuck::pod_collect_to_vec(&view);
         drop(view);
         self.read.unmap();
-        let period = f64::from(gpu.0.queue.get_timestamp_period()) * 1e-9;
         let mut times = self.times.lock().expect("no panic holds the times");
         for (dispatch, moments) in stamped.into_iter().zip(stamps.chunks_exact(2)) {
             let (runs, seconds) = times.entry(dispatch).or_default();
@@ -95,28 +101,15 @@ impl Profile {
         }
         Ok(())
     }
-}
 
-impl Gpu {
-    /// Stamps what is recorded from here on, where the device was opened with [`super::GpuOptions::stamps`].
-    ///
-    /// # Errors
-    /// [`Error::Usage`] where it was not.
-    pub(crate) fn start_stamps(&self) -> Result<()> {
-        self.wait()?;
-        self.stamps()?.on.store(true, Ordering::Relaxed);
-        Ok(())
+    pub(super) fn start(&self) {
+        self.on.store(true, Ordering::Relaxed);
     }
 
-    /// What every kernel took since [`Gpu::start_stamps`], the longest first.
-    ///
-    /// # Errors
-    /// As there; what the device reported.
-    pub(crate) fn end_stamps(&self) -> Result<Vec<KernelTime>> {
-        self.wait()?;
-        let profile = self.stamps()?;
-        profile.on.store(false, Ordering::Relaxed);
-        let times = std::mem::take(&mut *profile.times.lock().expect("no panic holds the times"));
+    /// What every kernel took since [`Profile::start`], the longest first.
+    pub(super) fn end(&self) -> Vec<KernelTime> {
+        self.on.store(false, Ordering::Relaxed);
+        let times = std::mem::take(&mut *self.times.lock().expect("no panic holds the times"));
         let times = times.into_iter();
         let mut times: Vec<KernelTime> = times
             .map(|((kernel, groups), (runs, seconds))| KernelTime {
@@ -127,13 +120,6 @@ impl Gpu {
             })
             .collect();
         times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-        Ok(times)
-    }
-
-    fn stamps(&self) -> Result<&Profile> {
-        self.0
-            .profile
-            .as_ref()
-            .ok_or_else(|| Error::Usage("the device was not opened for time stamps".into()))
+        times
     }
 }

@@ -134,7 +134,10 @@ impl Gpu {
             batch.params.clear();
             batch.staged.clear();
             batch.dispatches = 0;
-            if let Some(Err(error)) = profile.map(|profile| profile.collect(self, stamped)) {
+            let period = f64::from(queue.get_timestamp_period()) * 1e-9;
+            if let Some(Err(error)) =
+                profile.map(|profile| profile.collect(&self.0.device, period, stamped))
+            {
                 self.report(error);
             }
             Some(index)
