@@ -171,6 +171,32 @@ mod tests {
     }
 
     #[test]
+    fn flags_stand_in_the_last_sentence_and_nothing_ends_twice() {
+        let train = |error: &Error| say(error, &Cli::command(), "train");
+        let device = Error::device("gone.").with(Remedy::OtherDevice);
+        assert_eq!(train(&device), "gone. Choose another device (--device)");
+        let full = Error::Memory("no room.".into());
+        assert_eq!(
+            train(&full),
+            "no room (--batch-size, --image-size, --precision f16)"
+        );
+        let kernel = Error::Kernel {
+            kernel: "add".into(),
+            message: "it does not parse.\n".into(),
+        };
+        assert_eq!(
+            train(&kernel),
+            "kernel add failed on this device: it does not parse; please report this with the output of `goldfish devices`"
+        );
+        let diverged = Error::NonFinite {
+            step: 3,
+            loss: f32::NAN,
+            lr: 0.1,
+        };
+        assert!(train(&diverged).ends_with("Lower the learning rate and try again (--lr)"));
+    }
+
+    #[test]
     fn every_remedy_and_every_setting_is_a_flag_of_train() {
         let program = Cli::command();
         let train = program.find_subcommand("train").expect("it is there");
