@@ -5,14 +5,17 @@ mod answers;
 mod base;
 mod cli;
 mod convert;
+mod damaged;
 mod data;
 mod export;
 mod family;
+mod faults;
 mod fetch;
 mod files;
 mod floors;
 mod heads;
 mod imports;
+mod kills;
 mod library;
 mod ops;
 mod parity;
@@ -51,6 +54,9 @@ fn main() {
         cli::trials(),
         quiet::trials(),
         stop::trials(),
+        faults::trials(),
+        kills::trials(),
+        damaged::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),

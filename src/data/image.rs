@@ -2,6 +2,7 @@
 //! `Normalize`, for any size of the crop.
 
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use super::codecs;
@@ -73,7 +74,11 @@ pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
 /// As [`decode`].
 pub fn decode_bytes(name: &Path, bytes: &[u8], exif: bool) -> Result<Decoded> {
     check_size(name, bytes.len() as u64)?;
-    let picture = codecs::read(bytes).map_err(|problem| bad(name, shortened(problem)))?;
+    // A decoder that panics over a file that nobody thought of costs that file and not the run.
+    let read = catch_unwind(|| codecs::read(bytes));
+    let read =
+        read.unwrap_or_else(|_| Err("it is damaged in a way that its decoder fails over".into()));
+    let picture = read.map_err(|problem| bad(name, shortened(problem)))?;
     let picture = match picture.exif.filter(|_| exif) {
         Some(turn) => picture.turned(turn),
         None => picture,
