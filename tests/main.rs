@@ -18,6 +18,7 @@ mod imports;
 mod kills;
 mod library;
 mod ops;
+mod optim;
 mod parity;
 mod peft;
 mod pictures;
@@ -25,6 +26,8 @@ mod portable;
 mod pth;
 mod quiet;
 mod refused;
+mod runs;
+mod scores;
 mod server;
 mod shaders;
 mod stop;
@@ -43,15 +46,18 @@ fn main() {
         weights::trials(),
         fetch::trials(),
         refused::trials(),
+        scores::trials(),
         pth::trials(),
         convert::trials(),
         ops::trials(),
+        optim::trials(),
         library::trials(),
         parity::trials(),
         family::trials(),
         portable::trials(),
         training::trials(),
         cli::trials(),
+        runs::trials(),
         quiet::trials(),
         stop::trials(),
         faults::trials(),

@@ -24,7 +24,7 @@ pub struct BaseArgs {
     /// Base weights: a safetensors file or PyTorch's (.pth) under torchvision's or timm's names, a folder with such files, or random[:SEED]
     /// [default: GOLDFISH_WEIGHTS, else those of the network in ./weights, else those that `goldfish weights fetch` put
     /// into the user's data, else random:0]
-    #[arg(long, value_name = "FILE|DIR|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
+    #[arg(short, long, value_name = "FILE|DIR|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
     pub weights: Option<Weights>,
     /// Network: vgg11, vgg13, vgg16 or vgg19, with batch norm vgg19_bn and so on, narrow vgg19-tiny and so on, to try
     /// things out [default: what the weights are of; vgg19 where they are random, or of several networks]

@@ -90,6 +90,13 @@ impl Progress {
         }
     }
 
+    /// Says how it goes, on a bar.
+    pub fn say(&mut self, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message.to_string());
+        }
+    }
+
     /// One more step is finished.
     pub fn one(&mut self) {
         self.set(self.done + 1, "");
