@@ -88,7 +88,7 @@ fn said(output: &Output) -> String {
 }
 
 /// All files below `folder`, but for the times in them.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+fn files(folder: &Path) -> Files {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(at) = folders.pop() {
@@ -107,22 +107,26 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// Two runs of the same data and other seeds, `old` and `new`, and the folder they are in.
-fn two_runs() -> tempfile::TempDir {
+/// Two runs of the same data and other seeds, `old` and `new`: the folder they are in, and their files.
+fn two_runs() -> (tempfile::TempDir, [Files; 2]) {
     let folder = dataset();
     for (run, seed) in [("old", "1"), ("new", "2")] {
         let output = goldfish(folder.path(), &words(run, &["--seed", seed])).output();
         let output = output.expect("it runs");
         assert!(output.status.success(), "{}", said(&output));
     }
-    folder
+    let both = ["old", "new"].map(|run| files(&folder.path().join(run)));
+    assert_ne!(both[0], both[1]);
+    (folder, both)
 }
 
 const ADAPTER: &str = "adapter_model.safetensors";
 
+/// The files of a run, by their names in it.
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
 /// `found`, the files of a run with the settings of `new` over `old` that met with something, is the one or the other.
-fn no_mixture(found: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path, code: Option<i32>, case: &str) {
-    let (old, new) = (files(&folder.join("old")), files(&folder.join("new")));
+fn no_mixture(found: &Files, [old, new]: &[Files; 2], code: Option<i32>, case: &str) {
     let names: Vec<_> = found.keys().collect();
     match found.get(Path::new(ADAPTER)) == old.get(Path::new(ADAPTER)) {
         true => {
@@ -131,7 +135,7 @@ fn no_mixture(found: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path, code: Option<i3
                 Some(0),
                 "{case}: it has failed and says that it has not"
             );
-            for (name, bytes) in &old {
+            for (name, bytes) in old {
                 assert!(
                     found.get(name) == Some(bytes),
                     "{case}: {} of {names:?}",
@@ -167,8 +171,8 @@ fn no_mixture(found: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path, code: Option<i3
 }
 
 fn bad_weights() {
-    let folder = two_runs();
-    let before = files(&folder.path().join("old"));
+    let (folder, both) = two_runs();
+    let before = both[0].clone();
     fs::write(folder.path().join("bad.safetensors"), b"not so").expect("a file");
     let narrow = crate::support::root().join("tests/fixtures/narrow.safetensors");
     let cut = fs::read(narrow).expect("the fixture");
@@ -201,7 +205,7 @@ fn bad_weights() {
 }
 
 fn at_once() {
-    let folder = two_runs();
+    let (folder, both) = two_runs();
     for (run, more) in [("old", &["--overwrite"][..]), ("fresh", &[])] {
         let words = words(run, &[&["--seed", "2"], more].concat());
         let children: Vec<_> = (0..4)
@@ -228,18 +232,13 @@ fn at_once() {
                 "{said}"
             );
         }
-        no_mixture(
-            &files(&folder.path().join(run)),
-            folder.path(),
-            Some(0),
-            run,
-        );
+        no_mixture(&files(&folder.path().join(run)), &both, Some(0), run);
     }
 }
 
 #[cfg(unix)]
 fn locked() {
-    let folder = two_runs();
+    let (folder, both) = two_runs();
     let long = words("old", &["--overwrite", "--seed", "2"]);
     let mut long: Vec<&str> = long;
     let at = long
@@ -284,7 +283,7 @@ fn locked() {
     assert!(output.status.success(), "{}", said(&output));
     no_mixture(
         &files(&folder.path().join("old")),
-        folder.path(),
+        &both,
         Some(0),
         "after a kill",
     );
@@ -337,8 +336,7 @@ fn umask() {
 
 #[cfg(unix)]
 fn limits() {
-    let folder = two_runs();
-    let kept = files(&folder.path().join("old"));
+    let (folder, both) = two_runs();
     let mut failed = 0;
     for blocks in [0, 1, 2, 4, 8, 16, 40, 200, 320, 330, 640, 1300, 4000] {
         let output = Command::new("sh")
@@ -358,18 +356,13 @@ fn limits() {
         );
         failed += usize::from(code == Some(3));
         let case = format!("{blocks} blocks, {}", said(&output));
-        no_mixture(
-            &files(&folder.path().join("old")),
-            folder.path(),
-            code,
-            &case,
-        );
-        restore(&folder.path().join("old"), &kept);
+        no_mixture(&files(&folder.path().join("old")), &both, code, &case);
+        restore(&folder.path().join("old"), &both[0]);
     }
     assert!(failed > 2, "only {failed} have met the limit");
 }
 
-fn restore(run: &Path, kept: &BTreeMap<PathBuf, Vec<u8>>) {
+fn restore(run: &Path, kept: &Files) {
     fs::remove_dir_all(run).expect("it goes");
     for (name, bytes) in kept {
         let path = run.join(name);
@@ -382,7 +375,7 @@ fn restore(run: &Path, kept: &BTreeMap<PathBuf, Vec<u8>>) {
 /// them `GOLDFISH_DISKS` says.
 #[cfg(target_os = "linux")]
 fn full_disk() {
-    let folder = two_runs();
+    let (folder, both) = two_runs();
     let disks = std::env::var("GOLDFISH_DISKS").ok();
     let disks: u64 = disks.map_or(14, |count| count.parse().expect("a number of disks"));
     let pages = |run: &str| -> u64 {
@@ -422,12 +415,7 @@ fn full_disk() {
         assert!([Some(0), Some(3)].contains(&code), "{case}");
         failed += usize::from(code == Some(3));
         done += usize::from(code == Some(0));
-        no_mixture(
-            &files(&folder.path().join("after")),
-            folder.path(),
-            code,
-            &case,
-        );
+        no_mixture(&files(&folder.path().join("after")), &both, code, &case);
     }
     assert!(
         failed > 2 && done > 0,
@@ -437,7 +425,7 @@ fn full_disk() {
 
 #[cfg(target_os = "linux")]
 fn read_only() {
-    let folder = two_runs();
+    let (folder, _) = two_runs();
     let place = folder.path().join("disk");
     fs::create_dir(&place).expect("a folder");
     let script = "
