@@ -5,13 +5,13 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use super::failure::Failures;
+use super::failure::{Failures, unopened};
 use super::pipeline::{Compiled, Pipeline};
 use super::pool::PoolStats;
 use super::select::DeviceInfo;
 use super::tile::Tile;
 use super::{batch, pool, select, shared, texture};
-use crate::error::{Error, Remedy, Result};
+use crate::error::{Error, Result};
 
 /// The most bytes that one binding may have on any device.
 const MAX_BINDING: u64 = 1 << 31;
@@ -134,10 +134,7 @@ impl Gpu {
             matrix = None;
             opened = request(false);
         }
-        let (device, queue) = opened.map_err(|e| {
-            Error::device(format!("{}: cannot open the device: {e}", info.name))
-                .with(Remedy::OtherDevice)
-        })?;
+        let (device, queue) = opened.map_err(|e| unopened(&info.name, &e.to_string()))?;
         let failures = Failures::of(&device, &info.name);
         let shares_memory = shared::suits(&adapter.get_info());
         let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
