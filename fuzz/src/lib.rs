@@ -11,7 +11,11 @@ pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let made = FOLDER.get_or_init(|| {
         let memory = Path::new("/dev/shm");
-        let within = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
+        let within = if memory.is_dir() {
+            memory.into()
+        } else {
+            std::env::temp_dir()
+        };
         tempfile::tempdir_in(within).expect("a folder")
     });
     made.path()
@@ -35,7 +39,9 @@ pub fn tensors(path: &Path) {
         }
         let mut sum = 0usize;
         file.each(|name, _, shape, bytes| {
-            sum = sum.wrapping_add(name.len() + shape.len() + bytes.iter().map(|&b| b as usize).sum::<usize>());
+            sum = sum.wrapping_add(
+                name.len() + shape.len() + bytes.iter().map(|&b| b as usize).sum::<usize>(),
+            );
         });
         std::hint::black_box(sum);
     }

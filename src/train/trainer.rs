@@ -52,6 +52,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
                     .into(),
             ));
         }
+        let begun = begun(&start, plan.steps_per_epoch(task.split.train.len()))?;
         let mut adam = Adam::new(plan.lr);
         let parameters = start.adapter.trained();
         adam.restore(start.position.steps, &parameters, &mut |name, _| {
@@ -75,8 +76,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
             in_flight,
             adam,
             epochs: position.epochs,
-            begun: position.steps as usize
-                - position.epochs * plan.steps_per_epoch(task.split.train.len()),
+            begun,
             ledger: Ledger::new(plan, &adapter, position, watch),
             adapter,
             best,
@@ -254,6 +254,20 @@ impl<'a, W: Watch> Trainer<'a, W> {
 
     fn snapshot(&self) -> Snapshot {
         snapshot(&self.ledger, &self.adam, &self.best)
+    }
+}
+
+/// Steps of the epoch that is under way where a run stands.
+fn begun(start: &Snapshot, per_epoch: usize) -> Result<usize> {
+    let (steps, epochs) = (start.steps(), start.epochs());
+    let closed = (epochs as u64).checked_mul(per_epoch as u64);
+    let begun = closed.and_then(|closed| steps.checked_sub(closed));
+    match begun.filter(|&begun| begun <= per_epoch as u64) {
+        Some(begun) => Ok(begun as usize),
+        None => Err(Error::Usage(format!(
+            "a run of {per_epoch} steps an epoch has not made {steps} steps after {epochs} epochs: it is another one that is \
+             taken up"
+        ))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Fills `corpus/<target>` with what the tests' fixtures have.
+//! Fills `corpus/<target>` with what the tests' fixtures have, and `corpus/run` with the runs in the folders that it is given.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ const MOST: u64 = 100_000;
 fn main() -> std::io::Result<()> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = own.parent().expect("the package's folder");
-    for target in ["safetensors", "pth", "adapter", "image"] {
+    for target in ["safetensors", "pth", "adapter", "image", "run"] {
         fs::create_dir_all(own.join("corpus").join(target))?;
     }
     below(&root.join("tests/fixtures"), own)?;
@@ -27,6 +27,25 @@ fn main() -> std::io::Result<()> {
             keep(name, bytes);
         }
     });
+    for run in std::env::args_os().skip(1) {
+        self::run(Path::new(&run), own)?;
+    }
+    Ok(())
+}
+
+/// A run as the target takes it apart: without images, as the target says that there are none.
+fn run(folder: &Path, own: &Path) -> std::io::Result<()> {
+    let settings = fs::read(folder.join("run.toml"))?;
+    for entry in fs::read_dir(folder.join("state"))? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|ending| ending == "safetensors")
+        {
+            let whole = [&settings[..], b"\0\0", &fs::read(&path)?].concat();
+            fs::write(own.join("corpus/run").join(name(&path)), whole)?;
+        }
+    }
     Ok(())
 }
 
