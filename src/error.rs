@@ -225,3 +225,59 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Error, Remedy};
+
+    const REMEDIES: [Remedy; 6] = [
+        Remedy::LessAtOnce,
+        Remedy::OtherDevice,
+        Remedy::LowerRate,
+        Remedy::LeaveOut,
+        Remedy::OtherFolder,
+        Remedy::SayClasses,
+    ];
+
+    /// Drivers, the system and other libraries end what they say as they like.
+    #[test]
+    fn what_others_say_does_not_end_twice() {
+        for end in ["", ".", "...", ":", ".\n", "\n\n", " ", ";"] {
+            let said = format!("it is bent{end}");
+            for remedy in REMEDIES.map(Some).into_iter().chain([None]) {
+                let data = Error::data(Path::new("x"), &*said).with(remedy).to_string();
+                let device = Error::device(&*said).with(remedy).to_string();
+                let expected = match remedy {
+                    Some(remedy) => format!("it is bent. {remedy}"),
+                    None => said.trim_end().to_string(),
+                };
+                assert_eq!(data, format!("x: {expected}"));
+                assert_eq!(device, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_remedy_is_a_sentence_without_its_stop() {
+        for remedy in REMEDIES {
+            let text = remedy.to_string();
+            assert!(text.starts_with(char::is_uppercase) && text.ends_with(char::is_alphanumeric));
+        }
+        assert!(!Remedy::LessAtOnce.to_string().contains("device"));
+    }
+
+    #[test]
+    fn steps_are_counted_where_there_are_some() {
+        let said = [0, 1, 2].map(|step| Error::Interrupted { step }.to_string());
+        assert_eq!(
+            said,
+            [
+                "interrupted",
+                "interrupted after 1 step",
+                "interrupted after 2 steps"
+            ]
+        );
+    }
+}

@@ -6,16 +6,19 @@ mod augment;
 mod base;
 mod cli;
 mod convert;
+mod damaged;
 mod data;
 mod doctor;
 mod export;
 mod family;
+mod faults;
 mod fetch;
 mod files;
 mod floors;
 mod heads;
 mod imports;
 mod kept;
+mod kills;
 mod library;
 mod ops;
 mod optim;
@@ -69,6 +72,9 @@ fn main() {
         sweep::trials(),
         quiet::trials(),
         stop::trials(),
+        faults::trials(),
+        kills::trials(),
+        damaged::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),

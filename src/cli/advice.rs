@@ -22,9 +22,18 @@ pub fn say(error: &Error, program: &Command, name: &str) -> String {
             .flat_map(Command::get_arguments);
         all.any(|argument| argument.get_long() == flag.split(' ').next())
     };
+    // Of what helps against want of memory, that which the message speaks of.
+    let meant = |flag: &&&str| match error {
+        Error::Memory(said) => flag
+            .split(['-', ' '])
+            .next()
+            .is_some_and(|word| said.contains(word)),
+        _ => true,
+    };
     let flags: Vec<String> = flags
         .iter()
         .filter(known)
+        .filter(meant)
         .map(|flag| format!("--{flag}"))
         .collect();
     let said = error.to_string();

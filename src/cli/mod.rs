@@ -210,19 +210,46 @@ mod tests {
 
     #[test]
     fn a_subcommand_names_the_flags_that_it_has() {
-        let full = || Error::Memory("no room".into());
+        let full = || Error::Memory("no room: lower the batch or image size".into());
         for (name, says) in [
-            (
-                "train",
-                "no room (--batch-size, --image-size, --precision f16)",
-            ),
-            ("predict", "no room (--image-size, --precision f16)"),
-            ("selftest", "no room"),
+            ("train", " (--batch-size, --image-size)"),
+            ("predict", " (--image-size)"),
+            ("selftest", ""),
         ] {
-            assert_eq!(say(&full(), &Cli::command(), name), says);
+            assert_eq!(
+                say(&full(), &Cli::command(), name),
+                full().to_string() + says
+            );
         }
+        let row = Error::Memory("no room: lower the image size".into());
+        assert!(say(&row, &Cli::command(), "train").ends_with("size (--image-size)"));
+        let weights = Error::Memory("no room: take half precision".into());
+        assert!(say(&weights, &Cli::command(), "train").ends_with(" (--precision f16)"));
         let plain = Error::Usage("no".into());
         assert_eq!(say(&plain, &Cli::command(), "train"), "no");
+    }
+
+    #[test]
+    fn flags_stand_in_the_last_sentence_and_nothing_ends_twice() {
+        let train = |error: &Error| say(error, &Cli::command(), "train");
+        let device = Error::device("gone.").with(Remedy::OtherDevice);
+        assert_eq!(train(&device), "gone. Choose another device (--device)");
+        let full = Error::Memory("no room for the image.".into());
+        assert_eq!(train(&full), "no room for the image (--image-size)");
+        let kernel = Error::Kernel {
+            kernel: "add".into(),
+            message: "it does not parse.\n".into(),
+        };
+        assert_eq!(
+            train(&kernel),
+            "kernel add failed on this device: it does not parse; please report this with the output of `goldfish devices`"
+        );
+        let diverged = Error::NonFinite {
+            step: 3,
+            loss: f32::NAN,
+            lr: 0.1,
+        };
+        assert!(train(&diverged).ends_with("Lower the learning rate and try again (--lr)"));
     }
 
     #[test]

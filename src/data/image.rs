@@ -2,6 +2,7 @@
 //! `Normalize`, for any size of the crop.
 
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use super::codecs::{self, Format, Picture};
@@ -79,7 +80,11 @@ pub fn decode_bytes(name: &Path, bytes: &[u8], exif: bool) -> Result<Decoded> {
 /// The picture with what its file says of it.
 pub(super) fn parse(name: &Path, bytes: &[u8]) -> Result<Picture> {
     check_size(name, bytes.len() as u64)?;
-    codecs::read(bytes).map_err(|problem| bad(name, shortened(problem)))
+    // A decoder that panics over a file that nobody thought of costs that file and not the run.
+    let read = catch_unwind(|| codecs::read(bytes));
+    let read =
+        read.unwrap_or_else(|_| Err("it is damaged in a way that its decoder fails over".into()));
+    read.map_err(|problem| bad(name, shortened(problem)))
 }
 
 impl From<Picture> for Decoded {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use super::failure::Failures;
+use super::failure::{Failures, unopened};
 use super::pipeline::{Compiled, Slot};
 use super::pool::PoolStats;
 use super::profile::Profile;
@@ -145,10 +145,7 @@ impl Gpu {
             matrix = None;
             opened = request(false);
         }
-        let (device, queue) = opened.map_err(|e| {
-            Error::device(format!("{}: cannot open the device: {e}", info.name))
-                .with(Remedy::OtherDevice)
-        })?;
+        let (device, queue) = opened.map_err(|e| unopened(&info.name, &e.to_string()))?;
         let failures = Failures::of(&device, &info.name);
         let shares_memory = shared::suits(&adapter.get_info());
         let uniforms = device.create_buffer(&wgpu::BufferDescriptor {

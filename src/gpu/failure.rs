@@ -25,7 +25,7 @@ impl Failures {
         let listener = failures.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
             listener.report(match error {
-                wgpu::Error::OutOfMemory { .. } => listener.full(),
+                wgpu::Error::OutOfMemory { .. } => full(&listener.label),
                 other => Error::device(format!("{}: {other}", listener.label)),
             });
         }));
@@ -66,8 +66,8 @@ impl Failures {
 
     /// wgpu gives a device up that has no room for what it needs itself.
     fn gone(&self, why: &str) -> Error {
-        if why.to_lowercase().contains("memory") {
-            return self.full();
+        if wants_memory(why) {
+            return full(&self.label);
         }
         let problem = format!(
             "{}: the device was lost ({why}): start again, and update its driver where it happens again",
@@ -75,19 +75,31 @@ impl Failures {
         );
         Error::device(problem).with(Remedy::OtherDevice)
     }
+}
 
-    fn full(&self) -> Error {
-        Error::Memory(format!(
-            "{}: out of memory: close other programs that use it, or lower the batch or image size; where the weights \
-             alone do not fit, take half precision or a smaller network",
-            self.label
-        ))
+/// A device of this name that did not open.
+pub(super) fn unopened(label: &str, why: &str) -> Error {
+    match wants_memory(why) {
+        true => full(label),
+        false => Error::device(format!("{label}: cannot open the device: {why}"))
+            .with(Remedy::OtherDevice),
     }
+}
+
+fn wants_memory(why: &str) -> bool {
+    why.to_lowercase().contains("memory")
+}
+
+fn full(label: &str) -> Error {
+    Error::Memory(format!(
+        "{label}: out of memory: close other programs that use it, or lower the batch or image size; where the weights alone \
+         do not fit, take half precision or a smaller network"
+    ))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Failures;
+    use super::{Failures, unopened};
     use crate::error::{Error, Remedy};
     use crate::gpu::{Gpu, GpuOptions, devices};
     use crate::tensor::Tensor;
@@ -125,6 +137,17 @@ mod tests {
         );
         assert_eq!(error.remedy(), Some(Remedy::LessAtOnce));
         assert!(!error.to_string().contains("another device"), "{error}");
+    }
+
+    #[test]
+    fn a_device_that_has_no_memory_to_open_needs_no_other_device() {
+        let full = unopened("card", "Not enough memory left.");
+        assert!(matches!(full, Error::Memory(_)));
+        let broken = unopened("card", "no queue.").to_string();
+        assert_eq!(
+            broken,
+            "card: cannot open the device: no queue. Choose another device"
+        );
     }
 
     /// wgpu panics where it finds the loss while it waits.

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::ledger::{Ledger, Pending, Seen};
+use super::plan::Plan;
 use super::predict::answers;
 use super::prefix::Prefix;
 use super::snapshot::{Best, Snapshot};
@@ -55,6 +56,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
                     .into(),
             ));
         }
+        let begun = begun(&start, plan, task.split.train.len())?;
         let mut optimizer = Optimizer::new(&plan.recipe.optimizer, plan.lr);
         let parameters = start.adapter.trained();
         optimizer.restore(start.position.steps, &parameters, &mut |name, _| {
@@ -65,7 +67,6 @@ impl<'a, W: Watch> Trainer<'a, W> {
         let classes = start.adapter.classes(prefix.base().arch());
         let weights = plan.recipe.class_weights.of(&labels, classes);
         let network = Network::after(prefix, task.images.transform().size, plan.checkpoint);
-        let images = task.split.train.len();
         let in_flight = match prefix.base().gpu().is_software() {
             true => 0,
             false => IN_FLIGHT,
@@ -84,9 +85,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
             optimizer,
             weights,
             epochs: position.epochs,
-            // An epoch that the most steps cut short is closed too.
-            begun: (position.steps as usize)
-                .saturating_sub(position.epochs * plan.steps_per_epoch(images)),
+            begun,
             ledger: Ledger::new(task, &adapter, position, watch),
             adapter,
             best,
@@ -302,6 +301,25 @@ impl<'a, W: Watch> Trainer<'a, W> {
 
     fn snapshot(&self) -> Snapshot {
         snapshot(&self.ledger, &self.optimizer, &self.best)
+    }
+}
+
+/// Steps of the epoch that is under way where a run stands.
+fn begun(start: &Snapshot, plan: Plan, images: usize) -> Result<usize> {
+    let per_epoch = plan.steps_per_epoch(images);
+    let (steps, epochs) = (start.steps(), start.epochs());
+    // An epoch that the most steps cut short is closed too.
+    if epochs > 0 && epochs == plan.last_epoch(images) && steps == plan.steps(images) {
+        return Ok(0);
+    }
+    let closed = (epochs as u64).checked_mul(per_epoch as u64);
+    let begun = closed.and_then(|closed| steps.checked_sub(closed));
+    match begun.filter(|&begun| begun <= per_epoch as u64) {
+        Some(begun) => Ok(begun as usize),
+        None => Err(Error::Usage(format!(
+            "a run of {per_epoch} steps an epoch has not made {steps} steps after {epochs} epochs: it is another one that is \
+             taken up"
+        ))),
     }
 }
 
