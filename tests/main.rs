@@ -12,6 +12,7 @@ mod fetch;
 mod files;
 mod floors;
 mod heads;
+mod history;
 mod imports;
 mod library;
 mod ops;
@@ -40,6 +41,7 @@ fn main() {
         fetch::trials(),
         refused::trials(),
         scores::trials(),
+        history::trials(),
         pth::trials(),
         convert::trials(),
         ops::trials(),

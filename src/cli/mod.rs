@@ -17,6 +17,7 @@ mod merge;
 mod output;
 mod predict;
 mod progress;
+mod rows;
 mod selftest;
 mod terminal;
 mod train;

@@ -3,8 +3,11 @@
 mod cache;
 mod embed;
 mod frozen;
+pub mod history;
+pub mod judged;
 mod kept;
 mod ledger;
+mod look;
 pub(crate) mod normalize;
 mod plan;
 mod run;
@@ -17,6 +20,7 @@ pub use embed::embed;
 pub use frozen::Prefix;
 pub use kept::Room;
 pub use ledger::Trained;
+pub use look::{SIDE, look};
 pub use plan::Plan;
 pub use run::{Run, StepRecord};
 

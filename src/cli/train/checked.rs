@@ -1,6 +1,6 @@
 //! Everything that a training run needs, read and found sound before the run's folder is opened.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,6 +79,13 @@ impl Checked {
         })
     }
 
+    /// The classes that have images, by name.
+    fn trained_on(&self) -> Vec<String> {
+        let labels: BTreeSet<u32> = self.labels.iter().copied().collect();
+        let names = labels.into_iter();
+        names.map(|l| self.classes.name(l as usize)).collect()
+    }
+
     /// What `run.toml` says.
     pub(super) fn settings<'a>(&'a self, request: &'a Request) -> Settings<'a> {
         let (base, args) = (&self.base, request.settings);
@@ -108,6 +115,7 @@ impl Checked {
             precision: base.precision,
             kernels: base.kernels,
             classes: (!self.classes.is_imagenet()).then(|| self.classes.names()),
+            trained_on: self.trained_on(),
             head: self.start.head.as_ref().map(|head| HeadSettings {
                 classes: head.outputs() - head.frozen(),
                 behind: head.frozen(),
@@ -254,6 +262,8 @@ pub(super) struct Settings<'a> {
     checkpoint_activations: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     classes: Option<&'a [String]>,
+    /// Those that have images.
+    trained_on: Vec<String>,
     base: &'a Identity,
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<HeadSettings>,
