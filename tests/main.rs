@@ -3,6 +3,7 @@
 mod adapters;
 mod answers;
 mod base;
+mod browser;
 mod cli;
 mod convert;
 mod data;
@@ -22,6 +23,7 @@ mod pictures;
 mod portable;
 mod pth;
 mod refused;
+mod report;
 mod scores;
 mod server;
 mod shaders;
@@ -42,6 +44,7 @@ fn main() {
         refused::trials(),
         scores::trials(),
         history::trials(),
+        report::trials(),
         pth::trials(),
         convert::trials(),
         ops::trials(),

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 230.0;
 const LEFT: f64 = 48.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 34.0;
 /// Points of a curve beyond which neighbours are drawn as their mean.
@@ -52,10 +52,10 @@ impl Scale {
 fn ticks([from, to]: [f64; 2], count: f64) -> (Vec<f64>, f64) {
     let rough = (to - from) / count;
     let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0]
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
         .map(|digit| digit * power)
         .into_iter()
-        .find(|step| *step >= rough * 0.999)
+        .find(|step| *step >= rough * 0.85)
         .unwrap_or(power);
     let first = (from / step - 1e-9).ceil() as i64;
     let last = (to / step + 1e-9).floor() as i64;
@@ -71,11 +71,20 @@ fn tick(value: f64, step: f64, shares: bool) -> String {
     if value == 0.0 {
         return "0".into();
     }
-    if step < 1e-3 || step >= 1e6 {
-        return format!("{value:.0e}");
+    if !(1e-3..1e6).contains(&step) {
+        // As few digits as say it.
+        let short = format!("{value:.0e}");
+        let same = short
+            .parse()
+            .is_ok_and(|s: f64| (s - value).abs() < step * 1e-3);
+        return if same { short } else { format!("{value:.1e}") };
     }
-    let digits = (-step.log10().floor()).max(0.0) as usize;
-    format!("{value:.digits$}")
+    // Of 2.5 one more than of 2.
+    let digits = (0..4).find(|&digits| {
+        let scaled = step * 10f64.powi(digits);
+        (scaled - scaled.round()).abs() < 1e-6
+    });
+    format!("{value:.0$}", digits.unwrap_or(4) as usize)
 }
 
 /// A number as a title says it.
@@ -260,11 +269,11 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_few() {
-        assert_eq!(ticks([0.0, 1.0], 4.0).0, [0.0, 0.5, 1.0]);
+        assert_eq!(ticks([0.0, 1.0], 4.0).0, [0.0, 0.25, 0.5, 0.75, 1.0]);
         assert_eq!(ticks([1.0, 20.0], 6.0).0, [5.0, 10.0, 15.0, 20.0]);
         let (small, step) = ticks([0.0, 0.001], 4.0);
         let words: Vec<String> = small.iter().map(|&t| tick(t, step, false)).collect();
-        assert_eq!(words, ["0", "5e-4", "1e-3"]);
+        assert_eq!(words, ["0", "2.5e-4", "5e-4", "7.5e-4", "1e-3"]);
         assert!(ticks([0.0, 1e300], 4.0).0.len() <= 20);
     }
 

@@ -25,7 +25,7 @@ pub fn curves(history: &History, best: Option<usize>) -> Markup {
     )];
     let epochs = history.epochs.iter();
     let training = epochs.map(|epoch| (epoch.step as f64, epoch.train_loss));
-    loss.push(curve("training, an epoch", "a", training.collect()));
+    loss.push(curve("training", "a", training.collect()));
     let validated = || {
         let epochs = history.epochs.iter();
         epochs.filter_map(|epoch| Some((epoch, epoch.validation?)))
