@@ -12,8 +12,9 @@ const FEW: usize = 24;
 /// Mistakes that are listed of more classes.
 const MISTAKES: usize = 24;
 
+/// A share whose sign stays on its line.
 pub fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+    format!("{:.1}\u{a0}%", share * 100.0)
 }
 
 fn bar(share: f64) -> Markup {

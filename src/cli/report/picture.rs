@@ -10,9 +10,9 @@ use image::ExtendedColorType::Rgb8;
 use image::codecs::jpeg::JpegEncoder;
 
 /// Side of a thumbnail.
-pub const THUMB: usize = 144;
+pub const THUMB: usize = 192;
 /// Of the JPEGs.
-const QUALITY: u8 = 82;
+const QUALITY: u8 = 80;
 
 /// What the network sees of the file, small; `None` where it cannot be read any more.
 pub fn thumbnail(path: &Path, side: usize, exif: bool) -> Option<String> {
