@@ -5,8 +5,9 @@ use std::path::Path;
 
 use goldfish::data::{Classes, Score};
 use goldfish::formats::events::{Scalar, events};
-use goldfish::train::history::{EpochPoint, History, StepPoint};
+use goldfish::train::history::History;
 use goldfish::train::judged::{self, Answer, Judged};
+use goldfish::train::{EpochRecord, StepRecord};
 use libtest_mimic::Trial;
 
 use crate::support::{root, trial};
@@ -48,7 +49,7 @@ fn real() {
 
 const METRICS: &str = r#"{"step":1,"epoch":1,"loss":2.5,"lr":0.001}
 {"step":2,"epoch":1,"loss":1.25,"lr":0.001}
-{"epoch":1,"step":2,"train_loss":1.875,"lr":0.001,"validation":{"count":4,"loss":0.75,"top1":0.5,"top5":1.0}}
+{"epoch":1,"step":2,"train_loss":1.875,"lr":0.001,"validation":{"count":4,"loss":0.75,"top1":0.5,"top5":1.0},"best":true}
 {"step":3,"epoch":2,"loss":1.0,"lr":0.0005}
 {"epoch":2,"step":3,"train_loss":1.0,"lr":0.0005}
 "#;
@@ -66,14 +67,14 @@ fn table() {
     fs::write(folder.path().join("timing.jsonl"), timing).expect("it is written");
     let history = History::read(folder.path()).expect("a run");
     assert_eq!(history.steps.len(), 3);
-    let last = StepPoint {
+    let last = StepRecord {
         step: 3,
         epoch: 2,
         loss: 1.0,
         lr: 0.0005,
     };
     assert_eq!(history.steps[2], last);
-    let first = EpochPoint {
+    let first = EpochRecord {
         epoch: 1,
         step: 2,
         train_loss: 1.875,
@@ -84,6 +85,7 @@ fn table() {
             top1: 0.5,
             top5: 1.0,
         }),
+        best: Some(true),
     };
     assert_eq!((history.epochs[0], history.seconds()), (first, 14.0));
     let expected = "step,epoch,loss,lr,train_loss,validation_loss,validation_top1,validation_top5\n\

@@ -17,13 +17,16 @@ mod history;
 mod imports;
 mod library;
 mod ops;
+mod optim;
 mod parity;
 mod peft;
 mod pictures;
 mod portable;
 mod pth;
+mod quiet;
 mod refused;
 mod report;
+mod runs;
 mod scores;
 mod server;
 mod shaders;
@@ -48,12 +51,15 @@ fn main() {
         pth::trials(),
         convert::trials(),
         ops::trials(),
+        optim::trials(),
         library::trials(),
         parity::trials(),
         family::trials(),
         portable::trials(),
         training::trials(),
         cli::trials(),
+        runs::trials(),
+        quiet::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),

@@ -5,10 +5,12 @@ use std::path::{Component, Path, PathBuf};
 
 use goldfish::formats::adapter;
 use goldfish::nn::Arch;
+use goldfish::train::{BEST, SETTINGS};
 use goldfish::{Error, Result};
 use serde::Deserialize;
 
 use super::base::{BaseArgs, Weights, check_size};
+use super::terminal::note;
 use super::weights::place;
 
 /// Where a run goes, and its adapter comes from, where nobody says.
@@ -21,12 +23,24 @@ struct FromRun {
     weights: Option<String>,
     image_size: Option<usize>,
     exif: Option<bool>,
+    #[serde(default)]
+    run: Came,
+}
+
+/// What came of the run.
+#[derive(Default, Deserialize)]
+struct Came {
     trained_on: Option<Vec<String>>,
 }
 
 /// The file with the settings of the run that made the adapter at `path`, and what is taken over from it.
 fn from_run(path: &Path) -> Result<(PathBuf, Option<FromRun>)> {
-    let path = adapter::folder(path).join("run.toml");
+    let folder = adapter::folder(path);
+    let mut path = folder.join(SETTINGS);
+    // The best adapter of a run lies in a folder of its own inside it.
+    if folder.ends_with(BEST) && !path.exists() {
+        path = folder.join("..").join(SETTINGS);
+    }
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((path, None)),
@@ -40,7 +54,7 @@ fn from_run(path: &Path) -> Result<(PathBuf, Option<FromRun>)> {
 /// The names of the classes that the adapter at `path` was trained on, where its run says so.
 pub fn trained(path: &Path) -> Result<Option<Vec<String>>> {
     let (_, from) = from_run(path)?;
-    Ok(from.and_then(|from| from.trained_on))
+    Ok(from.and_then(|from| from.run.trained_on))
 }
 
 /// The base of the run that made the adapter at `path`, where the command line leaves it open. What is wrong with it is told
@@ -90,7 +104,7 @@ fn there(path: &Path, file: &Path, arch: Option<&str>) -> Result<PathBuf> {
         );
         return Err(Error::data(path, problem));
     };
-    eprintln!(
+    note!(
         "notice   {}, the base in {}, is not there: {} is taken in its place",
         file.display(),
         path.display(),

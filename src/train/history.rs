@@ -9,6 +9,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::run::Timing;
+use super::watch::{EpochRecord, StepRecord};
 use crate::data::Score;
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
@@ -25,56 +27,15 @@ pub const EVENTS: &str = "events";
 /// The most bytes that are read of a file: millions of steps.
 const LARGEST: u64 = 1 << 30;
 
-/// A finished step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepPoint {
-    /// Counted from 1.
-    pub step: u64,
-    /// Counted from 1.
-    pub epoch: usize,
-    /// Mean cross-entropy of its images before its update.
-    pub loss: f32,
-    /// Learning rate.
-    pub lr: f64,
-}
-
-/// A finished epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-pub struct EpochPoint {
-    /// Counted from 1.
-    pub epoch: usize,
-    /// Its last step.
-    pub step: u64,
-    /// The mean of its steps' losses.
-    pub train_loss: f64,
-    /// Learning rate at its end.
-    pub lr: f64,
-    /// Absent without validation data.
-    pub validation: Option<Score>,
-}
-
-/// When an epoch ended.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-pub struct EpochTime {
-    /// Its last step.
-    pub step: u64,
-    /// Counted from 1.
-    pub epoch: usize,
-    /// Seconds since 1970 at its end.
-    pub unix: f64,
-    /// Seconds since the process that ran it took the run up.
-    pub seconds: f64,
-}
-
 /// A run from its first step to its last.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     /// Every step.
-    pub steps: Vec<StepPoint>,
+    pub steps: Vec<StepRecord>,
     /// Every epoch that came to its end.
-    pub epochs: Vec<EpochPoint>,
+    pub epochs: Vec<EpochRecord>,
     /// The time of each; empty where nothing is known of it.
-    pub times: Vec<EpochTime>,
+    pub times: Vec<Timing>,
 }
 
 /// A line of [`METRICS`], of either kind.
@@ -86,6 +47,7 @@ struct Line {
     loss: Option<f32>,
     train_loss: Option<f64>,
     validation: Option<Score>,
+    best: Option<bool>,
 }
 
 impl History {
@@ -102,21 +64,23 @@ impl History {
                 epoch,
                 lr,
                 validation,
+                best,
                 ..
             } = line;
             match (line.loss, line.train_loss) {
-                (Some(loss), _) => history.steps.push(StepPoint {
+                (Some(loss), _) => history.steps.push(StepRecord {
                     step,
                     epoch,
                     loss,
                     lr,
                 }),
-                (None, Some(train_loss)) => history.epochs.push(EpochPoint {
+                (None, Some(train_loss)) => history.epochs.push(EpochRecord {
                     epoch,
                     step,
                     train_loss,
                     lr,
                     validation,
+                    best,
                 }),
                 (None, None) => {
                     let problem = format!("line {number} has neither a loss nor a train_loss");

@@ -1,6 +1,7 @@
 //! The branch from the pixels as the pictures that it is: each column of A, and what it comes to for a class.
 
 use goldfish::formats::{Tensors, adapter};
+use goldfish::train::BEST;
 use maud::{Markup, html};
 
 use super::picture::jpeg;
@@ -33,7 +34,7 @@ fn numbers(bytes: &[u8]) -> Vec<f32> {
 impl Branch {
     /// That of the adapter in the run's folder; `None` where there is none that can be shown.
     fn read(told: &Told) -> Option<Self> {
-        let best = told.folder.join("best").join(adapter::MODEL);
+        let best = told.folder.join(BEST).join(adapter::MODEL);
         let path = match best.exists() {
             true => best,
             false => told.folder.join(adapter::MODEL),

@@ -43,7 +43,7 @@ pub fn curves(history: &History, best: Option<usize>) -> Markup {
             score.top5
         }));
     }
-    let named = |at: fn(&goldfish::train::history::EpochPoint) -> f64| {
+    let named = |at: fn(&goldfish::train::EpochRecord) -> f64| {
         let best = history
             .epochs
             .iter()

@@ -6,7 +6,7 @@ use goldfish::Result;
 use goldfish::data::{ImageStore, Origin};
 use goldfish::formats::adapter;
 use goldfish::nn::Loading;
-use goldfish::train::look as activation;
+use goldfish::train::{BEST, look as activation};
 
 use super::told::Told;
 use crate::cli::adopt::adopt;
@@ -30,7 +30,7 @@ pub fn look(
     device: Option<String>,
 ) -> Result<Vec<Seen>> {
     // The verdicts are those of the best adapter where there is one.
-    let best = told.folder.join("best");
+    let best = told.folder.join(BEST);
     let folder = match best.join(adapter::MODEL).exists() {
         true => best,
         false => told.folder.clone(),

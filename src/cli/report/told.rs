@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use goldfish::data::{Evaluation, Figures};
 use goldfish::formats::adapter;
+use goldfish::train::SETTINGS;
 use goldfish::train::history::History;
 use goldfish::train::judged::{self, Answer, Judged};
 use goldfish::{Error, Result};
@@ -51,10 +52,10 @@ pub fn shown(name: &str) -> String {
 
 impl Told {
     pub fn read(folder: &Path) -> Result<Self> {
-        let settings = text(&folder.join("run.toml"))?;
+        let settings = text(&folder.join(SETTINGS))?;
         let wrong = |e: toml::de::Error| {
             let problem = format!("not a run's settings ({e})");
-            Error::data(&folder.join("run.toml"), problem)
+            Error::data(&folder.join(SETTINGS), problem)
         };
         let judged = judged::read(folder)?.unwrap_or_default();
         let mut names = BTreeMap::new();
