@@ -29,6 +29,8 @@ pub fn trials() -> Vec<Trial> {
         trial("report::pictures_come_wrongest_first_and_so_many", bounded),
         gpu_trial("report::the_network_is_seen_to_look", looking),
         gpu_trial("report::a_network_looks_where_pytorch_says", oracle),
+        gpu_trial("report::a_run_leaves_what_was_said_of_each_picture", left),
+        gpu_trial("report::a_new_head_has_no_verdict_before", unheard),
     ]
 }
 
@@ -247,7 +249,9 @@ fn bounded() {
     // The surest mistake, the other one, then the least sure of the rest.
     assert!(at("1.png") < at("2.png"));
     assert!(
-        !text.contains("<script") && !text.contains("http://") && text.contains("&lt;img src=")
+        !text.contains("<script")
+            && !text.contains("<img src=http")
+            && text.contains("&lt;img src=")
     );
 }
 
@@ -320,4 +324,105 @@ fn oracle() {
         let wrong = look(&network, &images, &adapter, &[0, 0, 0, 10], |_, _| Ok(()));
         assert!(wrong.is_err(), "there is no class 10");
     }
+}
+
+/// The answers in an evaluation by file name: what was said, and how surely.
+fn answers(at: &Path, arguments: &[&str]) -> Vec<(String, Value, f64)> {
+    let eval = goldfish(at)
+        .args(["eval", "data", "--json"])
+        .args(arguments)
+        .assert()
+        .success();
+    let eval: Value = serde_json::from_str(&stdout(&eval)).expect("JSON");
+    let images = eval["images"].as_array().expect("images").iter();
+    let one = |image: &Value| {
+        let path = image["path"].as_str().expect("a path").to_string();
+        (
+            path,
+            image["said"].clone(),
+            image["confidence"].as_f64().expect("a number"),
+        )
+    };
+    images.map(one).collect()
+}
+
+fn left() {
+    let folder = dataset();
+    let at = folder.path();
+    train(
+        at,
+        &[
+            "-o", "run", "--epochs", "3", "--val", "data", "--lr", "0.01",
+        ],
+    )
+    .success()
+    .stderr(contains("report   run/report.html"));
+    let run = at.join("run");
+    let judged = judged::read(&run)
+        .expect("it is sound")
+        .expect("it is there");
+    for (which, arguments) in [
+        (true, &["--adapter", "run/best"][..]),
+        (false, &[&["--adapter", "none"][..], &TINY].concat()),
+    ] {
+        let expected = answers(at, arguments);
+        assert_eq!((judged.len(), expected.len()), (5, 5));
+        for (one, (path, said, confidence)) in judged.iter().zip(expected) {
+            assert_eq!(one.path, format!("../{path}"));
+            let answer = if which {
+                Some(&one.after)
+            } else {
+                one.before.as_ref()
+            };
+            let answer = answer.expect("the base has the classes");
+            assert_eq!(said, *answer.top[0].category);
+            assert!((answer.verdict.confidence - confidence).abs() < 1e-6);
+        }
+    }
+    let table = fs::read_to_string(run.join("metrics.csv")).expect("a table");
+    assert_eq!(table.lines().count(), 1 + 3);
+    for name in ["events/train", "events/validation"] {
+        assert!(
+            run.join(name).join("events.out.tfevents.goldfish").exists(),
+            "{name}"
+        );
+    }
+    let text = fs::read_to_string(run.join("report.html")).expect("a page");
+    assert_eq!(text.matches("<article").count(), 5);
+    assert!(text.contains("resident at most") && text.contains("<th scope=\"row\">device</th>"));
+    let settings = fs::read_to_string(run.join("run.toml")).expect("settings");
+    assert!(
+        settings.contains("trained_on = [\"goldfish\", \"tench\"]")
+            || settings.contains("trained_on = [\"tench\", \"goldfish\"]"),
+        "{settings}"
+    );
+}
+
+fn unheard() {
+    let folder = dataset();
+    let at = folder.path();
+    train(
+        at,
+        &[
+            "-o",
+            "run",
+            "--epochs",
+            "1",
+            "--classes",
+            "own",
+            "--targets",
+            "head",
+            "--val",
+            "data",
+        ],
+    )
+    .success();
+    let judged = judged::read(&at.join("run"))
+        .expect("it is sound")
+        .expect("it is there");
+    assert!(judged.len() == 5 && judged.iter().all(|one| one.before.is_none()));
+    // The page finds the pictures from wherever it is made.
+    let text = page(&at.join("run"), &[]);
+    assert_eq!(text.matches("<img class=\"seen\"").count(), 5);
+    assert!(!text.contains("cannot be read any more") && !text.contains("put right"));
 }
