@@ -129,20 +129,14 @@ fn tiles(told: &Told) -> Vec<(String, String)> {
     }
     let history = &told.history;
     if let (Some(last), Some(step)) = (history.epochs.last(), history.steps.last()) {
-        let of = told.word("epochs_of").or_else(|| told.word("epochs"));
-        let of = of.map_or(String::new(), |of| format!(" of {of}"));
-        tiles.push((
-            format!(
-                "{}{}",
-                last.epoch,
-                if of == format!(" of {}", last.epoch) {
-                    ""
-                } else {
-                    &*of
-                }
-            ),
-            format!("epochs, {} steps", step.step),
-        ));
+        let asked = told.settings.get("epochs").and_then(Value::as_integer);
+        let done = match asked {
+            Some(asked) if usize::try_from(asked) != Ok(last.epoch) => {
+                format!("{} of {asked}", last.epoch)
+            }
+            _ => last.epoch.to_string(),
+        };
+        tiles.push((done, format!("epochs, {} steps", step.step)));
     }
     if !history.times.is_empty() {
         tiles.push((duration(history.seconds()), "in training".into()));
