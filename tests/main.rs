@@ -4,6 +4,7 @@ mod adapters;
 mod answers;
 mod augment;
 mod base;
+mod browser;
 mod cli;
 mod convert;
 mod damaged;
@@ -16,6 +17,7 @@ mod fetch;
 mod files;
 mod floors;
 mod heads;
+mod history;
 mod imports;
 mod kept;
 mod kills;
@@ -30,6 +32,7 @@ mod pth;
 mod quiet;
 mod recipe;
 mod refused;
+mod report;
 mod runs;
 mod scores;
 mod server;
@@ -55,6 +58,8 @@ fn main() {
         fetch::trials(),
         refused::trials(),
         scores::trials(),
+        history::trials(),
+        report::trials(),
         pth::trials(),
         convert::trials(),
         ops::trials(),

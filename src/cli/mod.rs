@@ -22,6 +22,8 @@ mod merge;
 mod output;
 mod predict;
 mod progress;
+mod report;
+mod rows;
 mod selftest;
 mod shell;
 mod stop;
@@ -72,6 +74,8 @@ enum Command {
     Predict(predict::Args),
     /// Say how often the base, or adapters on it, are right about DATA/<class>/<image>
     Eval(eval::Args),
+    /// Write a run's page: curves, classes, pictures with their verdicts, settings
+    Report(report::Args),
     /// Work an adapter into the base's weights: a file that torchvision loads
     Merge(merge::Args),
     /// Write an adapter or weights in another layout: PEFT, LyCORIS, the tutorial's; safetensors, .pth
@@ -155,6 +159,7 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
         }
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Eval(args) => eval::run(args, cli.device),
+        Command::Report(args) => report::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),
         Command::Convert(args) => convert::run(args),
         Command::Export(args) => export::run(args, cli.device),

@@ -1,5 +1,6 @@
 //! `goldfish train`: from a folder of images to an adapter.
 
+mod after;
 mod args;
 mod augment;
 mod checked;
@@ -214,6 +215,7 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
     let mut trained = steps(&mut checked, &request, &mut prefix, start, stop)?;
     let (adapter, bytes) = keep::keep(&mut checked, &mut trained)?;
     tell_cost(&checked, &prefix, &trained);
+    after::leave(&checked, &mut prefix, &trained, stop);
     Ok(Job {
         checked,
         prefix,

@@ -1,7 +1,7 @@
 //! The images of a training run: named, read, counted, and parted into those that are trained on and those that show how
 //! good it is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -139,6 +139,13 @@ impl Data {
         };
         data.tell(&dataset, skipped);
         Ok(data)
+    }
+
+    /// The classes of the images that are trained on, by name.
+    pub(super) fn trained_on(&self) -> Vec<String> {
+        let labels: BTreeSet<u32> = self.split.train.iter().map(|&i| self.labels[i]).collect();
+        let names = labels.into_iter();
+        names.map(|l| self.classes.name(l as usize)).collect()
     }
 
     /// Says how many there are.

@@ -103,6 +103,9 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     if !data.classes.is_imagenet() {
         run.insert("classes".into(), data.classes.names().to_vec().into());
     }
+    if data.classes.from_imagenet() > 0 {
+        run.insert("trained_on".into(), data.trained_on().into());
+    }
     if let Some(head) = head {
         let trained = (head.outputs() - head.frozen()) as i64;
         run.insert("head_outputs".into(), trained.into());
