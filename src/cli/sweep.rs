@@ -212,7 +212,9 @@ fn combinations(typed: &mut toml::Table) -> Vec<toml::Table> {
 
 /// What a run's folder is called.
 fn name(settings: &toml::Table, fold: Option<usize>) -> String {
-    let settings = settings.iter().map(|(key, value)| format!("{key}-{value}"));
+    let settings = ["lr", "rank"]
+        .iter()
+        .filter_map(|key| Some(format!("{key}-{}", settings.get(*key)?)));
     let words: Vec<String> = settings
         .chain(fold.map(|fold| format!("fold-{fold}")))
         .collect();
