@@ -298,7 +298,7 @@ fn oracle() {
         false,
         1 << 30,
         false,
-        |_| {},
+        |_| Ok(()),
     );
     let (images, _) = store.expect("the illustrations");
     for portable in [false, true] {
@@ -308,7 +308,7 @@ fn oracle() {
             ..Loading::default()
         };
         let network =
-            Vgg::load(&gpu(), NARROW, &narrow_numbers(), &how, |_| {}).expect("a network");
+            Vgg::load(&gpu(), NARROW, &narrow_numbers(), &how, |_| Ok(())).expect("a network");
         let mut found = Vec::new();
         let adapter = Adapter::default();
         let classes = [3, 0, 7, 9];

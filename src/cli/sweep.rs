@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::{ArgMatches, Args as ClapArgs, Command, FromArgMatches};
 use goldfish::data::Score;
 use goldfish::files::write_atomic;
-use goldfish::train::{Run, SETTINGS};
+use goldfish::train::Run;
 use goldfish::{Error, Result};
 use serde::Serialize;
 use toml::Value;
@@ -132,8 +132,9 @@ pub fn run(
             let began = Instant::now();
             let one = parsed(train, &table, &output, args.overwrite)?;
             let mut request = one.request(&args.data, device.clone());
-            if args.resume && output.join(SETTINGS).is_file() {
-                train::unchanged(&Run::settings(&output)?.1, &table)?;
+            let begun = args.resume.then(|| Run::settings(&output).ok()).flatten();
+            if let Some((_, before)) = begun {
+                train::unchanged(&before, &table)?;
                 request.resume = true;
             }
             let (score, epoch) = match train::job_after(request, &mut shared) {
@@ -212,7 +213,9 @@ fn combinations(typed: &mut toml::Table) -> Vec<toml::Table> {
 
 /// What a run's folder is called.
 fn name(settings: &toml::Table, fold: Option<usize>) -> String {
-    let settings = settings.iter().map(|(key, value)| format!("{key}-{value}"));
+    let settings = ["lr", "rank"]
+        .iter()
+        .filter_map(|key| Some(format!("{key}-{}", settings.get(*key)?)));
     let words: Vec<String> = settings
         .chain(fold.map(|fold| format!("fold-{fold}")))
         .collect();
