@@ -261,15 +261,10 @@ fn prefix(checked: &mut Checked, request: &Request, before: &mut Shared) -> Resu
     };
     let network = base.load(gpu, frozen.spare(checked.how.clone()))?;
     let mut prefix = Prefix::over(network, frozen);
-<<<<<<< HEAD
     args.augment
         .tell(&checked.plan, &prefix, data.split.train.len())?;
-    let lasting = images.lasting().len();
-    let mut progress = Progress::from(before as u64, "frozen", "images", lasting as u64);
-=======
-    let total = images.len() as u64;
+    let total = images.lasting().len() as u64;
     let mut progress = Progress::from(before as u64, "frozen", "images", total);
->>>>>>> store
     prefix.fill(images, |done| {
         progress.set(done as u64, "");
         go_on(0)
