@@ -9,6 +9,7 @@ mod keep;
 mod recipe;
 mod settings;
 mod shared;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,9 @@ pub struct Args {
     /// Take settings from this file, a run.toml too; what is typed goes before it
     #[arg(long, value_name = "FILE", help_heading = KEEPING)]
     config: Option<PathBuf>,
+    /// Do the run twice and say whether both came to the same bytes
+    #[arg(long, conflicts_with = "resume", help_heading = KEEPING)]
+    verify_determinism: bool,
     #[command(flatten)]
     base: BaseArgs,
     #[command(flatten)]
@@ -151,7 +155,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
             "names no data: add data = \"FOLDER\", or name the folder",
         ));
     };
-    let job = job(Request {
+    let request = Request {
         data,
         output: resume.as_ref().unwrap_or(output),
         overwrite: *overwrite,
@@ -159,7 +163,11 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         base: &args.base,
         settings: &args.settings,
         device,
-    })?;
+    };
+    let job = job(request.clone())?;
+    if args.verify_determinism {
+        verify::again(&request, &job)?;
+    }
     let mut text = format!("steps    {}\n", job.trained.steps);
     if let [first, .., last] = &*job.trained.losses {
         text += &format!("loss     {first:.4} -> {last:.4}\n");
