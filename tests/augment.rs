@@ -21,7 +21,7 @@ use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 
 use crate::cli::{TINY, goldfish};
-use crate::support::{adapter, gpu, gpu_trial, network, pictures, root, trial};
+use crate::support::{adapter, gpu, gpu_trial, network_under, pictures, root, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -545,7 +545,7 @@ impl Run {
     }
 
     fn prefix(&self, cache: bool) -> Prefix {
-        let base = network(&self.gpu, VGG19_TINY, 2, false);
+        let base = network_under(&self.gpu, 2, &self.start);
         let room = cache.then(|| Room::of(1 << 30));
         let mut prefix = Prefix::new(base, &self.start, &self.images, room);
         prefix.fill(&self.images, |_| Ok(())).expect("filled");

@@ -16,7 +16,7 @@ use libtest_mimic::Trial;
 use predicates::str::contains;
 
 use crate::cli::{TINY, goldfish};
-use crate::support::{adapter, error, gpu, gpu_trial, network, pictures, trial};
+use crate::support::{adapter, error, gpu, gpu_trial, network_under, pictures, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -100,7 +100,7 @@ impl Bench {
             )
         };
         let start = start.unwrap_or_else(|| fresh().into());
-        let base = network(&gpu, VGG19_TINY, 2, false);
+        let base = network_under(&gpu, 2, &start.adapter);
         let room = Some(Room::of(1 << 30));
         let mut prefix = Prefix::new(base, &start.adapter, &self.images, room);
         let stop = AtomicBool::new(false);

@@ -82,6 +82,16 @@ pub fn network(gpu: &Gpu, arch: Arch, seed: u64, portable: bool) -> Vgg {
     Vgg::load(gpu, arch, &Source::Random(seed), &how, |_| Ok(())).expect("a network")
 }
 
+/// The narrow VGG19 of seeded random weights, the device's own, for steps on `adapter`.
+pub fn network_under(gpu: &Gpu, seed: u64, adapter: &Adapter) -> Vgg {
+    let how = Loading {
+        ranks: adapter.ranks(),
+        trained: true,
+        ..Loading::default()
+    };
+    Vgg::load(gpu, VGG19_TINY, &Source::Random(seed), &how, |_| Ok(())).expect("a network")
+}
+
 /// What an adapter of the narrow VGG19 stands on.
 pub fn random_base() -> Identity {
     let identity = Source::Random(0).identity(VGG19_TINY);

@@ -141,7 +141,7 @@ pub fn run(
                 Ok(job) => {
                     let best = job.trained.best.as_ref();
                     let found = best.map(|best| (best.score, best.epoch));
-                    shared = Shared::after(job.checked, job.prefix);
+                    shared = train::leave(job);
                     found.unzip()
                 }
                 // A rate that is too high is one of the answers.

@@ -24,6 +24,7 @@ use toml::Table;
 
 pub use args::{BatchSize, ClassesArg, Request, TrainArgs};
 pub(in crate::cli) use settings::unchanged;
+use shared::Found;
 pub(in crate::cli) use shared::Shared;
 
 use super::adopt::{DEFAULT_RUN, adopt};
@@ -195,12 +196,37 @@ pub fn summary(job: &Job) -> String {
     )
 }
 
+/// What a run that is over leaves for the next of a sweep.
+pub(in crate::cli) fn leave(job: Job) -> Shared {
+    let Checked {
+        gpu,
+        base,
+        identity,
+        data,
+        how,
+        ..
+    } = job.checked;
+    let network = job.prefix.base().clone();
+    let frozen = job.prefix.into_frozen();
+    Shared {
+        found: Some(Found {
+            gpu,
+            base,
+            identity,
+            images: data.images,
+        }),
+        // Without what it spares, a network is whole.
+        network: frozen.complete().then_some((how.ranks, network)),
+        frozen: Some(frozen).filter(Frozen::complete),
+    }
+}
+
 /// Trains an adapter and writes the run folder.
 pub fn job(request: Request) -> Result<Job> {
     job_after(request, &mut Shared::default())
 }
 
-/// The same after another run with which much is shared: see [`Shared::after`].
+/// The same after another run with which much is shared: see [`leave`].
 pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result<Job> {
     let stop = super::stop_on_ctrl_c();
     let mut base = request.base.clone();

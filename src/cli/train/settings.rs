@@ -1,5 +1,7 @@
 //! `run.toml`: everything that is needed to do a run again, under the names of the flags, and in tables what came of it.
 
+use std::collections::BTreeMap;
+
 use goldfish::train::Run;
 use goldfish::{Error, Result};
 use serde::Serialize;
@@ -27,19 +29,6 @@ const FREE: [&str; 12] = [
     "keep",
 ];
 
-/// What a run settles where nobody says it.
-const RESOLVED: [&str; 9] = [
-    "data",
-    "weights",
-    "arch",
-    "image_size",
-    "targets",
-    "rank",
-    "rank_pattern",
-    "batch_size",
-    "weight_decay",
-];
-
 /// One adapted module.
 #[derive(Serialize)]
 struct Module<'a> {
@@ -52,14 +41,7 @@ struct Module<'a> {
 /// What run.toml says of the run that is `checked`.
 pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     let (base, data, args) = (&checked.base, &checked.data, request.settings);
-    // What is resolved stands behind what was typed, in one order whether it was typed or not.
-    let typed = args
-        .table
-        .iter()
-        .filter(|(key, _)| !RESOLVED.contains(&key.as_str()));
-    let mut table: Table = typed
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let mut table = args.table.clone();
     note_paths(&mut table, request.output);
     let mut set = |key: &str, value: Value| {
         table.insert(key.into(), value);
@@ -94,6 +76,12 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
         "weight_decay",
         checked.plan.recipe.optimizer.weight_decay.into(),
     );
+    // In one order, whether a setting was typed, resolved or read from a file.
+    let sorted: BTreeMap<String, Value> = table.into_iter().collect();
+    let mut table: Table = sorted.into_iter().collect();
+    let mut set = |key: &str, value: Value| {
+        table.insert(key.into(), value);
+    };
     let mut run = Table::new();
     run.insert("goldfish".into(), env!("CARGO_PKG_VERSION").into());
     run.insert("device".into(), checked.gpu.info().name.clone().into());

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use goldfish::Gpu;
 use goldfish::data::ImageStore;
 use goldfish::nn::{Identity, Vgg};
-use goldfish::train::{Frozen, Prefix};
+use goldfish::train::Frozen;
 
-use super::checked::Checked;
 use crate::cli::base::Base;
 
 /// Nothing before the first run.
@@ -26,31 +25,4 @@ pub(super) struct Found {
     pub(super) base: Base,
     pub(super) identity: Identity,
     pub(super) images: Arc<ImageStore>,
-}
-
-impl Shared {
-    /// What the run that is over leaves for the next.
-    pub(in crate::cli) fn after(checked: Checked, prefix: Prefix) -> Self {
-        let Checked {
-            gpu,
-            base,
-            identity,
-            data,
-            how,
-            ..
-        } = checked;
-        let network = prefix.base().clone();
-        let frozen = prefix.into_frozen();
-        Shared {
-            found: Some(Found {
-                gpu,
-                base,
-                identity,
-                images: data.images,
-            }),
-            // Without what it spares, a network is whole.
-            network: frozen.complete().then_some((how.ranks, network)),
-            frozen: Some(frozen).filter(Frozen::complete),
-        }
-    }
 }

@@ -11,8 +11,15 @@ use super::{Job, job};
 use crate::cli::store::StoreArg;
 use crate::cli::terminal::note;
 
-/// What tells of when and where a run was, and not of what came of it.
-const OF_THE_MOMENT: [&str; 4] = ["run.toml", "timing.jsonl", "report.html", "events"];
+/// What tells of when and where a run was (its images by their paths from there), and not of what came of it.
+const OF_THE_MOMENT: [&str; 6] = [
+    "run.toml",
+    "timing.jsonl",
+    "validation.jsonl",
+    "cost.json",
+    "report.html",
+    "events",
+];
 
 /// Does the run that `first` is of again, beside it, and compares.
 pub(super) fn again(request: &Request, first: &Job) -> Result<()> {
