@@ -167,7 +167,8 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
     };
     let job = job(request.clone())?;
     if args.verify_determinism {
-        verify::again(&request, &job)?;
+        let folder = job.checked.run.folder();
+        verify::again(&request, folder, |request| self::job(request).map(drop))?;
     }
     let mut text = format!("steps    {}\n", job.trained.steps);
     if let [first, .., last] = &*job.trained.losses {

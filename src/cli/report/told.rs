@@ -17,7 +17,7 @@ use crate::cli::terminal::plain;
 /// The most bytes of settings that are read.
 const LARGEST: u64 = 16 << 20;
 /// The most characters of a name that are shown.
-const LONGEST: usize = 120;
+const LONGEST: usize = 240;
 /// What a run took of the machine, where it is written down.
 pub const COST: &str = "cost.json";
 

@@ -7,7 +7,6 @@ use goldfish::train::FILES;
 use goldfish::{Error, Remedy, Result};
 
 use super::args::Request;
-use super::{Job, job};
 use crate::cli::store::StoreArg;
 use crate::cli::terminal::note;
 
@@ -21,9 +20,12 @@ const OF_THE_MOMENT: [&str; 6] = [
     "events",
 ];
 
-/// Does the run that `first` is of again, beside it, and compares.
-pub(super) fn again(request: &Request, first: &Job) -> Result<()> {
-    let folder = first.checked.run.folder();
+/// Does the run in `folder`, which is what `request` asked for, again beside it by `train`, and compares.
+pub(super) fn again(
+    request: &Request,
+    folder: &Path,
+    train: impl FnOnce(Request) -> Result<()>,
+) -> Result<()> {
     let beside = tempfile::Builder::new()
         .prefix(".goldfish-again-")
         .tempdir_in(
@@ -38,7 +40,7 @@ pub(super) fn again(request: &Request, first: &Job) -> Result<()> {
     settings.store.store = StoreArg::Off;
     note!("again    the same run once more, to compare");
     let output = beside.path().join("run");
-    job(Request {
+    train(Request {
         output: &output,
         overwrite: false,
         resume: false,
