@@ -23,7 +23,7 @@ use crate::nn::lora::Init;
 use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
 use crate::ops::{self, Transpose};
 use crate::random::Stream;
-use crate::train::{Plan, Prefix, Room, Task, train};
+use crate::train::{Plan, Prefix, Room, Split, StepRecord, Task, train};
 
 /// One op at one shape.
 #[derive(Clone, Debug, Serialize)]
@@ -204,11 +204,12 @@ fn steps(base: &Vgg, images: &Arc<ImageStore>, epochs: usize, cached: bool) -> R
         Task {
             images,
             labels: &labels,
+            split: &Split::all(images.len()),
             plan,
             stop: &AtomicBool::new(false),
         },
         adapter,
-        |_| {
+        &mut |_: StepRecord| {
             ends.push(Instant::now());
             Ok(())
         },

@@ -47,5 +47,25 @@ pub fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> Result<()>
         .map_err(Error::io(path, "write"))?;
     file.persist(path)
         .map_err(|e| Error::io(path, "write")(e.error))?;
+    sync_folder(folder)
+}
+
+/// Sees to it that the names in `folder` outlive a loss of power, where the system knows how.
+///
+/// # Errors
+/// [`Error::Io`] where the disk reports a fault.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    #[cfg(unix)]
+    if let Ok(open) = File::open(folder) {
+        match open.sync_all() {
+            // Some file systems have no such thing.
+            Err(e) if e.kind() != std::io::ErrorKind::InvalidInput => {
+                return Err(Error::io(folder, "write")(e));
+            }
+            _ => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
     Ok(())
 }

@@ -193,17 +193,23 @@ fn train_and_predict() {
         .stdout(contains("adapter").and(contains("loss")));
     let run = folder.path().join("run");
     let lines = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
-    let steps: Vec<Value> = lines
-        .lines()
-        .map(|l| serde_json::from_str(l).expect("JSON"))
-        .collect();
-    assert_eq!(steps.len(), 30);
+    let lines = lines.lines();
+    let lines = lines.map(|l| serde_json::from_str(l).expect("JSON"));
+    let (steps, epochs): (Vec<Value>, Vec<Value>) =
+        lines.partition(|l: &Value| !l["loss"].is_null());
+    assert_eq!((steps.len(), epochs.len()), (30, 30));
+    for (step, epoch) in steps.iter().zip(&epochs) {
+        assert_eq!(epoch["epoch"], step["epoch"]);
+        let [mean, loss] =
+            [&epoch["train_loss"], &step["loss"]].map(|l| l.as_f64().expect("a loss"));
+        assert!((mean - loss).abs() <= 1e-6 * loss, "{mean} {loss}");
+    }
     for (index, step) in steps.iter().enumerate() {
         assert_eq!(
             (&step["step"], &step["epoch"]),
             (&(index + 1).into(), &(index + 1).into())
         );
-        assert!(step["loss"].is_f64() && step["lr"] == 1e-3 && step["seconds"].is_f64());
+        assert!(step["loss"].is_f64() && step["lr"] == 1e-3);
     }
     let settings = fs::read_to_string(run.join("run.toml")).expect("settings");
     for line in [
@@ -268,8 +274,7 @@ fn overwrite() {
     assert!(at.join("run/classes.txt").exists());
     // Until there is a new adapter, the old one has its own settings.
     let settings = fs::read(at.join("run/run.toml")).expect("settings");
-    let others = std::collections::BTreeMap::from([("image_size", 64)]);
-    drop(Run::create(&at.join("run"), &others, true).expect("the folder"));
+    drop(Run::create(&at.join("run"), true).expect("the folder"));
     assert_eq!(
         fs::read(at.join("run/run.toml")).expect("settings"),
         settings
@@ -304,7 +309,8 @@ fn init_adapter() {
         let values = lines
             .lines()
             .map(|l| serde_json::from_str::<Value>(l).expect("JSON")["loss"].as_f64());
-        values.map(|l| l.expect("a loss")).collect()
+        // The epochs' lines have none.
+        values.flatten().collect()
     };
     // The second's first loss is that of the first's last update.
     let (one, two) = (losses("one"), losses("two"));
@@ -559,7 +565,7 @@ fn interrupted() {
         .spawn()
         .expect("it starts");
     // Training has begun once the metrics have lines.
-    let metrics = folder.path().join("run/metrics.jsonl");
+    let metrics = folder.path().join("run/.goldfish-new/metrics.jsonl");
     while fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
         assert!(
             child.try_wait().expect("a state").is_none(),

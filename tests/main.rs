@@ -16,12 +16,16 @@ mod heads;
 mod imports;
 mod library;
 mod ops;
+mod optim;
 mod parity;
 mod peft;
 mod pictures;
 mod portable;
 mod pth;
+mod quiet;
 mod refused;
+mod runs;
+mod scores;
 mod server;
 mod shaders;
 mod support;
@@ -40,15 +44,19 @@ fn main() {
         weights::trials(),
         fetch::trials(),
         refused::trials(),
+        scores::trials(),
         pth::trials(),
         convert::trials(),
         ops::trials(),
+        optim::trials(),
         library::trials(),
         parity::trials(),
         family::trials(),
         portable::trials(),
         training::trials(),
         cli::trials(),
+        runs::trials(),
+        quiet::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),

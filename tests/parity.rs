@@ -11,7 +11,7 @@ use goldfish::nn::{Adapter, Loading, Source, Vgg};
 use goldfish::ops::{self, Targets};
 use goldfish::optim::Adam;
 use goldfish::random::Stream;
-use goldfish::train::{Plan, Prefix, Room, Task, train};
+use goldfish::train::{Plan, Prefix, Room, Split, StepRecord, Task, train};
 use goldfish::{Gpu, Gradient, Tape, Var};
 use libtest_mimic::Trial;
 
@@ -264,11 +264,12 @@ fn full() {
         Task {
             images: &images,
             labels: &[1; 4],
+            split: &Split::all(images.len()),
             plan,
             stop: &AtomicBool::new(false),
         },
         start,
-        |_| Ok(()),
+        &mut |_: StepRecord| Ok(()),
     );
     let losses = run.expect("a run").losses;
     assert_eq!(losses.len(), 20);

@@ -139,8 +139,14 @@ pub fn error(found: &[f32], expected: &[f64]) -> f64 {
 /// Ctrl-C, as a terminal sends it.
 #[cfg(unix)]
 pub fn interrupt(child: &std::process::Child) {
+    signal("INT", child);
+}
+
+/// Sends a signal by its name.
+#[cfg(unix)]
+pub fn signal(name: &str, child: &std::process::Child) {
     let kill = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
+        .args([&format!("-{name}"), &child.id().to_string()])
         .status();
     assert!(kill.expect("kill runs").success());
 }

@@ -8,7 +8,7 @@ use goldfish::data::{ImageStore, Transform};
 use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
 use goldfish::nn::{Adapter, Loading, Source, Vgg};
-use goldfish::train::{Plan, Prefix, Room, Task, Trained, train};
+use goldfish::train::{Plan, Prefix, Room, Split, StepRecord, Task, Trained, train};
 use goldfish::{Error, Gpu, GpuOptions, Precision, Tensor};
 use libtest_mimic::Trial;
 
@@ -72,8 +72,7 @@ const PLAN: Plan = Plan {
     batch_size: 3,
     lr: 1e-3,
     seed: 5,
-    dropout: 0.0,
-    checkpoint: false,
+    ..Plan::TUTORIAL
 };
 
 /// Seven images of three categories; batches of three leave a last one of one.
@@ -130,11 +129,12 @@ fn run(gpu: &Gpu, plan: Plan, cache: bool, seed: u64) -> Trained {
         Task {
             images: &images,
             labels: &labels,
+            split: &Split::all(images.len()),
             plan,
             stop: &stop,
         },
         start,
-        |_| Ok(()),
+        &mut |_: StepRecord| Ok(()),
     )
     .expect("a run")
 }
@@ -165,11 +165,12 @@ fn learns() {
         Task {
             images: &images,
             labels: &labels,
+            split: &Split::all(images.len()),
             plan,
             stop: &AtomicBool::new(false),
         },
         start,
-        |_| Ok(()),
+        &mut |_: StepRecord| Ok(()),
     );
     let losses = trained.expect("a run").losses;
     assert_eq!(losses.len(), 36);
@@ -242,7 +243,7 @@ fn no_leak() {
         ..PLAN
     };
     let mut live = Vec::new();
-    let report = |_| {
+    let mut report = |_| {
         live.push(gpu.pool_stats().live);
         Ok(())
     };
@@ -251,11 +252,12 @@ fn no_leak() {
         Task {
             images: &images,
             labels: &labels,
+            split: &Split::all(images.len()),
             plan,
             stop: &AtomicBool::new(false),
         },
         start,
-        report,
+        &mut report,
     )
     .expect("a run");
     assert_eq!(live.len(), 12);
@@ -316,11 +318,12 @@ fn refuses_nan() {
         Task {
             images: &images,
             labels: &labels,
+            split: &Split::all(images.len()),
             plan: PLAN,
             stop: &stop,
         },
         start,
-        |_| Ok(()),
+        &mut |_: StepRecord| Ok(()),
     );
     let text = end.map(drop).expect_err("NaN in B").to_string();
     assert!(text.contains("not finite"), "{text}");
@@ -366,7 +369,7 @@ fn stops() {
         batch_size: images.len(),
         ..PLAN
     };
-    let report = |record: goldfish::train::StepRecord| {
+    let mut report = |record: StepRecord| {
         stop.store(record.step == 2, Ordering::Relaxed);
         Ok(())
     };
@@ -375,11 +378,12 @@ fn stops() {
         Task {
             images: &images,
             labels: &labels,
+            split: &Split::all(images.len()),
             plan,
             stop: &stop,
         },
         start,
-        report,
+        &mut report,
     )
     .expect("a run");
     let Err(Error::Interrupted { step }) = trained.end else {
@@ -421,11 +425,12 @@ fn run_layers(gpu: &Gpu, targets: &str, plan: Plan, cache: bool, how: Loading) -
         Task {
             images: &images,
             labels: &labels,
+            split: &Split::all(images.len()),
             plan,
             stop: &stop,
         },
         start,
-        |_| Ok(()),
+        &mut |_: StepRecord| Ok(()),
     )
     .expect("a run")
 }

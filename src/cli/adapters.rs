@@ -12,6 +12,7 @@ use goldfish::{Error, Gpu, Result};
 
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{Base, BaseArgs, Weights};
+use super::terminal::note;
 
 #[derive(Args)]
 pub struct AdapterArgs {
@@ -81,7 +82,7 @@ impl AdapterArgs {
     pub fn adopt(&mut self, base: &mut BaseArgs) -> Result<()> {
         let open = self.adapters.is_empty() && base.weights.is_none() && base.arch.is_none();
         if open && Path::new(DEFAULT_RUN).join(adapter::MODEL).exists() {
-            eprintln!(
+            note!(
                 "notice   the adapter is that of {DEFAULT_RUN}, since none was named: --adapter none is the base alone"
             );
             self.adapters.push(Named {

@@ -9,6 +9,7 @@ use goldfish::{Error, Result};
 use serde::Deserialize;
 
 use super::base::{BaseArgs, Weights, check_size};
+use super::terminal::note;
 use super::weights::place;
 
 /// Where a run goes, and its adapter comes from, where nobody says.
@@ -76,7 +77,7 @@ fn there(path: &Path, file: &Path, arch: Option<&str>) -> Result<PathBuf> {
         );
         return Err(Error::data(path, problem));
     };
-    eprintln!(
+    note!(
         "notice   {}, the base in {}, is not there: {} is taken in its place",
         file.display(),
         path.display(),

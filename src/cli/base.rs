@@ -15,6 +15,7 @@ use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
 use super::progress::Progress;
+use super::terminal::note;
 use super::weights::place;
 
 #[derive(Args, Clone)]
@@ -22,7 +23,7 @@ pub struct BaseArgs {
     /// Base weights: a safetensors file or PyTorch's (.pth) under torchvision's or timm's names, a folder with such files, or random[:SEED]
     /// [default: GOLDFISH_WEIGHTS, else those of the network in ./weights, else those that `goldfish weights fetch` put
     /// into the user's data, else random:0]
-    #[arg(long, value_name = "FILE|DIR|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
+    #[arg(short, long, value_name = "FILE|DIR|random[:SEED]", value_parser = OsStringValueParser::new().try_map(Weights::from_os))]
     pub weights: Option<Weights>,
     /// Network: vgg11, vgg13, vgg16 or vgg19, with batch norm vgg19_bn and so on, narrow vgg19-tiny and so on, to try
     /// things out [default: what the weights are of; vgg19 where they are random, or of several networks]
@@ -233,7 +234,7 @@ fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
         let file = folders.iter().find_map(|f| place::inside(f, arch));
         file.or_else(|| {
             let (other, file) = place::only(folders).filter(|_| asked.is_none())?;
-            eprintln!("notice   there are no weights of {arch}: those of {other} are taken, the only ones there are");
+            note!("notice   there are no weights of {arch}: those of {other} are taken, the only ones there are");
             Some(file)
         })
     };
@@ -266,7 +267,7 @@ fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
     if let Some(file) = among(&place::folders()) {
         return Ok(Weights::File(file));
     }
-    eprintln!(
+    note!(
         "notice   {}: the base is seeded random weights; `goldfish weights fetch` gets the trained ones",
         place::sought(arch)
     );
@@ -278,7 +279,7 @@ fn choices(gpu: &Gpu) -> Option<PathBuf> {
     let Some(folder) = dirs::cache_dir() else {
         static TOLD: Once = Once::new();
         TOLD.call_once(|| {
-            eprintln!(
+            note!(
                 "notice   there is no cache folder (neither XDG_CACHE_HOME nor HOME is set): nothing is measured and fixed \
                  kernels are used, so that this run may round differently from one that has a folder. Set one of them, \
                  or take fixed kernels everywhere with --tune off"
@@ -354,7 +355,7 @@ impl Base {
             }
         ));
         if let Some(why) = network.unkept() {
-            eprintln!(
+            note!(
                 "notice   what was measured could not be kept ({why}): two runs may choose differently, and then round \
                  differently. Make the cache folder writable, or take fixed kernels with --tune off"
             );
@@ -386,7 +387,7 @@ impl Base {
         }
         let both = format!("was trained on {}, and the base here is {own}", stands.base);
         if self.any {
-            eprintln!("notice   {}: {both}", path.display());
+            note!("notice   {}: {both}", path.display());
             return Ok(());
         }
         let problem =

@@ -7,6 +7,7 @@ use goldfish::formats::{Kind, convert};
 use goldfish::{Error, Result};
 
 use super::output::{Output, with_progress};
+use super::terminal::note;
 
 #[derive(ClapArgs)]
 #[command(
@@ -65,7 +66,7 @@ pub fn run(args: Args) -> Result<()> {
         convert(&args.input, path, args.to.map(Kind::from), done)
     })?;
     if !done.left_out.is_empty() {
-        eprintln!(
+        note!(
             "notice   {} has no place for notes: {} stayed behind",
             done.to.name(),
             done.left_out.join(", ").escape_debug()

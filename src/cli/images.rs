@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::base::{Base, BaseArgs};
 use super::progress::Progress;
-use super::terminal::plain;
+use super::terminal::{note, plain};
 
 /// What names stdin.
 pub const STDIN: &str = "-";
@@ -62,7 +62,7 @@ fn stdin(before: &[Origin]) -> Result<Origin> {
 /// Says on stderr what was passed over.
 pub fn tell(left_out: &LeftOut) {
     if !left_out.is_empty() {
-        eprintln!("left out {}", plain(&left_out.to_string()));
+        note!("left out {}", plain(&left_out.to_string()));
     }
 }
 
@@ -112,6 +112,6 @@ pub fn open_images(
 /// Says on stderr what cannot be read.
 pub fn tell_skipped(skipped: &[Skipped]) {
     for skipped in skipped {
-        eprintln!("skipped  {}", plain(&skipped.reason));
+        note!("skipped  {}", plain(&skipped.reason));
     }
 }

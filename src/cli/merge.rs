@@ -9,6 +9,7 @@ use goldfish::formats::{Merged, adapter, write_merged};
 use super::adopt::adopt;
 use super::base::BaseArgs;
 use super::output::{Output, with_progress};
+use super::terminal::note;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -50,7 +51,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         })
     })?;
     if args.unmerge {
-        eprintln!("notice   unmerging is not bit-exact: W + s B A - s B A is rounded twice");
+        note!("notice   unmerging is not bit-exact: W + s B A - s B A is rounded twice");
     }
     super::print(&format!(
         "{}  {} ({:.1} MB), {} modules, {} classes\n",

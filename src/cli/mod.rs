@@ -5,6 +5,7 @@ mod adopt;
 mod advice;
 mod base;
 mod bench;
+mod config;
 mod convert;
 mod demo;
 mod devices;
@@ -19,15 +20,18 @@ mod output;
 mod predict;
 mod progress;
 mod selftest;
+mod stop;
 mod terminal;
 mod train;
 mod weights;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use goldfish::Error;
-use terminal::{open_device, print, stop_on_ctrl_c};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use config::Which;
+use goldfish::{Error, Result};
+use stop::stop_on_ctrl_c;
+use terminal::{note, open_device, print};
 
 /// Trains LoRA adapters on a frozen VGG19, on any GPU or on a software Vulkan driver.
 #[derive(Parser)]
@@ -82,18 +86,48 @@ enum Command {
 
 pub fn main() -> ExitCode {
     quiet_mesa();
-    let matches = Cli::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    stop::no_file_too_large();
+    let mut program = Cli::command();
+    program.build();
+    let matches = program.clone().get_matches();
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("GOLDFISH_LOG")
                 .unwrap_or_else(|_| "goldfish=warn".into()),
         )
         .with_writer(std::io::stderr)
+        // What nobody reads is no reason to end.
+        .log_internal_errors(false)
         .without_time()
         .with_target(false)
         .init();
-    let result = match cli.command {
+    match run(&program, matches.clone()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let command = matches.subcommand_name().unwrap_or_default();
+            let said = advice::say(&error, &program, command);
+            note!("error: {}", terminal::plain_lines(&said));
+            exit_code(&error)
+        }
+    }
+}
+
+fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
+    if let Some(words) = train::configured(program, &matches)? {
+        matches = program.clone().get_matches_from(words);
+    }
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Some((name, own)) = matches.subcommand()
+        && let Some(command) = program.find_subcommand(name)
+    {
+        let table = || config::table(command, own, Which::All);
+        match &mut cli.command {
+            Command::Train(args) => args.set_table(table()),
+            Command::Demo(args) => args.set_table(table()),
+            _ => {}
+        }
+    }
+    match cli.command {
         Command::Train(args) => train::run(args, cli.device),
         Command::Doctor(args) => doctor::run(args),
         Command::Predict(args) => predict::run(args, cli.device),
@@ -107,15 +141,6 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(args),
         Command::Bench(args) => bench::run(args, cli.device),
         Command::Selftest(args) => selftest::run(args, cli.device),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let command = matches.subcommand_name().unwrap_or_default();
-            let said = advice::say(&error, &Cli::command(), command);
-            eprintln!("error: {}", terminal::plain_lines(&said));
-            exit_code(&error)
-        }
     }
 }
 
@@ -137,7 +162,7 @@ fn exit_code(error: &Error) -> ExitCode {
         Error::Shape { .. } | Error::Data { .. } | Error::Io { .. } => 3,
         Error::Device { .. } | Error::Memory(_) | Error::Kernel { .. } => 4,
         Error::NonFinite { .. } => 5,
-        Error::Interrupted { .. } => 130,
+        Error::Interrupted { .. } => stop::INTERRUPTED,
     })
 }
 

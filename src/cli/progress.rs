@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use super::terminal::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Time between two lines where stderr is no terminal.
@@ -49,6 +50,8 @@ impl Progress {
             bar.reset_eta();
             bar
         });
+        // A terminal that cannot move its cursor has no bar.
+        let bar = bar.filter(|bar| !bar.is_hidden());
         let now = Instant::now();
         Progress {
             bar,
@@ -83,7 +86,14 @@ impl Progress {
                 unit,
                 self.start.elapsed(),
             );
-            eprintln!("{label:8} {done}/{total} {message} {pace}");
+            note!("{label:8} {done}/{total} {message} {pace}");
+        }
+    }
+
+    /// Says how it goes, on a bar.
+    pub fn say(&mut self, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message.to_string());
         }
     }
 
@@ -119,9 +129,7 @@ impl Progress {
         // A clock may not have moved since the start.
         let rate = total.saturating_sub(self.before) as f64 / seconds.max(1e-3);
         let unit_of_total = if unit == "it" { "steps" } else { unit };
-        eprintln!(
-            "{label:8} {total} {unit_of_total} in {seconds:.1} s ({rate:.1} {unit}/s){message}"
-        );
+        note!("{label:8} {total} {unit_of_total} in {seconds:.1} s ({rate:.1} {unit}/s){message}");
     }
 }
 

@@ -1,11 +1,27 @@
-//! What the subcommands share of the terminal: the device on stderr, results on stdout, Ctrl-C.
+//! What the subcommands share of the terminal: notes on stderr, results on stdout.
 
-use std::io::ErrorKind;
+use std::fmt;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish::{Error, Gpu, GpuOptions, Precision, Result};
 use serde::Serialize;
+
+/// Says something on stderr, as `eprintln!` does: see [`advise`].
+macro_rules! note {
+    ($($said:tt)*) => {
+        $crate::cli::terminal::advise(format_args!($($said)*))
+    };
+}
+pub(crate) use note;
+
+/// A line on stderr: progress, a notice, an error. It is advice: no work is lost because nobody reads it (a closed pipe, a
+/// terminal that hung up) or because it has no room (a full disk, a limit of the file's size).
+pub fn advise(said: fmt::Arguments) {
+    // In one piece, so that what another thread or process says does not get between.
+    let line = format!("{said}\n");
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}
 
 /// Opens the device for frozen weights in `precision` and says which it is on stderr.
 pub fn open_device(device: Option<String>, precision: Precision) -> Result<Gpu> {
@@ -15,21 +31,8 @@ pub fn open_device(device: Option<String>, precision: Precision) -> Result<Gpu> 
         ..GpuOptions::default()
     })?;
     let info = gpu.info();
-    eprintln!("device   {} ({}, {})", info.name, info.kind, info.backend);
+    note!("device   {} ({}, {})", info.name, info.kind, info.backend);
     Ok(gpu)
-}
-
-/// A flag that Ctrl-C (or SIGTERM) raises; the second time ends the program at once.
-pub fn stop_on_ctrl_c() -> &'static AtomicBool {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    // Where no handler can be set, Ctrl-C ends the program as it does any other.
-    let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this step (once more to stop at once)");
-    });
-    &STOP
 }
 
 /// A result as JSON for a person too: one object, ended by a newline.
@@ -64,7 +67,6 @@ const STDOUT: &str = "stdout";
 
 /// Writes a result to stdout at once; a reader that has gone away is an error: see [`is_left`].
 pub fn write(text: &str) -> Result<()> {
-    use std::io::Write;
     let mut stdout = std::io::stdout().lock();
     let written = stdout
         .write_all(text.as_bytes())

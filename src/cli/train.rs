@@ -2,25 +2,31 @@
 
 mod args;
 mod checked;
+mod data;
+mod keep;
+mod settings;
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::Args as ClapArgs;
-use goldfish::data::{Classes, ImageStore, top};
-use goldfish::nn::{Adapter, Loading};
-use goldfish::train::{Prefix, Room, Run, Task, Trained, predict, train};
+use clap::{ArgMatches, Args as ClapArgs, Command};
+use goldfish::nn::Loading;
+use goldfish::train::{BEST, Ended, Prefix, Room, Run, Snapshot, Subject, Task, Trained, train};
 use goldfish::{Error, Result};
+use toml::Table;
 
-pub use args::{ClassesArg, TrainArgs};
-pub use checked::Request;
+pub use args::{ClassesArg, Request, TrainArgs};
 
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
+use super::config::{self, Which};
 use super::progress::Progress;
+use super::terminal::note;
+use super::weights::place;
 use args::Cache;
 use checked::Checked;
+use keep::Keeper;
 
 /// The figures are those of README.md, of benches/compare/own.py.
 const CHOOSING: &str = "What to adapt for classes of your own:\n  \
@@ -37,92 +43,127 @@ On digits that a small VGG11 had not seen, 40 pictures each, 20 epochs on two CP
 pub struct Args {
     /// Folder with one folder a class: DATA/<class>/<image>. Folders that are named by ImageNet's categories (torchvision's
     /// name, WordNet id or index) train for those; other names are classes of your own: see --classes
-    data: PathBuf,
+    #[arg(required_unless_present_any = ["resume", "config"])]
+    data: Option<PathBuf>,
     /// Folder for the adapter, its settings and the metrics
-    #[arg(short, long, value_name = "RUN", default_value = DEFAULT_RUN)]
+    #[arg(short, long, value_name = "RUN", default_value = DEFAULT_RUN, help_heading = KEEPING)]
     output: PathBuf,
-    /// Replace the run that is in the output folder
-    #[arg(long)]
+    /// Replace the run that is in the output folder, once this one has something to put there
+    #[arg(long, help_heading = KEEPING)]
     overwrite: bool,
+    /// Go on with a run that was stopped, killed or is to have more epochs, with its own settings; it ends with the bytes
+    /// that it would have had without
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["output", "overwrite", "config"], help_heading = KEEPING)]
+    resume: Option<PathBuf>,
+    /// Take settings from this file, a run.toml too; what is typed goes before it
+    #[arg(long, value_name = "FILE", help_heading = KEEPING)]
+    config: Option<PathBuf>,
     #[command(flatten)]
     base: BaseArgs,
     #[command(flatten)]
     settings: TrainArgs,
 }
 
+const KEEPING: &str = "What is kept";
+
 /// A finished job, for those who show more than its end.
 pub struct Job {
-    pub images: Arc<ImageStore>,
-    /// The class of each.
-    pub labels: Vec<u32>,
-    /// Absent with the cache off.
-    pub logits: Option<Logits>,
-    /// What they mean.
-    pub classes: Classes,
-    pub losses: Vec<f32>,
-    /// What it was trained on.
-    pub base: BaseReport,
+    pub checked: Checked,
+    pub prefix: Prefix,
+    pub trained: Trained,
     pub adapter: PathBuf,
     pub bytes: u64,
-    pub parameters: usize,
 }
 
-/// Logits of every image.
-pub struct Logits {
-    /// The base's, where it has the same classes.
-    pub before: Option<Vec<Vec<f32>>>,
-    /// The adapted network's.
-    pub after: Vec<Vec<f32>>,
+/// What is to be parsed in the place of `matches`, where those name a file with settings or a run to go on with; `program`
+/// is the whole command line.
+pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<OsString>>> {
+    let Some(("train", own)) = matches.subcommand() else {
+        return Ok(None);
+    };
+    let Some(command) = program.find_subcommand("train") else {
+        return Ok(None);
+    };
+    let run = own.get_one::<PathBuf>("resume");
+    let (path, mut file) = match (run, own.get_one::<PathBuf>("config")) {
+        (Some(run), _) => Run::settings(run)?,
+        (None, Some(path)) => (path.clone(), config::read(path)?),
+        (None, None) => return Ok(None),
+    };
+    config::check(command, &file, &path)?;
+    let typed = config::table(command, own, Which::Typed);
+    if run.is_some() {
+        settings::unchanged(&file, &typed)?;
+    } else if place::named().is_some() {
+        // The environment goes before a file.
+        file.remove("weights");
+    }
+    file.retain(|key, _| !typed.contains_key(key));
+    let tables = [(&file, path.as_path()), (&typed, Path::new(""))];
+    config::command_line("train", command, own, tables).map(Some)
+}
+
+impl Args {
+    /// Hands over all settings as run.toml has them.
+    pub fn set_table(&mut self, table: Table) {
+        self.settings.table = table;
+    }
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
+    let Args {
+        data,
+        output,
+        resume,
+        overwrite,
+        ..
+    } = &args;
+    let Some(data) = data else {
+        let file = resume.as_ref().or(args.config.as_ref()).unwrap_or(output);
+        return Err(Error::data(
+            file,
+            "names no data: add data = \"FOLDER\", or name the folder",
+        ));
+    };
     let job = job(Request {
-        data: &args.data,
-        output: &args.output,
-        overwrite: args.overwrite,
+        data,
+        output: resume.as_ref().unwrap_or(output),
+        overwrite: *overwrite,
+        resume: resume.is_some(),
         base: &args.base,
         settings: &args.settings,
         device,
     })?;
-    let mut text = format!("steps    {}\n", job.losses.len());
-    if let [first, .., last] = &*job.losses {
+    let mut text = format!("steps    {}\n", job.trained.steps);
+    if let [first, .., last] = &*job.trained.losses {
         text += &format!("loss     {first:.4} -> {last:.4}\n");
     }
-    if let Some(logits) = job.logits.as_ref().filter(|_| !job.classes.is_imagenet()) {
-        text += &learned(logits, &job);
+    if let Some(best) = &job.trained.best {
+        text += &format!(
+            "best     epoch {} ({}), {}\n",
+            best.epoch,
+            keep::said(&best.score),
+            job.checked.run.folder().join(BEST).display()
+        );
     }
     text += &summary(&job);
     super::print(&text)
-}
-
-/// How many of the images that were trained on are taken for what they are.
-fn learned(logits: &Logits, job: &Job) -> String {
-    let right = |(logits, label): &(&Vec<f32>, &u32)| {
-        top(logits, 1, &job.classes)
-            .first()
-            .is_some_and(|p| p.index == **label as usize)
-    };
-    let images = job.labels.len();
-    let right = logits.after.iter().zip(&job.labels).filter(right).count();
-    format!(
-        "right    {right} of the {images} images it was trained on ({:.1} %): what it is worth, others show (goldfish eval)\n",
-        right as f64 / images as f64 * 100.0
-    )
 }
 
 /// The lines on the adapter that every finished run ends with, and what its base makes of it.
 pub fn summary(job: &Job) -> String {
     format!(
         "{}adapter  {} ({:.2} MB, {} parameters)\n",
-        job.base.line(),
+        BaseReport::new(job.checked.identity.clone()).line(),
         job.adapter.display(),
         job.bytes as f64 / 1e6,
-        job.parameters
+        job.trained.adapter.parameters()
     )
 }
 
 /// Trains an adapter and writes the run folder.
 pub fn job(request: Request) -> Result<Job> {
+    let stop = super::stop_on_ctrl_c();
     let mut base = request.base.clone();
     if let Some(folder) = &request.settings.init_adapter {
         adopt(&mut base, folder)?;
@@ -132,39 +173,30 @@ pub fn job(request: Request) -> Result<Job> {
         ..request
     };
     let mut checked = Checked::new(&request)?;
-    let settings = checked.settings(&request);
-    let run = Run::create(request.output, &settings, request.overwrite)?;
-    let stop = super::stop_on_ctrl_c();
-    let mut prefix = prefix(&checked, &request, stop)?;
-    let (trained, adapter, bytes) = steps(&mut checked, &mut prefix, run, stop)?;
-    tell_cost(&checked, &prefix, &trained);
-    let Checked {
-        images,
-        labels,
-        classes,
-        identity,
-        ..
-    } = checked;
-    let logits = match request.settings.cache {
-        Cache::Auto => Some(before_and_after(&mut prefix, &images, &trained.adapter)?),
-        Cache::Off => None,
+    let start = keep::begin(&mut checked, &request)?;
+    let mut prefix = match prefix(&checked, &request, stop) {
+        Err(error @ Error::Interrupted { .. }) => {
+            checked.run.give_up(Ended::Interrupted)?;
+            return Err(error);
+        }
+        prefix => prefix?,
     };
+    let mut trained = steps(&mut checked, &request, &mut prefix, start, stop)?;
+    let (adapter, bytes) = keep::keep(&mut checked, &mut trained)?;
+    tell_cost(&checked, &prefix, &trained);
     Ok(Job {
-        images,
-        labels,
-        logits,
-        classes,
-        losses: trained.losses,
-        base: BaseReport::new(identity),
+        checked,
+        prefix,
+        trained,
         adapter,
         bytes,
-        parameters: trained.adapter.parameters(),
     })
 }
 
 /// Loads the base, and with the cache on runs its frozen layers over all images.
 fn prefix(checked: &Checked, request: &Request, stop: &AtomicBool) -> Result<Prefix> {
-    let Checked { start, images, .. } = checked;
+    let Checked { start, data, .. } = checked;
+    let images = &data.images;
     let how = Loading {
         ranks: start.ranks(),
         trained: true,
@@ -193,75 +225,52 @@ fn prefix(checked: &Checked, request: &Request, stop: &AtomicBool) -> Result<Pre
     Ok(prefix)
 }
 
-/// Trains, and saves the last good adapter whatever ended the run; its path and its bytes.
+/// Trains from where the run stands.
 fn steps(
     checked: &mut Checked,
+    request: &Request,
     prefix: &mut Prefix,
-    mut run: Run,
+    start: Snapshot,
     stop: &AtomicBool,
-) -> Result<(Trained, PathBuf, u64)> {
-    let (plan, images) = (checked.plan, &checked.images);
-    let steps = plan.steps_per_epoch(images.len()) * plan.epochs;
-    let mut progress = Progress::new("train", "it", steps as u64);
-    let task = Task {
-        images,
-        labels: &checked.labels,
+) -> Result<Trained> {
+    let Checked {
+        run,
         plan,
+        base,
+        identity,
+        data,
+        ..
+    } = checked;
+    let task = Task {
+        images: &data.images,
+        labels: &data.labels,
+        split: &data.split,
+        plan: *plan,
         stop,
     };
-    // The run alone holds its start: the device has it back after the first step.
-    let start = std::mem::take(&mut checked.start);
-    let mut trained = train(prefix, task, start, |record| {
-        progress.set(
-            record.step,
-            &format!("epoch {} loss {:.4}", record.epoch, record.loss),
-        );
-        run.log(&record)
-    })?;
-    let (arch, base) = (checked.base.arch, &checked.identity);
-    let (adapter, bytes) = run.finish(&trained.adapter, arch, base, &checked.classes)?;
-    if let Err(error) = std::mem::replace(&mut trained.end, Ok(())) {
-        eprintln!("saved    {}", adapter.display());
-        return Err(error);
-    }
-    let last = trained.losses.last();
-    progress.finish(&last.map_or(String::new(), |l| format!(", last loss {l:.4}")));
-    Ok((trained, adapter, bytes))
+    let subject = Subject {
+        arch: base.arch,
+        base: identity,
+        classes: &data.classes,
+    };
+    let steps = plan.steps_per_epoch(data.split.train.len()) * plan.epochs;
+    let far = [start.steps(), steps as u64];
+    let mut keeper = Keeper::new(run, subject, request.settings, far);
+    let trained = train(prefix, task, start, &mut keeper)?;
+    keeper.finish(&trained);
+    Ok(trained)
 }
 
 /// Says what the run took to compile and in memory.
 fn tell_cost(checked: &Checked, prefix: &Prefix, trained: &Trained) {
     let compiled = checked.gpu.compiled();
-    eprintln!(
+    note!(
         "kernels  {} compiled or found in the driver's cache in {:.2} s",
-        compiled.kernels, compiled.seconds
+        compiled.kernels,
+        compiled.seconds
     );
-    eprintln!(
+    note!(
         "memory   {}",
         super::memory::taken(&checked.gpu, prefix, trained.kept)
     );
-}
-
-/// What the base, where it has the same classes, and what the adapted network say about every image.
-fn before_and_after(
-    prefix: &mut Prefix,
-    images: &Arc<ImageStore>,
-    trained: &Adapter,
-) -> Result<Logits> {
-    let mut say = |adapter: &Adapter| {
-        let mut all = Vec::new();
-        predict(prefix, images, adapter, |_, logits| {
-            all.push(logits.to_vec());
-            Ok(())
-        })?;
-        Ok(all)
-    };
-    let before = match trained.head {
-        Some(_) => None,
-        None => Some(say(&Adapter::default())?),
-    };
-    Ok(Logits {
-        before,
-        after: say(trained)?,
-    })
 }

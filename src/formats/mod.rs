@@ -17,6 +17,7 @@ mod recognise;
 mod settings;
 mod sniff;
 mod standing;
+pub(crate) mod state;
 mod summary;
 mod torch;
 mod weights;

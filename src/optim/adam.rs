@@ -3,12 +3,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::state::{self, State};
 use crate::autograd::{Gradient, Var};
 use crate::check::{Case, Input};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Access, IMAGE_WIDTH, Kernel};
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -60,6 +61,8 @@ const OUTER_IMAGES: Kernel = Kernel::new::<Params>(
     ],
 );
 
+/// What PyTorch's state calls the two moments.
+const NAMES: [&str; 2] = ["exp_avg", "exp_avg_sq"];
 /// Columns of a parameter up to which a thread updates whole rows.
 const NARROW: usize = 64;
 /// The most rows of an outer product's factors that a kernel holds at once.
@@ -131,31 +134,7 @@ pub struct Adam {
     pub weight_decay: f64,
     /// Steps taken.
     pub steps: u64,
-    state: Option<State>,
-}
-
-/// What a run of steps carries along, made with its first.
-#[derive(Clone, Debug)]
-struct State {
-    /// Of each parameter.
-    moments: Vec<[Tensor; 2]>,
-    /// A word: 0 until a new number of a parameter is not finite.
-    lost: Tensor,
-}
-
-impl State {
-    fn new(parameters: &[Tensor]) -> Result<Option<Self>> {
-        let Some(first) = parameters.first() else {
-            return Ok(None);
-        };
-        let zeros =
-            |p: &Tensor| Tensor::from_fn(p.gpu(), p.shape().clone(), |_, out| out.fill(0.0));
-        let moments = parameters.iter().map(|p| Ok([zeros(p)?, zeros(p)?]));
-        Ok(Some(State {
-            moments: moments.collect::<Result<_>>()?,
-            lost: Tensor::from_slice(first.gpu(), [1], &[0.0])?,
-        }))
-    }
+    state: Option<State<2>>,
 }
 
 impl Adam {
@@ -175,45 +154,24 @@ impl Adam {
     /// kernel that uses it.
     ///
     /// # Errors
-    /// [`Error::Shape`] where a gradient is missing or has another shape than its parameter, and where the parameters
+    /// [`Error::Shape`](crate::Error::Shape) where a gradient is missing or has another shape than its parameter, and where the parameters
     /// are not as many and as large as in the first step.
     pub fn step(&mut self, parameters: &mut [Tensor], gradients: &[Gradient]) -> Result<()> {
-        if parameters.len() != gradients.len() {
-            let (expected, found) = (parameters.len().to_string(), gradients.len().to_string());
-            return Err(Error::shape("adam", format!("{expected} gradients"), found));
-        }
-        for (p, dp) in parameters.iter().zip(gradients) {
-            let found = dp.shape()?;
-            if *p.shape() != found {
-                let expected = "a gradient of its parameter's shape";
-                return Err(Error::shapes("adam", expected, p.shape(), &found));
-            }
-        }
+        state::check("adam", parameters, gradients)?;
         let state = match self.state.take() {
             Some(state) => Some(state),
             None => State::new(parameters)?,
         };
         self.state = state.clone();
-        let Some(State { moments, lost }) = state else {
+        let Some(state) = state else {
             return Ok(());
         };
-        let shapes = moments.iter().map(|[m, _]| m.shape());
-        if !shapes.eq(parameters.iter().map(Tensor::shape)) {
-            let list = |shapes: Vec<String>| shapes.join(", ");
-            return Err(Error::shape(
-                "adam",
-                format!(
-                    "the parameters of its first step, {}: another Adam for others",
-                    list(moments.iter().map(|[m, _]| m.shape().to_string()).collect())
-                ),
-                list(parameters.iter().map(|p| p.shape().to_string()).collect()),
-            ));
-        }
+        state.check("adam", parameters)?;
         self.steps += 1;
-        for ((p, dp), moments) in parameters.iter_mut().zip(gradients).zip(&moments) {
+        for ((p, dp), moments) in parameters.iter_mut().zip(gradients).zip(&state.of) {
             let state = Moments {
                 moments,
-                lost: &lost,
+                lost: &state.lost,
             };
             *p = match dp {
                 // A kernel holds all rows of the factors: more are added up before.
@@ -236,6 +194,34 @@ impl Adam {
     /// A word that is 0 as long as all that it wrote is finite; `None` before the first step.
     pub(crate) fn lost(&self) -> Option<&Tensor> {
         self.state.as_ref().map(|state| &state.lost)
+    }
+
+    /// The steps taken, and all that a run carries along beside its parameters, by name: `exp_avg.i` and `exp_avg_sq.i` are
+    /// the moments of parameter `i`, `lost` is [`Adam::lost`]; nothing before the first step. The next step changes the
+    /// tensors: copies of them to the host must have been started before.
+    pub fn state(&self) -> (u64, Vec<(String, Tensor)>) {
+        let tensors = self.state.as_ref().map(|state| state.tensors(NAMES));
+        (self.steps, tensors.unwrap_or_default())
+    }
+
+    /// Puts back what [`Adam::state`] gave after `steps` steps on `parameters`: the steps that follow give the bits that
+    /// they would have given. `find` is asked for each tensor by name and shape; it is copied. Where this fails, nothing
+    /// has changed.
+    ///
+    /// # Errors
+    /// What `find` returned, and [`Error::Shape`](crate::Error::Shape) for a tensor of another shape.
+    pub fn restore(
+        &mut self,
+        steps: u64,
+        parameters: &[Tensor],
+        find: &mut dyn FnMut(&str, &Shape) -> Result<Tensor>,
+    ) -> Result<()> {
+        self.state = match steps {
+            0 => None,
+            _ => State::restored("adam", NAMES, parameters, find)?,
+        };
+        self.steps = steps;
+        Ok(())
     }
 
     fn params(&self, n: usize) -> Params {

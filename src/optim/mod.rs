@@ -3,6 +3,7 @@
 
 mod adam;
 mod sgd;
+mod state;
 
 pub use adam::Adam;
 pub use sgd::Sgd;

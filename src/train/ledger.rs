@@ -1,69 +1,65 @@
 //! The steps that the device still works on, and those that are finished: the one place where a run's end is decided.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use super::plan::Plan;
-use super::run::StepRecord;
+use super::snapshot::Position;
+use super::watch::{EpochRecord, StepRecord, Watch};
+use crate::data::Score;
 use crate::error::{Error, Result};
 use crate::gpu::Readback;
 use crate::nn::Adapter;
+use crate::tensor::Tensor;
 
-/// How training ended. The adapter is the last one known to be good, whatever happened.
-#[derive(Debug)]
-pub struct Trained {
-    /// The adapter.
-    pub adapter: Adapter,
-    /// The loss of every finished step.
-    pub losses: Vec<f32>,
-    /// The most bytes that a step kept of an image for its gradient.
-    pub kept: u64,
-    /// [`Error::NonFinite`] or [`Error::Interrupted`] where it did not run to its end.
-    pub end: Result<()>,
+/// What the device has not said yet.
+pub(super) enum Pending {
+    /// A step of so many images with this adapter: its loss in terms to add, each the term and, after the first step, the
+    /// word of [`overflowed`].
+    Step(Adapter, Vec<Readback>, usize),
+    /// That word alone, of an adapter that no step has used; `None` where there was no step.
+    Last(Adapter, Option<Readback>),
+    /// The steps of an epoch are done, and what was seen of it.
+    Epoch(Seen),
 }
 
-/// An adapter whose numbers are not known yet to be finite.
-pub(super) struct Pending {
-    pub(super) adapter: Adapter,
-    pub(super) answers: Answers,
+/// What is known of an epoch beside its losses.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    /// Steps done at its end.
+    pub(super) step: u64,
+    /// Rate of its last step.
+    pub(super) lr: f64,
+    pub(super) validation: Option<Score>,
+    /// Whether it is better than all before.
+    pub(super) better: Option<bool>,
 }
 
-/// What the device says of an adapter, on its way.
-pub(super) enum Answers {
-    /// The loss of the step that it was used in, in terms to add: each term, and the word of [`overflowed`] after the first
-    /// step.
-    Step(Vec<Readback>),
-    /// That word alone, of the adapter that no step has used; `None` where there was no step.
-    Last(Option<Readback>),
-}
-
-/// Whether an update made numbers that are not finite, by the word that Adam's kernels raise.
+/// Whether an update made numbers that are not finite, by the word that the optimiser's kernels raise.
 fn overflowed(word: Option<&f32>) -> bool {
     word.is_some_and(|word| word.to_bits() != 0)
 }
 
 /// The books of a run.
-pub(super) struct Ledger<F> {
+pub(super) struct Ledger<'w, W> {
     plan: Plan,
-    steps_per_epoch: usize,
-    start: Instant,
-    report: F,
+    pub(super) watch: &'w mut W,
     pending: VecDeque<Pending>,
-    losses: Vec<f32>,
+    pub(super) losses: Vec<f32>,
+    /// How far the steps are that are finished.
+    pub(super) position: Position,
     /// The last adapter that is known to be finite.
-    good: Adapter,
-    end: Result<()>,
+    pub(super) good: Adapter,
+    pub(super) end: Result<()>,
 }
 
-impl<F: FnMut(StepRecord) -> Result<()>> Ledger<F> {
-    pub(super) fn new(plan: Plan, images: usize, start: &Adapter, report: F) -> Self {
+impl<'w, W: Watch> Ledger<'w, W> {
+    pub(super) fn new(plan: Plan, start: &Adapter, position: Position, watch: &'w mut W) -> Self {
         Ledger {
             plan,
-            steps_per_epoch: plan.steps_per_epoch(images),
-            start: Instant::now(),
-            report,
+            watch,
             pending: VecDeque::new(),
             losses: Vec::new(),
+            position,
             good: start.clone(),
             end: Ok(()),
         }
@@ -71,84 +67,115 @@ impl<F: FnMut(StepRecord) -> Result<()>> Ledger<F> {
 
     /// Ends the run for a reason from outside.
     pub(super) fn stop(&mut self, reason: Error) {
-        self.end = Err(reason);
+        if self.end.is_ok() {
+            self.end = Err(reason);
+        }
+    }
+
+    /// Goes on where that went well.
+    pub(super) fn check(&mut self, done: Result<()>) {
+        if let Err(error) = done {
+            self.stop(error);
+        }
     }
 
     pub(super) fn ended(&self) -> bool {
         self.end.is_err()
     }
 
-    /// Enters a step, and waits for the oldest ones until at most `most` are pending.
-    pub(super) fn enter(&mut self, step: Pending, most: usize) -> Result<()> {
-        self.pending.push_back(step);
+    /// Enters what was handed over, and waits for the oldest steps until at most `most` are pending.
+    pub(super) fn enter(&mut self, pending: Pending, most: usize) -> Result<()> {
+        self.pending.push_back(pending);
+        let waits = |pending: &&Pending| !matches!(pending, Pending::Epoch(_));
         // Nothing counts that is computed with numbers which are not finite.
-        while self.pending.len() > most && !matches!(self.end, Err(Error::NonFinite { .. })) {
+        while !matches!(self.end, Err(Error::NonFinite { .. })) {
+            let first = self.pending.front();
+            if first.is_none_or(|first| waits(&first))
+                && self.pending.iter().filter(waits).count() <= most
+            {
+                break;
+            }
             let Some(oldest) = self.pending.pop_front() else {
                 break;
             };
-            let adapter = oldest.adapter.clone();
-            match self.settle(oldest)? {
-                Some(diverged) => self.end = Err(diverged),
-                None => self.good = adapter,
-            }
+            self.settle(oldest)?;
         }
         Ok(())
     }
 
-    /// Waits for a step and reports it; [`Error::NonFinite`] where its adapter or its loss is not finite.
-    fn settle(&mut self, step: Pending) -> Result<Option<Error>> {
-        let lr = self.plan.lr;
-        let (mut lost, mut loss) = (false, None);
-        match step.answers {
-            Answers::Step(terms) => {
-                let mut sum = 0.0;
-                for term in terms {
-                    let words = term.wait()?;
-                    sum += words[0];
-                    lost |= overflowed(words.get(1));
-                }
-                loss = Some(sum);
-            }
-            Answers::Last(Some(word)) => lost = overflowed(word.wait()?.first()),
-            Answers::Last(None) => {}
-        }
-        if lost {
-            return Ok(Some(Error::NonFinite {
-                step: self.losses.len() as u64,
-                loss: self.losses.last().copied().unwrap_or(f32::NAN),
-                lr,
-            }));
-        }
-        let Some(loss) = loss else {
-            return Ok(None);
-        };
-        let number = self.losses.len() as u64 + 1;
-        if !loss.is_finite() {
-            let step = number;
-            return Ok(Some(Error::NonFinite { step, loss, lr }));
-        }
-        let record = StepRecord {
-            step: number,
-            epoch: self.losses.len() / self.steps_per_epoch + 1,
-            loss,
-            lr,
-            seconds: self.start.elapsed().as_secs_f64(),
-        };
-        self.losses.push(loss);
-        if let Err(error) = (self.report)(record) {
-            self.stop(error);
-        }
-        Ok(None)
+    /// Waits for all steps; `last`, which no step has used yet, counts where its numbers are finite: `lost` is
+    /// [`crate::optim::Adam::lost`].
+    pub(super) fn settle_all(&mut self, last: Adapter, lost: Option<&Tensor>) -> Result<()> {
+        let lost = lost.map(Tensor::read).transpose()?;
+        self.enter(Pending::Last(last, lost), 0)
     }
 
-    /// Closes the books on `last`, the adapter that no step has used: it counts where its numbers are finite.
-    pub(super) fn close(mut self, last: Pending, kept: u64) -> Result<Trained> {
-        self.enter(last, 0)?;
-        Ok(Trained {
-            adapter: self.good,
-            losses: self.losses,
-            kept,
-            end: self.end,
-        })
+    /// Waits for what is pending and reports it. Where an adapter or a loss is not finite, the run ends.
+    fn settle(&mut self, pending: Pending) -> Result<()> {
+        let lr = self.plan.lr;
+        let step = self.position.steps;
+        let last = self.losses.last().copied().unwrap_or(f32::NAN);
+        let overflow = Error::NonFinite {
+            step,
+            loss: last,
+            lr,
+        };
+        match pending {
+            Pending::Step(adapter, terms, images) => {
+                let (mut loss, mut lost) = (0.0, false);
+                for term in terms {
+                    let words = term.wait()?;
+                    loss += words[0];
+                    lost |= overflowed(words.get(1));
+                }
+                if lost {
+                    self.end = Err(overflow);
+                } else if !loss.is_finite() {
+                    let step = step + 1;
+                    self.end = Err(Error::NonFinite { step, loss, lr });
+                } else {
+                    self.good = adapter;
+                    self.done(loss, images);
+                }
+            }
+            Pending::Last(adapter, word) => {
+                let word = word.map(Readback::wait).transpose()?;
+                match overflowed(word.as_ref().and_then(|word| word.first())) {
+                    true => self.end = Err(overflow),
+                    false => self.good = adapter,
+                }
+            }
+            Pending::Epoch(seen) => self.close(seen),
+        }
+        Ok(())
+    }
+
+    /// A step is done.
+    fn done(&mut self, loss: f32, images: usize) {
+        let record = StepRecord {
+            step: self.position.steps + 1,
+            epoch: self.position.epochs + 1,
+            loss,
+            lr: self.plan.lr,
+        };
+        self.losses.push(loss);
+        self.position.enter(loss, images);
+        let heard = self.watch.step(record);
+        self.check(heard);
+    }
+
+    /// An epoch is done.
+    fn close(&mut self, seen: Seen) {
+        let train_loss = self.position.close(seen.better);
+        let record = EpochRecord {
+            epoch: self.position.epochs,
+            step: seen.step,
+            train_loss,
+            lr: seen.lr,
+            validation: seen.validation,
+            best: seen.better,
+        };
+        let heard = self.watch.epoch(record);
+        self.check(heard);
     }
 }

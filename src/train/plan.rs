@@ -1,5 +1,8 @@
 //! The settings of a run, and the order of its images that follows from them.
 
+use serde::{Deserialize, Serialize};
+
+use crate::data::Score;
 use crate::error::{Error, Result};
 use crate::random::Stream;
 
@@ -18,29 +21,85 @@ pub struct Plan {
     pub dropout: f64,
     /// Keeps less for the gradient and computes it once more instead.
     pub checkpoint: bool,
+    /// What makes one epoch better than another, of a run that is validated.
+    pub metric: Metric,
+    /// Ends a run after so many epochs in a row that were no better.
+    pub patience: Option<usize>,
 }
 
-impl Default for Plan {
-    /// The tutorial's.
-    fn default() -> Self {
-        Plan {
-            epochs: 20,
-            batch_size: 5,
-            lr: 1e-3,
-            seed: 0,
-            dropout: 0.0,
-            checkpoint: false,
+/// What makes one validation better than another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// A lower mean cross-entropy.
+    #[default]
+    Loss,
+    /// A larger share of images that are taken for what they are.
+    Top1,
+    /// A larger share of images whose class is among the first five.
+    Top5,
+}
+
+impl Metric {
+    /// Whether `score` is better than `than`; an equal one is not.
+    pub fn better(self, score: &Score, than: &Score) -> bool {
+        match self {
+            Metric::Loss => score.loss < than.loss,
+            Metric::Top1 => score.top1 > than.top1,
+            Metric::Top5 => score.top5 > than.top5,
         }
     }
 }
 
+/// Which images a run learns from and which show how good it is, by their positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Those that are trained on.
+    pub train: Vec<usize>,
+    /// Those that are not.
+    pub validation: Vec<usize>,
+}
+
+impl Split {
+    /// All of so many images to train on.
+    pub fn all(images: usize) -> Self {
+        Split {
+            train: (0..images).collect(),
+            validation: Vec::new(),
+        }
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan::TUTORIAL
+    }
+}
+
 impl Plan {
+    /// The tutorial's.
+    pub const TUTORIAL: Plan = Plan {
+        epochs: 20,
+        batch_size: 5,
+        lr: 1e-3,
+        seed: 0,
+        dropout: 0.0,
+        checkpoint: false,
+        metric: Metric::Loss,
+        patience: None,
+    };
+
     /// Refuses settings that cannot train.
     ///
     /// # Errors
     /// [`Error::Setting`] naming the setting.
     pub fn check(&self) -> Result<()> {
-        for (name, value) in [("epochs", self.epochs), ("batch_size", self.batch_size)] {
+        let patience = self.patience.unwrap_or(1);
+        for (name, value) in [
+            ("epochs", self.epochs),
+            ("batch_size", self.batch_size),
+            ("early_stop", patience),
+        ] {
             if value == 0 {
                 return Err(Error::setting(name, "must be at least 1"));
             }
@@ -60,24 +119,26 @@ impl Plan {
         Ok(())
     }
 
-    /// The images of every step. Epoch `e` (from 0) is cut from [`Stream::permutation`] of the stream `shuffle <e>`;
-    /// a step's images are sorted, since their order means nothing and steps of the same ones can share their data.
-    pub fn order(&self, images: usize) -> Vec<Vec<usize>> {
-        (0..self.epochs)
-            .flat_map(|epoch| {
-                let order = Stream::new(self.seed, &format!("shuffle {epoch}")).permutation(images);
-                let batches = order.chunks(self.batch_size).map(|images| {
-                    let mut images = images.to_vec();
-                    images.sort_unstable();
-                    images
-                });
-                batches.collect::<Vec<_>>()
-            })
-            .collect()
+    /// The images of every step of `epoch`, counted from 0, out of `images`: cut from [`Stream::permutation`] of the stream
+    /// `shuffle <epoch>`; a step's images are sorted, since their order means nothing and steps of the same ones can share
+    /// their data.
+    pub fn order(&self, epoch: usize, images: &[usize]) -> Vec<Vec<usize>> {
+        let order = Stream::new(self.seed, &format!("shuffle {epoch}")).permutation(images.len());
+        let batches = order.chunks(self.batch_size).map(|batch| {
+            let mut batch: Vec<usize> = batch.iter().map(|&at| images[at]).collect();
+            batch.sort_unstable();
+            batch
+        });
+        batches.collect()
     }
 
     /// Steps of one epoch.
     pub fn steps_per_epoch(&self, images: usize) -> usize {
         images.div_ceil(self.batch_size)
+    }
+
+    /// Whether a run ends that has had so many epochs in a row that were no better.
+    pub(super) fn waited_enough(&self, epochs: usize) -> bool {
+        self.patience.is_some_and(|patience| epochs >= patience)
     }
 }

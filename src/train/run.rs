@@ -1,75 +1,196 @@
-//! A run's folder: settings, one line a step, the adapter.
+//! A run's folder: settings, a line a step, the adapter, the best one, and where it stands.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::folder::{Place, RESERVE, found, mend, put_in_place, stage, unstage};
+use super::lines::Lines;
+use super::listing::Listing;
+use super::lock::Lock;
+use super::snapshot::{Best, Far, Snapshot};
+use super::task::Trained;
+use super::watch::{EpochRecord, StepRecord};
 use crate::data::Classes;
 use crate::error::{Error, Remedy, Result};
 use crate::files::write_atomic;
 use crate::formats::adapter;
 use crate::nn::{Adapter, Arch, Identity};
 
-/// One line of `metrics.jsonl`.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct StepRecord {
-    /// Counted from 1.
-    pub step: u64,
+/// The file with a run's settings.
+pub const SETTINGS: &str = "run.toml";
+/// The folder with the adapter of the best epoch.
+pub const BEST: &str = "best";
+/// The folder with what a run is taken up from.
+const STATE: &str = "state";
+/// The images of the run, in that folder.
+const IMAGES: &str = "images.tsv";
+/// The largest settings that are read.
+const MOST_SETTINGS: u64 = 16 << 20;
+
+/// What a run's adapter belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The base's network.
+    pub arch: Arch,
+    /// The base.
+    pub base: &'a Identity,
+    /// What the logits mean.
+    pub classes: &'a Classes,
+}
+
+/// How a run ended, as `run.toml` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// It has not, or nobody was there to write it down.
+    NotYet,
+    /// All epochs were run.
+    Complete,
+    /// No epoch was better any more.
+    EarlyStop,
+    /// It was stopped from outside.
+    Interrupted,
+    /// Its numbers became infinite or none.
+    Diverged,
+    /// Something else went wrong.
+    Failed,
+}
+
+impl Ended {
+    /// Of a run that has ended so, `early` or not.
+    pub fn of(end: &Result<()>, early: bool) -> Self {
+        match end {
+            Ok(()) if early => Ended::EarlyStop,
+            Ok(()) => Ended::Complete,
+            Err(Error::Interrupted { .. }) => Ended::Interrupted,
+            Err(Error::NonFinite { .. }) => Ended::Diverged,
+            Err(_) => Ended::Failed,
+        }
+    }
+}
+
+/// A line of `timing.jsonl`: when an epoch was done. It stands apart from the metrics, which two runs have alike.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
     /// Counted from 1.
     pub epoch: usize,
-    /// Mean cross-entropy of the step's images before its update.
-    pub loss: f32,
-    /// Learning rate.
-    pub lr: f64,
-    /// Wall time since the first step began.
+    /// Steps done.
+    pub step: u64,
+    /// Seconds since 1970.
+    pub unix: f64,
+    /// Seconds since the process took the run up.
     pub seconds: f64,
 }
 
-/// An open run folder: `run.toml`, `metrics.jsonl`, `adapter_model.safetensors`, `adapter_config.json`.
+/// What [`Run::finish`] wrote.
+#[derive(Debug)]
+pub struct Saved {
+    /// The adapter's numbers.
+    pub adapter: PathBuf,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Whether the rest of the run, metrics and what it could go on from, found room too.
+    pub beside: Result<()>,
+}
+
+/// A run's folder that nobody else writes to.
 #[derive(Debug)]
 pub struct Run {
     folder: PathBuf,
-    metrics: File,
-    /// The settings that are yet to be written: as long as another run's adapter is there, those beside it are its own.
-    settings: Option<String>,
+    /// The folder and those above it that were made here, from it upwards.
+    made: Vec<PathBuf>,
+    place: Place,
+    metrics: Lines,
+    timing: Lines,
+    settings: toml::Table,
+    /// States to keep.
+    keep: usize,
+    start: Instant,
+    _lock: Lock,
 }
 
-const METRICS: &str = "metrics.jsonl";
-/// The file with a run's resolved settings.
-pub(crate) const SETTINGS: &str = "run.toml";
-
 impl Run {
-    /// Makes `folder` and writes the settings, so that a folder which cannot be written is found out
-    /// before any work is done. A folder that holds an adapter is refused unless `overwrite`; until the new one is there,
-    /// the old one keeps its settings.
+    /// Takes `folder`, made where it is not there, for a new run. What is in it stays as it is until the first
+    /// [`Run::save`] or [`Run::finish`].
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be written, [`Error::Data`] where it is taken.
-    pub fn create(folder: &Path, settings: &impl Serialize, overwrite: bool) -> Result<Self> {
-        let there = folder.join(adapter::MODEL).exists();
-        if there && !overwrite {
+    /// [`Error::Io`] where it cannot be written, [`Error::Data`] where another process has it, or where there is a run in it
+    /// and not `overwrite`.
+    pub fn create(folder: &Path, overwrite: bool) -> Result<Self> {
+        let mut run = Self::take(folder)?;
+        if folder.join(adapter::MODEL).exists() && !overwrite {
             let taken = Error::data(folder, "holds an adapter already");
             return Err(taken.with(Remedy::OtherFolder));
         }
-        fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
-        let settings = toml::to_string(settings)
-            .map_err(|e| Error::data(folder, format!("cannot write the settings: {e}")))?;
-        let settings = match there {
-            true => Some(settings),
-            false => {
-                write_atomic(&folder.join(SETTINGS), settings.as_bytes())?;
-                None
-            }
+        stage(folder)?;
+        run.place = Place::Staged;
+        Ok(run)
+    }
+
+    /// The settings of the run in `folder`: its `run.toml`, also of one that was ended before it was put in place.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where there is none.
+    pub fn settings(folder: &Path) -> Result<(PathBuf, toml::Table)> {
+        let Some(at) = found(folder) else {
+            let problem = format!("holds no run to go on with: there is no {SETTINGS}");
+            return Err(Error::data(folder, problem));
         };
-        let path = folder.join(METRICS);
-        let metrics = File::create(&path).map_err(Error::io(&path, "write"))?;
-        Ok(Run {
+        let path = at.join(SETTINGS);
+        let about = fs::metadata(&path).map_err(Error::io(&path, "read"))?;
+        if !about.is_file() || about.len() > MOST_SETTINGS {
+            return Err(Error::data(&path, "is not a run's settings"));
+        }
+        let text = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+        let table = text.parse();
+        let table = table.map_err(|e| Error::data(&path, format!("not a run's settings ({e})")))?;
+        Ok((path, table))
+    }
+
+    /// Takes the run in `folder` up again.
+    ///
+    /// # Errors
+    /// As [`Run::create`]; [`Error::Data`] where there is none.
+    pub fn resume(folder: &Path) -> Result<Self> {
+        if found(folder).is_none() {
+            Self::settings(folder)?;
+        }
+        let mut run = Self::take(folder)?;
+        if !folder.join(SETTINGS).exists() {
+            // It was ended before there was anything to go on from.
+            stage(folder)?;
+            run.place = Place::Staged;
+        }
+        Ok(run)
+    }
+
+    fn take(folder: &Path) -> Result<Self> {
+        let above = folder
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty());
+        let made = above
+            .take_while(|path| !path.exists())
+            .map(Path::to_path_buf);
+        let made = made.collect();
+        fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
+        let run = Run {
             folder: folder.to_path_buf(),
-            metrics,
-            settings,
-        })
+            made,
+            place: Place::There,
+            metrics: Lines::new("metrics.jsonl"),
+            timing: Lines::new("timing.jsonl"),
+            settings: toml::Table::new(),
+            keep: 1,
+            start: Instant::now(),
+            _lock: Lock::take(folder)?,
+        };
+        mend(folder)?;
+        Ok(run)
     }
 
     /// The folder.
@@ -77,30 +198,305 @@ impl Run {
         &self.folder
     }
 
-    /// Appends a line to the metrics.
-    ///
-    /// # Errors
-    /// [`Error::Io`] where the disk is full.
-    pub fn log(&mut self, record: &StepRecord) -> Result<()> {
-        let line = serde_json::to_string(record).expect("a struct of numbers becomes JSON");
-        writeln!(self.metrics, "{line}").map_err(Error::io(&self.folder.join(METRICS), "write"))
+    /// Where its files are at the moment.
+    pub fn at(&self) -> PathBuf {
+        self.place.of(&self.folder)
     }
 
-    /// Writes the adapter, as [`adapter::save`]; returns the adapter's path and size.
+    /// Begins the run, or goes on with it: writes its settings, keeps `room` bytes of the disk for its adapter, and says what
+    /// it was put down with, of which `keep` are kept. What of that is damaged is returned too.
     ///
     /// # Errors
-    /// [`Error::Io`] where the disk is full or the folder gone.
-    pub fn finish(
-        self,
-        trained: &Adapter,
-        arch: Arch,
-        base: &Identity,
-        classes: &Classes,
-    ) -> Result<(PathBuf, u64)> {
-        let saved = adapter::save(&self.folder, trained, arch, base, classes)?;
-        if let Some(settings) = self.settings {
-            write_atomic(&self.folder.join(SETTINGS), settings.as_bytes())?;
+    /// [`Error::Io`] where the disk has no room; [`Error::Data`] where what is there is another run's, or of other images
+    /// than `images`.
+    pub fn begin(
+        &mut self,
+        settings: toml::Table,
+        images: &Listing,
+        start: &Adapter,
+        room: u64,
+        keep: usize,
+    ) -> Result<(Option<Snapshot>, Vec<Error>)> {
+        let at = self.at();
+        self.keep = keep.max(1);
+        self.settings = settings;
+        let (snapshot, damaged) = match self.place {
+            Place::Staged => (None, Vec::new()),
+            Place::There => self.restore(images, start)?,
+        };
+        if snapshot.is_none() {
+            // From the beginning.
+            self.metrics.resume(&at, 0)?;
+            self.timing.resume(&at, 0)?;
         }
-        Ok(saved)
+        let far = snapshot.as_ref().map_or((0, 0, None), Snapshot::far);
+        self.write_settings(Ended::NotYet, far)?;
+        let state = at.join(STATE);
+        fs::create_dir_all(&state).map_err(Error::io(&state, "make the folder"))?;
+        write_atomic(&state.join(IMAGES), images.to_string().as_bytes())?;
+        reserve(&at.join(RESERVE), room)?;
+        Ok((snapshot, damaged))
     }
+
+    /// The newest state that is whole.
+    fn restore(
+        &mut self,
+        images: &Listing,
+        start: &Adapter,
+    ) -> Result<(Option<Snapshot>, Vec<Error>)> {
+        let state = self.folder.join(STATE);
+        let mut damaged = Vec::new();
+        for path in states(&state)?.into_iter().rev() {
+            let (snapshot, beside) = match Snapshot::open(&path, start) {
+                Ok(opened) => opened,
+                Err(error @ (Error::Data { .. } | Error::Io { .. })) => {
+                    damaged.push(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let list = state.join(IMAGES);
+            let text = fs::read_to_string(&list).map_err(Error::io(&list, "read"))?;
+            let before = Listing::parse(&text);
+            let before = before.ok_or_else(|| Error::data(&list, "is no list of images"))?;
+            if let Some(changes) = images.changes(&before) {
+                let problem = format!(
+                    "was begun with other images: {changes}. Put them back as they were, or start a run anew"
+                );
+                return Err(Error::data(&self.folder, problem));
+            }
+            let length = |name: &str| beside[name].as_u64().unwrap_or(u64::MAX);
+            self.metrics.resume(&self.folder, length("metrics"))?;
+            let there =
+                fs::metadata(self.folder.join("timing.jsonl")).map_or(0, |about| about.len());
+            self.timing.resume(&self.folder, there)?;
+            return Ok((Some(snapshot), damaged));
+        }
+        Ok((None, damaged))
+    }
+
+    /// Adds a step to the metrics.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the disk is full: the line is written with the next that fits.
+    pub fn step(&mut self, record: &StepRecord) -> Result<()> {
+        self.metrics.add(&self.at(), record)
+    }
+
+    /// Adds an epoch to the metrics.
+    ///
+    /// # Errors
+    /// As [`Run::step`].
+    pub fn epoch(&mut self, record: &EpochRecord) -> Result<()> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let timing = Timing {
+            epoch: record.epoch,
+            step: record.step,
+            unix: now.map_or(0.0, |since| since.as_secs_f64()),
+            seconds: self.start.elapsed().as_secs_f64(),
+        };
+        let at = self.at();
+        self.metrics.add(&at, record)?;
+        self.timing.add(&at, &timing)
+    }
+
+    /// Puts the run down as it stands, so that it can be taken up from here: its adapter, its best one and its state. The
+    /// first time the run is put in place.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the disk is full; the state before is then still there.
+    pub fn save(&mut self, snapshot: &Snapshot, subject: Subject) -> Result<()> {
+        self.write(&snapshot.adapter, snapshot.best.as_ref(), subject)?;
+        self.write_state(snapshot)?;
+        self.write_settings(Ended::NotYet, snapshot.far())?;
+        self.put_in_place()
+    }
+
+    /// Writes what has come of the run and puts it in place. A run that has not made a step has no adapter, and leaves what
+    /// was there.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the disk has no room even after what is not needed was removed.
+    pub fn finish(
+        &mut self,
+        trained: &Trained,
+        ended: Ended,
+        subject: Subject,
+    ) -> Result<Option<Saved>> {
+        let at = self.at();
+        let _ = fs::remove_file(at.join(RESERVE));
+        let far = (trained.steps, trained.epochs, trained.best.as_ref());
+        if trained.steps == 0 && ended != Ended::Complete {
+            self.give_up(ended)?;
+            return Ok(None);
+        }
+        let written = self.write(&trained.adapter, trained.best.as_ref(), subject);
+        let bytes = match written {
+            Ok(bytes) => bytes,
+            Err(first) => {
+                // An adapter is worth more than what it could go on from.
+                for state in states(&at.join(STATE))? {
+                    let _ = fs::remove_file(state);
+                }
+                let again = self.write(&trained.adapter, trained.best.as_ref(), subject);
+                again.map_err(|_| first)?
+            }
+        };
+        // What follows is worth less: it does not keep the adapter from its place.
+        let late = match &trained.snapshot {
+            Some(snapshot) => self.write_state(snapshot),
+            None => self.metrics.flush(&at),
+        };
+        self.write_settings(ended, far)?;
+        self.put_in_place()?;
+        Ok(Some(Saved {
+            adapter: self.folder.join(adapter::MODEL),
+            bytes,
+            beside: late,
+        }))
+    }
+
+    /// Ends a run that has not made a step: it can be begun again from its settings, unless there is another one in its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written.
+    pub fn give_up(&mut self, ended: Ended) -> Result<()> {
+        let over_another = self.folder.join(adapter::MODEL).exists();
+        if self.place == Place::There || !over_another {
+            self.write_settings(ended, (0, 0, None))?;
+            self.put_in_place()?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a disk without room for `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] that says how much there is.
+    pub fn check_room(&self, bytes: u64) -> Result<()> {
+        // A system that cannot say it has room until it has none.
+        match fs4::available_space(&self.folder) {
+            Ok(free) if free < bytes => Err(Error::data(
+                &self.folder,
+                format!(
+                    "the run takes about {} MiB of the disk, and {} are free: make room, or choose a folder on another one",
+                    bytes.div_ceil(1 << 20),
+                    free >> 20
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, adapter: &Adapter, best: Option<&Best>, subject: Subject) -> Result<u64> {
+        let Subject {
+            arch,
+            base,
+            classes,
+        } = subject;
+        let at = self.at();
+        let (_, bytes) = adapter::save(&at, adapter, arch, base, classes)?;
+        if let Some(best) = best {
+            let folder = at.join(BEST);
+            fs::create_dir_all(&folder).map_err(Error::io(&folder, "make the folder"))?;
+            adapter::save(&folder, &best.adapter, arch, base, classes)?;
+        }
+        Ok(bytes)
+    }
+
+    fn write_state(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let at = self.at();
+        self.metrics.flush(&at)?;
+        let state = at.join(STATE);
+        let beside = json!({"metrics": self.metrics.len()});
+        let path = state.join(format!("step-{:08}.safetensors", snapshot.steps()));
+        snapshot.save(&path, &beside)?;
+        let all = states(&state)?;
+        // Those of later steps are of a life that this run has not had.
+        let later = |path: &PathBuf| step_of(path) > Some(snapshot.steps());
+        let old = all.len().saturating_sub(self.keep);
+        let old = all.iter().take(old);
+        for path in old.chain(all.iter().filter(|path| later(path))) {
+            let _ = fs::remove_file(path);
+        }
+        Ok(())
+    }
+
+    /// `run.toml`: the settings, and how far the run is.
+    fn write_settings(&self, ended: Ended, (steps, epochs, best): Far) -> Result<()> {
+        let mut settings = self.settings.clone();
+        let run = settings.entry("run");
+        if let Some(run) = run.or_insert(toml::Table::new().into()).as_table_mut() {
+            let ended = toml::Value::try_from(ended).expect("a word becomes TOML");
+            run.insert("ended".into(), ended);
+            run.insert("steps".into(), (steps as i64).into());
+            run.insert("epochs".into(), (epochs as i64).into());
+            if let Some(best) = best {
+                run.insert("best_epoch".into(), (best.epoch as i64).into());
+            }
+        }
+        let text = toml::to_string(&settings)
+            .map_err(|e| Error::data(&self.folder, format!("cannot write the settings: {e}")))?;
+        write_atomic(&self.at().join(SETTINGS), text.as_bytes())
+    }
+
+    fn put_in_place(&mut self) -> Result<()> {
+        if self.place == Place::Staged {
+            self.metrics.close()?;
+            self.timing.close()?;
+            let _ = fs::remove_file(self.at().join(RESERVE));
+            put_in_place(&self.folder)?;
+            self.place = Place::There;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // Nothing is left of a run that was never put in place; what cannot be removed, the next one sweeps.
+        if self.place == Place::Staged {
+            let _ = unstage(&self.folder);
+        }
+        let _ = fs::remove_file(self.at().join(RESERVE));
+        if !self.made.is_empty() {
+            // The lock is in it, and a folder goes only where it is empty.
+            let _ = fs::remove_file(self.folder.join(super::lock::LOCK));
+        }
+        for folder in &self.made {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Takes `bytes` of the disk.
+fn reserve(path: &Path, bytes: u64) -> Result<()> {
+    static PART: [u8; 1 << 16] = [0; 1 << 16];
+    let mut file = File::create(path).map_err(Error::io(path, "write"))?;
+    let mut left = bytes;
+    while left > 0 {
+        let part = left.min(PART.len() as u64);
+        let written = file.write_all(&PART[..part as usize]);
+        written.map_err(Error::io(path, "keep room for the adapter in"))?;
+        left -= part;
+    }
+    Ok(())
+}
+
+/// The state files in a folder, by their steps.
+fn states(folder: &Path) -> Result<Vec<PathBuf>> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(Vec::new());
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| step_of(path).is_some()).collect();
+    paths.sort_by_key(|path| step_of(path));
+    Ok(paths)
+}
+
+/// The steps after which a state file was written.
+fn step_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let digits = name.strip_prefix("step-")?.strip_suffix(".safetensors")?;
+    digits.parse().ok()
 }

@@ -10,6 +10,7 @@ use goldfish::data::Classes;
 use goldfish::{Error, Result};
 
 use crate::cli::images::STDIN;
+use crate::cli::terminal::note;
 
 /// The longest folder name, in bytes: file systems take 255.
 const LONGEST: usize = 200;
@@ -130,7 +131,7 @@ impl Sorter {
         ];
         let parts = parts.iter().filter(|(count, _)| *count > 0);
         let parts: Vec<String> = parts.map(|(count, how)| format!("{count} {how}")).collect();
-        eprintln!(
+        note!(
             "sorted   into {}: {}",
             self.folder.display(),
             parts.join(", ")

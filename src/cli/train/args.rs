@@ -1,14 +1,30 @@
 //! What decides an adapter, as flags and as the library's settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::Result;
 use goldfish::nn::lora::{Init, PIXELS};
 use goldfish::nn::{Arch, Choice, HeadInit};
-use goldfish::train::Plan;
+use goldfish::train::{Metric, Plan};
 use serde::Serialize;
+use toml::Table;
+
+use crate::cli::base::BaseArgs;
+
+/// What is asked of a training run.
+pub struct Request<'a> {
+    pub data: &'a Path,
+    pub output: &'a Path,
+    pub overwrite: bool,
+    /// Goes on with the run that is in the output folder.
+    pub resume: bool,
+    pub base: &'a BaseArgs,
+    pub settings: &'a TrainArgs,
+    pub device: Option<String>,
+}
 
 /// What decides the adapter, given base and data.
 #[derive(ClapArgs, Clone)]
@@ -27,7 +43,7 @@ pub struct TrainArgs {
     /// (the branch from the image straight to the logits), classifier, features, all (every layer), or torchvision's names
     /// with * and ?, as in features.28,classifier.* [default: pixels; with classes of your own
     /// classifier.0,classifier.3 beside the head, and on a base without a classifier the head alone]
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(short, long, value_name = "NAME,...", value_delimiter = ',')]
     pub(super) targets: Vec<String>,
     /// Rank of the adapter [default: 10; with classes of your own 8]
     #[arg(long)]
@@ -52,10 +68,10 @@ pub struct TrainArgs {
     #[arg(long, value_enum)]
     pub(super) init: Option<InitArg>,
     /// Passes over the images
-    #[arg(long, default_value_t = 20)]
+    #[arg(short, long, default_value_t = 20)]
     pub(super) epochs: usize,
     /// Images a step
-    #[arg(long, default_value_t = 5)]
+    #[arg(short, long, default_value_t = 5)]
     pub(super) batch_size: usize,
     /// Adam's learning rate
     #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true)]
@@ -76,6 +92,69 @@ pub struct TrainArgs {
     /// Keep less of each step for its gradient and compute it once more instead
     #[arg(long)]
     pub(super) checkpoint_activations: bool,
+    /// Folder with images of the same classes that are not trained on: each epoch ends with how good the adapter is on them
+    #[arg(long, value_name = "DIR", conflicts_with = "val_split", help_heading = VALIDATION)]
+    pub(super) val: Option<PathBuf>,
+    /// Share of each class's images that is not trained on, drawn by the seed: 0.2 is every fifth
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = VALIDATION)]
+    pub(super) val_split: Option<f64>,
+    /// What makes one epoch better than another: the best is kept in RUN/best
+    #[arg(long, value_enum, default_value = "loss", help_heading = VALIDATION)]
+    pub(super) metric: MetricArg,
+    /// End after so many epochs in a row that were no better
+    #[arg(long, value_name = "PATIENCE", help_heading = VALIDATION)]
+    pub(super) early_stop: Option<usize>,
+    /// Put the run down every so many epochs (10) or minutes (5m), so that --resume goes on from there whatever happens
+    #[arg(long, value_name = "EPOCHS|Nm", default_value = "5m", help_heading = KEEPING)]
+    pub(super) save_every: Every,
+    /// States to go on from that are kept, the newest ones
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = KEEPING)]
+    pub(super) keep: usize,
+    /// All of the above and the base's, as run.toml has them.
+    #[arg(skip)]
+    pub(in crate::cli) table: Table,
+}
+
+const VALIDATION: &str = "How good it is";
+const KEEPING: &str = "What is kept";
+
+/// When a run is put down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Every {
+    Epochs(usize),
+    Time(Duration),
+}
+
+impl FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse::<u32>().ok().filter(|&number| number > 0);
+        let every = match text.strip_suffix('m') {
+            Some(minutes) => {
+                number(minutes).map(|n| Every::Time(Duration::from_secs(60 * u64::from(n))))
+            }
+            None => number(text).map(|n| Every::Epochs(n as usize)),
+        };
+        every.ok_or_else(|| "is a number of epochs, as 10, or of minutes, as 5m".into())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub(super) enum MetricArg {
+    Loss,
+    Top1,
+    Top5,
+}
+
+impl From<MetricArg> for Metric {
+    fn from(metric: MetricArg) -> Self {
+        match metric {
+            MetricArg::Loss => Metric::Loss,
+            MetricArg::Top1 => Metric::Top1,
+            MetricArg::Top5 => Metric::Top5,
+        }
+    }
 }
 
 impl TrainArgs {
@@ -87,6 +166,8 @@ impl TrainArgs {
             seed: self.seed,
             dropout: self.dropout,
             checkpoint: self.checkpoint_activations,
+            metric: self.metric.into(),
+            patience: self.early_stop,
         }
     }
 

@@ -1,171 +1,123 @@
-//! Everything that a training run needs, read and found sound before the run's folder is opened.
+//! Everything that a training run needs, found sound before its first image is read.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use goldfish::data::{Classes, Dataset, ImageStore, Labels};
+use goldfish::data::{Classes, Dataset, Labels};
 use goldfish::formats::adapter;
 use goldfish::nn::{Adapter, Arch, Head, Identity};
-use goldfish::train::Plan;
-use goldfish::{Error, Gpu, Precision, Result};
-use serde::Serialize;
+use goldfish::train::{Plan, Run};
+use goldfish::{Error, Gpu, Result};
 
-use super::args::{Cache, ClassesArg, HeadArg, InitArg, TrainArgs};
-use crate::cli::adopt::noted;
-use crate::cli::base::{Base, BaseArgs, Kernels, Weights};
-use crate::cli::{images, open_device};
+use super::args::{HeadArg, Request, TrainArgs};
+use super::data::{Data, labelled};
+use crate::cli::base::Base;
+use crate::cli::open_device;
 
-/// What is asked of a training run.
-pub struct Request<'a> {
-    pub data: &'a Path,
-    pub output: &'a Path,
-    pub overwrite: bool,
-    pub base: &'a BaseArgs,
-    pub settings: &'a TrainArgs,
-    pub device: Option<String>,
-}
-
-/// A request whose parts are known to go together.
-pub(super) struct Checked {
-    pub(super) plan: Plan,
-    pub(super) gpu: Gpu,
-    pub(super) base: Base,
-    pub(super) identity: Identity,
+/// A request whose parts are known to go together, and the folder that is its own.
+pub(in crate::cli) struct Checked {
+    pub(in crate::cli) run: Run,
+    pub(in crate::cli) plan: Plan,
+    pub(in crate::cli) gpu: Gpu,
+    pub(in crate::cli) base: Base,
+    pub(in crate::cli) identity: Identity,
     /// The adapter to start from.
-    pub(super) start: Adapter,
-    pub(super) images: Arc<ImageStore>,
-    pub(super) labels: Vec<u32>,
-    /// What the labels and the logits mean.
-    pub(super) classes: Classes,
+    pub(in crate::cli) start: Adapter,
+    pub(in crate::cli) data: Data,
 }
 
 impl Checked {
+    /// Options, folder, weights, device, room on the disk, and then the images: the costliest last, and nothing is touched
+    /// that is there.
     pub(super) fn new(request: &Request) -> Result<Self> {
-        let plan = request.settings.plan();
-        plan.check()?;
         let args = request.settings;
+        let plan = args.plan();
+        plan.check()?;
+        args.check()?;
+        for data in [Some(request.data), args.val.as_deref()]
+            .into_iter()
+            .flatten()
+        {
+            apart(request.output, data)?;
+        }
+        let run = match request.resume {
+            true => Run::resume(request.output)?,
+            false => Run::create(request.output, request.overwrite)?,
+        };
+        let base = request.base.resolve()?;
+        let identity = base.identity()?;
         // The folders' names are known before anything costly is done, but for those of an adapter's classes.
-        let (gpu, base, mut dataset, start);
+        let (gpu, dataset, start);
         match &args.init_adapter {
             Some(folder) => {
-                gpu = open_device(request.device.clone(), request.base.precision)?;
-                base = request.base.resolve()?;
                 base.check(folder)?;
+                gpu = open_device(request.device.clone(), request.base.precision)?;
                 let stored = adapter::load(&gpu, folder, base.arch, base.transform.size)?;
                 let classes = stored.classes_on(folder, &base.classes)?;
                 dataset = Dataset::open(request.data, &Labels::Of(classes))?;
                 start = stored.adapter;
             }
             None => {
-                base = request.base.resolve()?;
                 dataset = labelled(request.data, args, &base)?;
                 gpu = open_device(request.device.clone(), request.base.precision)?;
                 start = fresh(&gpu, &base, args, &dataset.classes)?;
             }
         }
         start.check_trainable()?;
-        images::tell(&dataset.left_out);
-        let images = read_images(request.data, &mut dataset, &base, request.base)?;
+        run.check_room(disk(&start, args))?;
+        let data = Data::read(request, dataset, &base)?;
         Ok(Checked {
+            run,
             plan,
             gpu,
-            identity: base.identity()?,
             base,
+            identity,
             start,
-            images,
-            labels: dataset.items.iter().map(|item| item.label).collect(),
-            classes: dataset.classes,
+            data,
         })
-    }
-
-    /// What `run.toml` says.
-    pub(super) fn settings<'a>(&'a self, request: &'a Request) -> Settings<'a> {
-        let (base, args) = (&self.base, request.settings);
-        let modules = self
-            .start
-            .loras
-            .iter()
-            .map(|(module, lora)| ModuleSettings {
-                module,
-                rank: lora.rank(),
-                alpha: lora.alpha,
-                rslora: lora.rslora,
-            });
-        Settings {
-            goldfish: env!("CARGO_PKG_VERSION"),
-            device: &self.gpu.info().name,
-            data: noted(request.data, request.output),
-            images: self.images.len(),
-            arch: base.arch.name,
-            weights: match &base.weights {
-                Weights::File(path) => noted(path, request.output),
-                random => random.to_string(),
-            },
-            image_size: base.transform.size,
-            exif: request.base.exif,
-            base: &self.identity,
-            precision: base.precision,
-            kernels: base.kernels,
-            classes: (!self.classes.is_imagenet()).then(|| self.classes.names()),
-            head: self.start.head.as_ref().map(|head| HeadSettings {
-                classes: head.outputs() - head.frozen(),
-                behind: head.frozen(),
-                init: args
-                    .init_adapter
-                    .is_none()
-                    .then_some(args.head.unwrap_or(HeadArg::Linear)),
-            }),
-            init: args.init,
-            init_adapter: args
-                .init_adapter
-                .as_ref()
-                .map(|path| noted(path, request.output)),
-            dropout: args.dropout,
-            epochs: args.epochs,
-            batch_size: args.batch_size,
-            lr: args.lr,
-            seed: args.seed,
-            cache: args.cache,
-            checkpoint_activations: args.checkpoint_activations,
-            targets: modules.collect(),
-        }
     }
 }
 
-/// The data with the classes that are asked for.
-fn labelled(data: &Path, args: &TrainArgs, base: &Base) -> Result<Dataset> {
-    let imagenet = base.classes.is_imagenet();
-    let wrong = |problem: &str| Err(Error::setting("classes", problem));
-    match (args.classes, args.keep_imagenet) {
-        (_, true) if !imagenet => Err(Error::setting(
-            "keep_imagenet",
-            "goes with a base that has ImageNet's categories, and this one has others",
+/// Bytes that a run takes of the disk: adapters, and beside each state that is kept the next one.
+fn disk(start: &Adapter, args: &TrainArgs) -> u64 {
+    let adapter = 4 * start.parameters() as u64;
+    let validated = args.val.is_some() || args.val_split.is_some();
+    let best = u64::from(validated);
+    // Numbers and two moments, and the best ones.
+    let state = (3 + best) * adapter;
+    (2 + best) * adapter + state.saturating_mul(args.keep as u64 + 1)
+}
+
+/// Refuses a run's folder within the images, where the next run would take it for a class.
+fn apart(run: &Path, data: &Path) -> Result<()> {
+    let (run, Ok(data)) = (resolved(run), data.canonicalize()) else {
+        return Ok(());
+    };
+    match run.starts_with(&data) {
+        true => Err(Error::data(
+            &run,
+            format!(
+                "lies in the folder of the images, {}, where every folder is a class: choose another folder for the run",
+                data.display()
+            ),
         )),
-        (ClassesArg::Imagenet, true) => wrong("imagenet leaves no class to add behind ImageNet's"),
-        (ClassesArg::Imagenet, _) if !imagenet => wrong(
-            "imagenet goes with a base that has ImageNet's categories, and this one has others",
-        ),
-        (ClassesArg::Auto, true) => Dataset::open(data, &Labels::BehindImageNet),
-        (ClassesArg::Own, true) => {
-            let mut dataset = Dataset::open(data, &Labels::Own)?;
-            let behind = dataset.put_behind_imagenet();
-            behind.map_err(|e| Error::data(data, e.to_string()))?;
-            Ok(dataset)
-        }
-        (ClassesArg::Imagenet, false) => Dataset::open(data, &Labels::ImageNet),
-        (ClassesArg::Own, false) => Dataset::open(data, &Labels::Own),
-        (ClassesArg::Auto, false) => Dataset::open(data, &Labels::Auto(base.classes.clone())),
+        false => Ok(()),
     }
+}
+
+/// A path of which the end may not exist yet, without links in what does.
+fn resolved(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let found = whole.ancestors().find_map(|start| {
+        let real = start.canonicalize().ok()?;
+        Some(real.join(whole.strip_prefix(start).ok()?))
+    });
+    found.unwrap_or(whole)
 }
 
 /// The adapter that a run starts with: LoRAs, and for other classes than the base's a head.
 fn fresh(gpu: &Gpu, base: &Base, args: &TrainArgs, classes: &Classes) -> Result<Adapter> {
     let own = *classes != base.classes;
-    let arch = Arch {
-        classes: classes.len(),
-        ..base.arch
-    };
+    let arch = arch_of(base, classes);
     if let (false, Some(_)) = (own, args.head) {
         return Err(Error::setting(
             "head",
@@ -194,88 +146,10 @@ fn fresh(gpu: &Gpu, base: &Base, args: &TrainArgs, classes: &Classes) -> Result<
     Ok(adapter)
 }
 
-/// Reads every image, says what was left out and leaves it out of the data.
-fn read_images(
-    folder: &Path,
-    dataset: &mut Dataset,
-    base: &Base,
-    args: &BaseArgs,
-) -> Result<Arc<ImageStore>> {
-    let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let (images, skipped) = images::open_images(&paths, base, args)?;
-    let left_out: HashSet<&Path> = skipped.iter().map(|s| s.path.as_path()).collect();
-    dataset.retain(folder, |path| !left_out.contains(path))?;
-    let classes = &dataset.classes;
-    let (found, kind) = (
-        dataset.counts().len(),
-        match classes.is_imagenet() {
-            true => ["category", "categories"],
-            false => ["class", "classes"],
-        },
-    );
-    eprintln!(
-        "data     {} images in {found} {}{}; unreadable: {}; left out: {}",
-        images.len(),
-        kind[usize::from(found != 1)],
-        match classes.from_imagenet() {
-            0 => " of your own",
-            _ if classes.is_imagenet() => "",
-            _ => ", your own behind ImageNet's",
-        },
-        skipped.len(),
-        dataset.left_out.len()
-    );
-    Ok(images)
-}
-
-/// `run.toml`: everything that is needed to do the run again.
-#[derive(Serialize)]
-pub(super) struct Settings<'a> {
-    goldfish: &'a str,
-    device: &'a str,
-    data: String,
-    images: usize,
-    arch: &'a str,
-    weights: String,
-    image_size: usize,
-    exif: bool,
-    precision: Precision,
-    kernels: Kernels,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    init: Option<InitArg>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    init_adapter: Option<String>,
-    dropout: f64,
-    epochs: usize,
-    batch_size: usize,
-    lr: f64,
-    seed: u64,
-    cache: Cache,
-    checkpoint_activations: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    classes: Option<&'a [String]>,
-    base: &'a Identity,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<HeadSettings>,
-    targets: Vec<ModuleSettings<'a>>,
-}
-
-/// The new last layer in `run.toml`.
-#[derive(Serialize)]
-struct HeadSettings {
-    /// Outputs that are trained.
-    classes: usize,
-    /// Outputs of the base's own in front of them.
-    behind: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    init: Option<HeadArg>,
-}
-
-/// One adapted module in `run.toml`.
-#[derive(Serialize)]
-struct ModuleSettings<'a> {
-    module: &'a str,
-    rank: usize,
-    alpha: f64,
-    rslora: bool,
+/// The base's network with these classes.
+pub(super) fn arch_of(base: &Base, classes: &Classes) -> Arch {
+    Arch {
+        classes: classes.len(),
+        ..base.arch
+    }
 }

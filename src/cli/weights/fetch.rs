@@ -14,6 +14,7 @@ use super::part::Part;
 use super::place;
 use super::source::{Source, Wanted};
 use super::transfer::{Patience, download};
+use crate::cli::terminal::note;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -160,7 +161,7 @@ fn have(target: &Path, wanted: &Wanted) -> Result<()> {
         let problem = format!("is there, but {fault}. Fetch it again with --overwrite");
         return Err(Error::data(target, problem));
     }
-    eprintln!("notice   it was fetched before");
+    note!("notice   it was fetched before");
     tell(target, size, &sha256, &expected, wanted)
 }
 
@@ -175,7 +176,7 @@ fn tell(
         Some(_) if expected.full() => "checked".to_string(),
         Some(digits) => format!("its first {} digits checked", digits.len()),
         None => {
-            eprintln!(
+            note!(
                 "notice   no checksum of this file is known: it could not be checked. Where the source names its \
                  SHA-256, compare it with the one below, or give it with --sha256"
             );
@@ -183,7 +184,7 @@ fn tell(
         }
     };
     if let Some(hint) = &wanted.hint {
-        eprintln!("notice   {hint} (--weights {})", target.display());
+        note!("notice   {hint} (--weights {})", target.display());
     }
     let size = size as f64 / 1e6;
     super::print(&format!(
@@ -197,7 +198,7 @@ fn keep_on_ctrl_c(part: &Path) {
     let part = part.to_path_buf();
     // Where no handler can be set, Ctrl-C ends the program as it does any other.
     let _ = ctrlc::set_handler(move || {
-        eprintln!(
+        note!(
             "\nkept     {}: the same command goes on from there",
             part.display()
         );

@@ -10,6 +10,7 @@ use goldfish::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::check::beside;
+use crate::cli::terminal::note;
 
 /// A file that is being fetched. Only one process has it at a time.
 pub struct Part {
@@ -187,7 +188,7 @@ fn lock(path: &Path) -> Result<File> {
     match FileExt::try_lock(&file) {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => {
-            eprintln!("waiting  another process is fetching this file");
+            note!("waiting  another process is fetching this file");
             FileExt::lock(&file)
         }
         Err(TryLockError::Error(e)) => Err(e),

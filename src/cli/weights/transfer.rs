@@ -11,6 +11,7 @@ use super::http::{Client, Failure, Request};
 use super::part::{Origin, Part};
 use super::source::Wanted;
 use crate::cli::progress::Progress;
+use crate::cli::terminal::note;
 
 /// Bytes that no file of weights has: where nothing else is known, a server may send no more.
 const MOST: u64 = 16 << 30;
@@ -79,7 +80,7 @@ pub fn download(wanted: &Wanted, patience: &Patience, part: &mut Part) -> Result
             Some(asked) => asked,
             None => back_off(patience.first_wait, failures),
         };
-        eprintln!(
+        note!(
             "again    {why}; in {:.1} s try {failures} of {}",
             wait.as_secs_f64(),
             patience.retries

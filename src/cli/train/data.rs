@@ -1,0 +1,166 @@
+//! The images of a training run: named, read, counted, and parted into those that are trained on and those that show how
+//! good it is.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use goldfish::data::{Classes, Dataset, ImageStore, Item, Labels, split};
+use goldfish::train::{Listing, Split};
+use goldfish::{Error, Result};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::args::{ClassesArg, Request, TrainArgs};
+use crate::cli::base::Base;
+use crate::cli::images;
+use crate::cli::terminal::note;
+
+/// Images with their classes.
+pub(in crate::cli) struct Data {
+    pub(in crate::cli) images: Arc<ImageStore>,
+    /// The class of each.
+    pub(in crate::cli) labels: Vec<u32>,
+    /// What the labels and the logits mean.
+    pub(in crate::cli) classes: Classes,
+    pub(in crate::cli) split: Split,
+    /// Of each, what it is called within its folder.
+    names: Vec<String>,
+}
+
+/// The data with the classes that are asked for.
+pub(super) fn labelled(data: &Path, args: &TrainArgs, base: &Base) -> Result<Dataset> {
+    let imagenet = base.classes.is_imagenet();
+    let wrong = |problem: &str| Err(Error::setting("classes", problem));
+    match (args.classes, args.keep_imagenet) {
+        (_, true) if !imagenet => Err(Error::setting(
+            "keep_imagenet",
+            "goes with a base that has ImageNet's categories, and this one has others",
+        )),
+        (ClassesArg::Imagenet, true) => wrong("imagenet leaves no class to add behind ImageNet's"),
+        (ClassesArg::Imagenet, _) if !imagenet => wrong(
+            "imagenet goes with a base that has ImageNet's categories, and this one has others",
+        ),
+        (ClassesArg::Auto, true) => Dataset::open(data, &Labels::BehindImageNet),
+        (ClassesArg::Own, true) => {
+            let mut dataset = Dataset::open(data, &Labels::Own)?;
+            let behind = dataset.put_behind_imagenet();
+            behind.map_err(|e| Error::data(data, e.to_string()))?;
+            Ok(dataset)
+        }
+        (ClassesArg::Imagenet, false) => Dataset::open(data, &Labels::ImageNet),
+        (ClassesArg::Own, false) => Dataset::open(data, &Labels::Own),
+        (ClassesArg::Auto, false) => Dataset::open(data, &Labels::Auto(base.classes.clone())),
+    }
+}
+
+impl Data {
+    /// Reads every image, says what was left out and leaves it out of the data.
+    pub(super) fn read(request: &Request, mut dataset: Dataset, base: &Base) -> Result<Self> {
+        let args = request.settings;
+        let mut apart = match &args.val {
+            Some(folder) => Some((
+                folder,
+                Dataset::open(folder, &Labels::Of(dataset.classes.clone()))?,
+            )),
+            None => None,
+        };
+        images::tell(&dataset.left_out);
+        let mut paths = paths(&dataset);
+        if let Some((_, apart)) = &apart {
+            images::tell(&apart.left_out);
+            paths.extend(self::paths(apart));
+        }
+        let (images, skipped) = images::open_images(&paths, base, request.base)?;
+        let left_out: HashSet<&Path> = skipped.iter().map(|s| s.path.as_path()).collect();
+        let keep = |path: &Path| !left_out.contains(path);
+        dataset.retain(request.data, keep)?;
+        if let Some((folder, apart)) = &mut apart {
+            apart.retain(folder, keep)?;
+            if apart.items.is_empty() {
+                return Err(Error::data(folder, "none of its images can be read"));
+            }
+        }
+        let trained = dataset.items.len();
+        let beside = apart.iter().flat_map(|(_, apart)| &apart.items);
+        let items: Vec<&Item> = dataset.items.iter().chain(beside).collect();
+        let labels: Vec<u32> = items.iter().map(|item| item.label).collect();
+        let split = match (&apart, args.val_split) {
+            (None, Some(share)) => {
+                let (train, validation) = split(&labels, share, args.seed)?;
+                Split { train, validation }
+            }
+            _ => Split {
+                train: (0..trained).collect(),
+                validation: (trained..items.len()).collect(),
+            },
+        };
+        let folder = |index: usize| match &apart {
+            Some((folder, _)) if index >= trained => folder,
+            _ => request.data,
+        };
+        let names = items.iter().enumerate().map(|(index, item)| {
+            let path = item.path.strip_prefix(folder(index)).unwrap_or(&item.path);
+            path.to_string_lossy().into_owned()
+        });
+        let names = names.collect();
+        let data = Data {
+            images,
+            labels,
+            split,
+            names,
+            classes: dataset.classes.clone(),
+        };
+        data.tell(&dataset, skipped.len());
+        Ok(data)
+    }
+
+    /// Says how many there are.
+    fn tell(&self, dataset: &Dataset, unreadable: usize) {
+        let (classes, found) = (&self.classes, dataset.counts().len());
+        let kind = match classes.is_imagenet() {
+            true => ["category", "categories"],
+            false => ["class", "classes"],
+        };
+        let validation = match self.split.validation.len() {
+            0 => String::new(),
+            n => format!(", {n} of them to validate with"),
+        };
+        note!(
+            "data     {} images in {found} {}{}{validation}; unreadable: {unreadable}; left out: {}",
+            self.images.len(),
+            kind[usize::from(found != 1)],
+            match classes.from_imagenet() {
+                0 => " of your own",
+                _ if classes.is_imagenet() => "",
+                _ => ", your own behind ImageNet's",
+            },
+            dataset.left_out.len()
+        );
+    }
+
+    /// Which images these are, by their content.
+    pub(super) fn listing(&self) -> Result<Listing> {
+        let images = &self.images;
+        let digests: Vec<String> = (0..images.len())
+            .into_par_iter()
+            .map(|index| {
+                let path = images.path(index);
+                let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
+                let digest = Sha256::digest(bytes);
+                Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+            })
+            .collect::<Result<_>>()?;
+        let named = self.names.iter().cloned().zip(digests);
+        Ok(Listing::new(
+            named,
+            &self.labels,
+            &self.classes,
+            &self.split,
+        ))
+    }
+}
+
+fn paths(dataset: &Dataset) -> Vec<PathBuf> {
+    dataset.items.iter().map(|item| item.path.clone()).collect()
+}

@@ -1,0 +1,202 @@
+//! A run as it goes: shown on the terminal, written to its folder, put down now and then, and kept at its end.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use goldfish::data::Score;
+use goldfish::formats::adapter;
+use goldfish::train::{EpochRecord, Run, Snapshot, StepRecord, Subject, Trained, Watch};
+use goldfish::{Error, Result};
+
+use super::args::{Every, Request, TrainArgs};
+use super::checked::Checked;
+use super::settings::{same_base, settings};
+use crate::cli::progress::Progress;
+use crate::cli::terminal::note;
+
+/// Room on the disk beside an adapter's numbers: its settings, and the run's.
+const BESIDE: u64 = 1 << 20;
+
+/// Begins the run in its folder, or takes it up; where it stands.
+pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot> {
+    if request.resume {
+        same_base(checked, request)?;
+    }
+    let listing = checked.data.listing()?;
+    let settings = settings(checked, request);
+    let room = 4 * checked.start.parameters() as u64 + BESIDE;
+    let keep = request.settings.keep;
+    let begun = checked
+        .run
+        .begin(settings, &listing, &checked.start, room, keep);
+    let (snapshot, damaged) = begun?;
+    for error in damaged {
+        note!("notice   {error}");
+    }
+    let Some(snapshot) = snapshot else {
+        if request.resume {
+            note!("resume   nothing was put down yet: the run begins again");
+        }
+        return Ok(checked.start.clone().into());
+    };
+    note!(
+        "resume   after {} steps, {} of {} epochs",
+        snapshot.steps(),
+        snapshot.epochs(),
+        checked.plan.epochs
+    );
+    Ok(snapshot)
+}
+
+/// Shows a run, writes it down and puts it down.
+pub(super) struct Keeper<'a> {
+    run: &'a mut Run,
+    subject: Subject<'a>,
+    progress: Progress,
+    every: Every,
+    epochs: usize,
+    /// Since it was last put down.
+    last: Instant,
+    /// What the bar says.
+    said: String,
+}
+
+impl<'a> Keeper<'a> {
+    pub(super) fn new(
+        run: &'a mut Run,
+        subject: Subject<'a>,
+        args: &TrainArgs,
+        [done, steps]: [u64; 2],
+    ) -> Self {
+        Keeper {
+            run,
+            subject,
+            progress: Progress::from(done, "train", "it", steps),
+            every: args.save_every,
+            epochs: args.epochs,
+            last: Instant::now(),
+            said: String::new(),
+        }
+    }
+
+    /// It is over.
+    pub(super) fn finish(self, trained: &Trained) {
+        let last = trained.losses.last();
+        let last = last.map_or(String::new(), |loss| format!(", last loss {loss:.4}"));
+        match trained.end {
+            Ok(()) => self.progress.finish(&last),
+            Err(_) => self.progress.clear(),
+        }
+    }
+}
+
+impl Watch for Keeper<'_> {
+    fn step(&mut self, record: StepRecord) -> Result<()> {
+        self.said = format!("epoch {} loss {:.4}", record.epoch, record.loss);
+        self.progress.set(record.step, &self.said);
+        self.run.step(&record)
+    }
+
+    fn validated(&mut self, done: usize, of: usize) {
+        self.progress
+            .say(&format!("{} validating {done}/{of}", self.said));
+    }
+
+    fn epoch(&mut self, record: EpochRecord) -> Result<()> {
+        if let Some(score) = &record.validation {
+            let best = match record.best {
+                Some(true) => ", the best so far",
+                _ => "",
+            };
+            self.progress.aside(|| {
+                note!(
+                    "epoch    {}/{}: loss {:.4}; on others {}{best}",
+                    record.epoch,
+                    self.epochs,
+                    record.train_loss,
+                    said(score)
+                );
+            });
+        }
+        self.run.epoch(&record)
+    }
+
+    fn due(&mut self, epochs: Option<usize>) -> bool {
+        match (self.every, epochs) {
+            (Every::Epochs(every), Some(done)) => done.is_multiple_of(every),
+            (Every::Epochs(_), None) => false,
+            (Every::Time(time), _) => self.last.elapsed() >= time,
+        }
+    }
+
+    fn save(&mut self, snapshot: &Snapshot) -> Result<()> {
+        self.last = Instant::now();
+        // The run is worth more than this one of its states.
+        if let Err(error) = self.run.save(snapshot, self.subject) {
+            self.progress.aside(|| {
+                note!("notice   the run could not be put down here and goes on: {error}");
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A validation in words.
+pub(super) fn said(score: &Score) -> String {
+    format!(
+        "loss {:.4}, top-1 {:.1} %, top-5 {:.1} %",
+        score.loss,
+        score.top1 * 100.0,
+        score.top5 * 100.0
+    )
+}
+
+/// Writes what has come of a run, wherever there is room for it; the adapter's path and bytes where it ran to its end.
+pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(PathBuf, u64)> {
+    let subject = Subject {
+        arch: checked.base.arch,
+        base: &checked.identity,
+        classes: &checked.data.classes,
+    };
+    let run = &mut checked.run;
+    let end = std::mem::replace(&mut trained.end, Ok(()));
+    let ended = goldfish::train::Ended::of(&end, trained.early);
+    let folder = run.folder().to_path_buf();
+    match (run.finish(trained, ended, subject), end) {
+        (Ok(Some(saved)), Ok(())) => {
+            saved.beside?;
+            Ok((saved.adapter, saved.bytes))
+        }
+        (Ok(None), Ok(())) => Err(Error::data(&folder, "the run has made no step")),
+        (Ok(Some(saved)), Err(error)) => {
+            note!("saved    {}", saved.adapter.display());
+            if trained.snapshot.is_some() && saved.beside.is_ok() {
+                note!("resume   goldfish train --resume {}", folder.display());
+            }
+            Err(error)
+        }
+        (Ok(None), Err(error)) => Err(error),
+        (Err(error), end) => {
+            // An adapter of hours is worth a place that nobody chose.
+            let elsewhere = std::env::temp_dir().join(format!("goldfish-{}", std::process::id()));
+            let saved = std::fs::create_dir_all(&elsewhere).is_ok();
+            let Subject {
+                arch,
+                base,
+                classes,
+            } = subject;
+            let saved = saved
+                && trained.steps > 0
+                && adapter::save(&elsewhere, &trained.adapter, arch, base, classes).is_ok();
+            if saved {
+                note!(
+                    "saved    {}, since {} has no room for it",
+                    elsewhere.display(),
+                    folder.display()
+                );
+            }
+            // What went wrong first is the reason.
+            Err(end.err().unwrap_or(error))
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `run.toml`: everything that is needed to do a run again, under the names of the flags, and in tables what came of it.
+
+use goldfish::train::Run;
+use goldfish::{Error, Result};
+use serde::Serialize;
+use toml::{Table, Value};
+
+use super::args::{Request, TrainArgs};
+use super::checked::{Checked, arch_of};
+use crate::cli::adopt::noted;
+use crate::cli::base::Weights;
+use crate::cli::config::note_paths;
+
+/// What a run may be gone on with otherwise: its numbers do not depend on it.
+const FREE: [&str; 10] = [
+    "data",
+    "val",
+    "weights",
+    "any_base",
+    "skip_bad",
+    "image_memory",
+    "cache",
+    "cache_memory",
+    "save_every",
+    "keep",
+];
+
+/// What a run settles where nobody says it.
+const RESOLVED: [&str; 7] = [
+    "data",
+    "weights",
+    "arch",
+    "image_size",
+    "targets",
+    "rank",
+    "rank_pattern",
+];
+
+/// One adapted module.
+#[derive(Serialize)]
+struct Module<'a> {
+    module: &'a str,
+    rank: usize,
+    alpha: f64,
+    rslora: bool,
+}
+
+/// What run.toml says of the run that is `checked`.
+pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
+    let (base, data, args) = (&checked.base, &checked.data, request.settings);
+    // What is resolved stands behind what was typed, in one order whether it was typed or not.
+    let typed = args
+        .table
+        .iter()
+        .filter(|(key, _)| !RESOLVED.contains(&key.as_str()));
+    let mut table: Table = typed
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    note_paths(&mut table, request.output);
+    let mut set = |key: &str, value: Value| {
+        table.insert(key.into(), value);
+    };
+    set("data", noted(request.data, request.output).into());
+    let weights = match &base.weights {
+        Weights::File(path) => noted(path, request.output),
+        random => random.to_string(),
+    };
+    set("weights", weights.into());
+    set("arch", base.arch.name.into());
+    set("image_size", (base.transform.size as i64).into());
+    set("exif", request.base.exif.into());
+    let head = checked.start.head.as_ref();
+    if args.init_adapter.is_none() {
+        let choice = args.choice(head.is_some(), arch_of(base, &data.classes));
+        set("targets", choice.targets.into());
+        set("rank", (choice.rank as i64).into());
+        if !choice.ranks.is_empty() {
+            let ranks = choice
+                .ranks
+                .iter()
+                .map(|(name, rank)| format!("{name}={rank}"));
+            set("rank_pattern", ranks.collect::<Vec<_>>().into());
+        }
+    }
+    let mut run = Table::new();
+    run.insert("goldfish".into(), env!("CARGO_PKG_VERSION").into());
+    run.insert("device".into(), checked.gpu.info().name.clone().into());
+    run.insert("images".into(), (data.split.train.len() as i64).into());
+    let validation = data.split.validation.len() as i64;
+    run.insert("validation_images".into(), validation.into());
+    if !data.classes.is_imagenet() {
+        run.insert("classes".into(), data.classes.names().to_vec().into());
+    }
+    if let Some(head) = head {
+        let trained = (head.outputs() - head.frozen()) as i64;
+        run.insert("head_outputs".into(), trained.into());
+        run.insert("head_frozen".into(), (head.frozen() as i64).into());
+    }
+    set("run", run.into());
+    let base = Value::try_from(&checked.identity).expect("plain values become TOML");
+    set("base", base);
+    let modules = checked.start.loras.iter().map(|(module, lora)| {
+        let module = Module {
+            module,
+            rank: lora.rank(),
+            alpha: lora.alpha,
+            rslora: lora.rslora,
+        };
+        Value::try_from(module).expect("plain values become TOML")
+    });
+    set("modules", modules.collect::<Vec<_>>().into());
+    table
+}
+
+/// Refuses to go on with a run whose settings, read from `before`, `typed` ones contradict. More epochs are no contradiction.
+pub(in crate::cli) fn unchanged(before: &Table, typed: &Table) -> Result<()> {
+    let changed: Vec<String> = typed
+        .iter()
+        .filter(|(key, _)| !FREE.contains(&key.as_str()))
+        .filter_map(|(key, value)| {
+            let was = before.get(key);
+            let more = || value.as_integer() > was.and_then(Value::as_integer);
+            if was == Some(value) || key == "epochs" && more() {
+                return None;
+            }
+            let was = was.map_or("not set".to_string(), Value::to_string);
+            Some(format!("{key} was {was} and is {value}"))
+        })
+        .collect();
+    match changed.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Usage(format!(
+            "a run goes on with the settings that it was begun with: {}. Leave them out, or start another run, from \
+             this one's adapter with --init-adapter",
+            changed.join(", ")
+        ))),
+    }
+}
+
+/// Refuses to go on with a run on another base than it was begun with.
+pub(super) fn same_base(checked: &Checked, request: &Request) -> Result<()> {
+    let (path, before) = Run::settings(request.output)?;
+    let now = Value::try_from(&checked.identity).expect("plain values become TOML");
+    match before.get("base") {
+        Some(base) if *base == now => Ok(()),
+        Some(base) => {
+            let digits = |base: &Value| {
+                let digits = base.get("sha256").or_else(|| base.get("name"));
+                digits.and_then(Value::as_str).unwrap_or("-").to_string()
+            };
+            let problem = format!(
+                "was begun on the base {}, and this is {}: name that one with --weights, or start a run anew",
+                digits(base),
+                digits(&now)
+            );
+            Err(Error::data(request.output, problem))
+        }
+        None => Err(Error::data(
+            &path,
+            "says nothing of the base: it is not one of a run",
+        )),
+    }
+}
+
+impl TrainArgs {
+    /// Refuses settings that go with a validation and have none.
+    pub(super) fn check(&self) -> Result<()> {
+        let validated = self.val.is_some() || self.val_split.is_some();
+        match self.early_stop {
+            Some(_) if !validated => Err(Error::setting(
+                "early_stop",
+                "needs images that are not trained on: name them with --val, or a share of the images with --val-split",
+            )),
+            _ => Ok(()),
+        }
+    }
+}

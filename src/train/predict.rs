@@ -1,0 +1,66 @@
+//! What a network with an adapter says of images.
+
+use std::sync::Arc;
+
+use super::embed;
+use super::frozen::Prefix;
+use super::step::{Given, Network};
+use crate::autograd::{Tape, Var};
+use crate::data::ImageStore;
+use crate::error::Result;
+use crate::nn::Adapter;
+
+/// The logits of every image by a base with `adapter`, which may be empty: `each` is given them in order.
+///
+/// # Errors
+/// What the device or an image file reported, and what `each` returned; [`Error::Data`](crate::Error::Data) where they are not
+/// finite.
+pub fn predict(
+    prefix: &mut Prefix,
+    images: &Arc<ImageStore>,
+    adapter: &Adapter,
+    mut each: impl FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
+    let all: Vec<usize> = (0..images.len()).collect();
+    answers(prefix, images, &all, adapter, |image, logits| {
+        embed::finite(images, image, logits)?;
+        each(image, logits)
+    })
+}
+
+/// The same of the images in `which`, finite or not.
+///
+/// # Errors
+/// What the device or an image file reported, and what `each` returned.
+pub fn answers(
+    prefix: &mut Prefix,
+    images: &Arc<ImageStore>,
+    which: &[usize],
+    adapter: &Adapter,
+    mut each: impl FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
+    let side = images.transform().size;
+    let network = Network::after(prefix, side, false);
+    let at_once = network.base.batch(side).min(network.most);
+    let order = which.chunks(at_once).map(<[usize]>::to_vec).collect();
+    let factors = adapter.frozen();
+    for input in prefix.inputs(images, order) {
+        let input = input?;
+        let (features, pixels) = (
+            Var::frozen(&input.features),
+            input.pixels.map(|p| Var::frozen(&p)),
+        );
+        let product = input.product.map(|p| Var::frozen(&p));
+        let x = Given {
+            features: &features,
+            product: product.as_ref(),
+            pixels: pixels.as_ref(),
+        };
+        let logits = network.logits(&mut Tape::new(), x, &factors)?;
+        let (classes, logits) = (logits.tensor.shape()[1], logits.tensor.to_vec()?);
+        for (&image, logits) in input.indices.iter().zip(logits.chunks(classes)) {
+            each(image, logits)?;
+        }
+    }
+    Ok(())
+}

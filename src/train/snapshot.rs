@@ -1,0 +1,238 @@
+//! Where a run stands between two steps: everything that decides how it goes on, so that it can be put down and taken up
+//! with the same bits.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Score;
+use crate::error::{Error, Result};
+use crate::formats::state::{self, Named, State};
+use crate::nn::Adapter;
+use crate::tensor::{Shape, Tensor};
+
+/// The layout of the files; another one is another goldfish's.
+const VERSION: u32 = 1;
+/// What the names of the optimiser's tensors start with.
+const OPTIMIZER: &str = "optimizer.";
+
+/// Steps and epochs done, and the best epoch.
+pub(super) type Far<'a> = (u64, usize, Option<&'a Best>);
+
+/// A run between two steps.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The adapter.
+    pub adapter: Adapter,
+    /// The optimiser's own numbers, by name; none before the first step.
+    pub(super) optimizer: Named,
+    /// How far it is.
+    pub(super) position: Position,
+    /// The best adapter so far, of a run that is validated.
+    pub best: Option<Best>,
+}
+
+/// How far a run is, beside its tensors. The orders of the images, dropout and whatever else is drawn follow from the seed
+/// and from this.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Steps done.
+    pub(super) steps: u64,
+    /// Epochs that are closed: trained and validated.
+    pub(super) epochs: usize,
+    /// Epochs since the best one.
+    pub(super) waited: usize,
+    /// Sum of the losses of the images of the epoch that is under way: the bits of an f64.
+    loss_bits: u64,
+    /// Images of that epoch so far.
+    images: u64,
+}
+
+impl Position {
+    /// A step of so many images is done.
+    pub(super) fn enter(&mut self, loss: f32, images: usize) {
+        let sum = f64::from_bits(self.loss_bits) + f64::from(loss) * images as f64;
+        self.steps += 1;
+        self.loss_bits = sum.to_bits();
+        self.images += images as u64;
+    }
+
+    /// Closes the epoch, `better` than all before where it was validated; its images' mean loss.
+    pub(super) fn close(&mut self, better: Option<bool>) -> f64 {
+        let mean = f64::from_bits(self.loss_bits) / self.images.max(1) as f64;
+        self.epochs += 1;
+        self.waited = match better {
+            Some(false) => self.waited + 1,
+            Some(true) | None => 0,
+        };
+        (self.loss_bits, self.images) = (0, 0);
+        mean
+    }
+}
+
+/// The adapter of the epoch with the best validation.
+#[derive(Clone, Debug)]
+pub struct Best {
+    /// It.
+    pub adapter: Adapter,
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// How good it is.
+    pub score: Score,
+}
+
+/// The same without its numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct BestNote {
+    epoch: usize,
+    score: Score,
+}
+
+/// What a file says beside its tensors.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    version: u32,
+    position: Position,
+    best: Option<BestNote>,
+    /// What the run's folder keeps beside: see [`super::run`].
+    beside: serde_json::Value,
+}
+
+impl From<Adapter> for Snapshot {
+    /// A run that starts with this adapter.
+    fn from(adapter: Adapter) -> Self {
+        Snapshot {
+            adapter,
+            optimizer: Named::new(),
+            position: Position::default(),
+            best: None,
+        }
+    }
+}
+
+impl Snapshot {
+    /// Steps done.
+    pub fn steps(&self) -> u64 {
+        self.position.steps
+    }
+
+    /// Epochs done.
+    pub fn epochs(&self) -> usize {
+        self.position.epochs
+    }
+
+    /// How far it is.
+    pub(super) fn far(&self) -> Far<'_> {
+        let Position { steps, epochs, .. } = self.position;
+        (steps, epochs, self.best.as_ref())
+    }
+
+    /// The optimiser's own numbers of this name.
+    pub(super) fn optimizer(&self, name: &str) -> Result<Tensor> {
+        let found = self.optimizer.iter().find(|(found, _)| found == name);
+        let missing = || {
+            Error::Usage(format!(
+                "{name} of the optimiser is not where the run stood"
+            ))
+        };
+        Ok(found.ok_or_else(missing)?.1.clone())
+    }
+
+    /// Writes it to `path` with what belongs beside it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written.
+    pub(super) fn save(&self, path: &Path, beside: &serde_json::Value) -> Result<()> {
+        let note = Note {
+            version: VERSION,
+            position: self.position.clone(),
+            best: self.best.as_ref().map(|best| BestNote {
+                epoch: best.epoch,
+                score: best.score,
+            }),
+            beside: beside.clone(),
+        };
+        let mut tensors = named(&self.adapter, "");
+        let optimizer = self.optimizer.iter();
+        tensors.extend(optimizer.map(|(name, t)| (format!("{OPTIMIZER}{name}"), t.clone())));
+        if let Some(best) = &self.best {
+            tensors.extend(named(&best.adapter, "best."));
+        }
+        let note = serde_json::to_string(&note).expect("plain values become JSON");
+        state::save(path, &note, &tensors)?;
+        Ok(())
+    }
+
+    /// What [`Snapshot::save`] wrote of the run that `start`, its fresh adapter, begins; and what was beside it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the file is damaged, another version's or of an adapter with other modules.
+    pub(super) fn open(path: &Path, start: &Adapter) -> Result<(Self, serde_json::Value)> {
+        let file = State::open(path)?;
+        let wrong = |why: String| Error::data(path, why);
+        let note: Note = serde_json::from_str(file.note())
+            .map_err(|e| wrong(format!("not where a run of this goldfish stood ({e})")))?;
+        if note.version != VERSION {
+            let problem = format!(
+                "is of version {} and this goldfish writes {VERSION}: go on with the goldfish that began the run",
+                note.version
+            );
+            return Err(wrong(problem));
+        }
+        let Some(first) = start.trained().first().cloned() else {
+            return Err(wrong("there is nothing to go on with".into()));
+        };
+        let mut tensors = file.tensors(first.gpu())?;
+        let mut read = |prefix: &str| {
+            let like = named(start, prefix).into_iter();
+            let read = like.map(|(name, like)| take(&mut tensors, &name, like.shape()));
+            let read: Result<Vec<Tensor>, String> = read.collect();
+            Ok::<_, Error>(start.with(&read.map_err(wrong)?))
+        };
+        let adapter = read("")?;
+        let best = match note.best {
+            Some(best) => Some(Best {
+                adapter: read("best.")?,
+                epoch: best.epoch,
+                score: best.score,
+            }),
+            None => None,
+        };
+        let named = tensors.into_iter().filter_map(|(name, tensor)| {
+            let name = name.strip_prefix(OPTIMIZER)?.to_string();
+            Some((name, tensor))
+        });
+        let snapshot = Snapshot {
+            adapter,
+            optimizer: named.collect(),
+            position: note.position,
+            best,
+        };
+        Ok((snapshot, note.beside))
+    }
+}
+
+/// Takes the tensor of this name and shape out of `tensors`.
+fn take(tensors: &mut Named, name: &str, shape: &Shape) -> Result<Tensor, String> {
+    let Some(at) = tensors.iter().position(|(found, _)| found == name) else {
+        return Err(format!("{name} is missing: it is another run's"));
+    };
+    let (_, tensor) = tensors.swap_remove(at);
+    match tensor.shape() == shape {
+        true => Ok(tensor),
+        false => Err(format!(
+            "{name} has shape {}, and this run's has {shape}: it is another run's",
+            tensor.shape()
+        )),
+    }
+}
+
+/// What is trained of an adapter, by name.
+fn named(adapter: &Adapter, prefix: &str) -> Named {
+    let loras = adapter.loras.iter();
+    let loras = loras.flat_map(|(module, _)| ["A", "B"].map(|f| format!("{module}.lora_{f}")));
+    let head = ["weight", "bias"].map(|name| format!("head.{name}"));
+    let names = loras.chain(adapter.head.iter().flat_map(|_| head.clone()));
+    let names = names.map(|name| format!("{prefix}{name}"));
+    names.zip(adapter.trained()).collect()
+}
