@@ -10,6 +10,7 @@ mod convert;
 mod demo;
 mod devices;
 mod doctor;
+mod estimate;
 mod eval;
 mod export;
 mod images;
@@ -60,6 +61,8 @@ enum Command {
     Train(train::Args),
     /// Say what is wrong with DATA/<class>/<image>, before it is trained on
     Doctor(doctor::Args),
+    /// Say what `train` with the same options will take: time, memory, disk
+    Estimate(estimate::Args),
     /// Say what images show
     Predict(predict::Args),
     /// Say how often the base, or adapters on it, are right about DATA/<class>/<image>
@@ -128,8 +131,10 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
         }
     }
     match cli.command {
+        Command::Train(args) if args.dry_run => estimate::dry_run(&args, cli.device),
         Command::Train(args) => train::run(args, cli.device),
         Command::Doctor(args) => doctor::run(args),
+        Command::Estimate(args) => estimate::run(args, cli.device),
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Eval(args) => eval::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),

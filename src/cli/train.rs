@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{ArgMatches, Args as ClapArgs, Command};
 use goldfish::nn::Loading;
-use goldfish::train::{BEST, Ended, Prefix, Room, Run, Snapshot, Subject, Task, Trained, train};
+use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained, train};
 use goldfish::{Error, Result};
 use toml::Table;
 
@@ -24,8 +24,8 @@ use super::config::{self, Which};
 use super::progress::Progress;
 use super::terminal::note;
 use super::weights::place;
-use args::Cache;
 use checked::Checked;
+pub(super) use checked::{Parts, disk};
 use keep::Keeper;
 
 /// The figures are those of README.md, of benches/compare/own.py.
@@ -58,6 +58,9 @@ pub struct Args {
     /// Take settings from this file, a run.toml too; what is typed goes before it
     #[arg(long, value_name = "FILE", help_heading = KEEPING)]
     config: Option<PathBuf>,
+    /// Say what the run will take, as `goldfish estimate` does, and do not train
+    #[arg(long, conflicts_with = "resume", help_heading = KEEPING)]
+    pub dry_run: bool,
     #[command(flatten)]
     base: BaseArgs,
     #[command(flatten)]
@@ -104,6 +107,27 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
 }
 
 impl Args {
+    /// What is asked for.
+    pub fn request(&self, device: Option<String>) -> Result<Request<'_>> {
+        let resume = self.resume.as_ref();
+        let Some(data) = &self.data else {
+            let file = resume.or(self.config.as_ref()).unwrap_or(&self.output);
+            return Err(Error::data(
+                file,
+                "names no data: add data = \"FOLDER\", or name the folder",
+            ));
+        };
+        Ok(Request {
+            data,
+            output: resume.unwrap_or(&self.output),
+            overwrite: self.overwrite,
+            resume: resume.is_some(),
+            base: &self.base,
+            settings: &self.settings,
+            device,
+        })
+    }
+
     /// Hands over all settings as run.toml has them.
     pub fn set_table(&mut self, table: Table) {
         self.settings.table = table;
@@ -111,29 +135,7 @@ impl Args {
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
-    let Args {
-        data,
-        output,
-        resume,
-        overwrite,
-        ..
-    } = &args;
-    let Some(data) = data else {
-        let file = resume.as_ref().or(args.config.as_ref()).unwrap_or(output);
-        return Err(Error::data(
-            file,
-            "names no data: add data = \"FOLDER\", or name the folder",
-        ));
-    };
-    let job = job(Request {
-        data,
-        output: resume.as_ref().unwrap_or(output),
-        overwrite: *overwrite,
-        resume: resume.is_some(),
-        base: &args.base,
-        settings: &args.settings,
-        device,
-    })?;
+    let job = job(args.request(device)?)?;
     let mut text = format!("steps    {}\n", job.trained.steps);
     if let [first, .., last] = &*job.trained.losses {
         text += &format!("loss     {first:.4} -> {last:.4}\n");
@@ -205,12 +207,8 @@ fn prefix(checked: &Checked, request: &Request, stop: &AtomicBool) -> Result<Pre
     };
     let network = checked.base.load(&checked.gpu, how)?;
     let args = request.settings;
-    if args.cache == Cache::Off {
+    let Some(room) = args.room(request.output) else {
         return Ok(Prefix::new(network, start, images, None));
-    }
-    let room = Room {
-        bytes: args.cache_memory.saturating_mul(1 << 20),
-        folder: request.output.to_path_buf(),
     };
     let mut prefix = Prefix::new(network, start, images, Some(room));
     let mut progress = Progress::new("frozen", "images", images.len() as u64);

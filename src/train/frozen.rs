@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::cache::{Cache, Crops, Input};
-use super::kept::{Kept, Room};
+use super::kept::{Kept, Room, Takes};
 use super::normalize::crop_bytes;
 use crate::data::{Batch, ImageStore, Transform};
 use crate::error::Result;
@@ -121,6 +121,36 @@ impl Prefix {
     /// The lowest adapted layer.
     pub fn from(&self) -> usize {
         self.below.from
+    }
+
+    /// Whether anything is kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    /// What is kept of so many images in `room` takes.
+    pub fn takes(&self, images: usize, room: &Room) -> Takes {
+        let crop = crop_bytes(self.below.transform);
+        let crops = |room: &Room| match (images * crop) as u64 <= 2 * room.bytes {
+            true => Takes::rows(images, crop, room),
+            false => Takes::default(),
+        };
+        if self.below.from == 0 {
+            return crops(room);
+        }
+        // As they are given their room: the costlier first.
+        let features = self.below.row_len() * 4;
+        let product = self.below.base.product_len(self.below.from).map(|n| n * 4);
+        let mut rest = room.clone();
+        let mut all = Takes::default();
+        for length in std::iter::once(features).chain(product) {
+            all = all + Takes::rows(images, length, &rest);
+            rest = rest.without((images * length) as u64);
+        }
+        match self.pixels {
+            true => all + crops(&rest),
+            false => all,
+        }
     }
 
     /// Images that have gone through the frozen layers so far, counted each time.

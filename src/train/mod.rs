@@ -2,6 +2,7 @@
 
 mod cache;
 mod embed;
+pub mod estimate;
 mod folder;
 mod frozen;
 mod kept;
@@ -22,7 +23,7 @@ mod watch;
 pub use embed::embed;
 pub use folder::FILES;
 pub use frozen::Prefix;
-pub use kept::Room;
+pub use kept::{Room, Takes};
 pub use listing::{Listed, Listing};
 pub use plan::{Metric, Plan, Split};
 pub use predict::{answers, predict};

@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::Result;
 use goldfish::nn::lora::{Init, PIXELS};
 use goldfish::nn::{Arch, Choice, HeadInit};
-use goldfish::train::{Metric, Plan};
+use goldfish::train::{Metric, Plan, Room};
 use serde::Serialize;
 use toml::Table;
 
@@ -78,10 +78,10 @@ pub struct TrainArgs {
     pub(super) lr: f64,
     /// Seed of the adapter's start, of the order of the images and of dropout
     #[arg(long, default_value_t = 0)]
-    pub(super) seed: u64,
+    pub(in crate::cli) seed: u64,
     /// Start from the adapter in this folder, or of this file; its modules, ranks and alphas are kept
     #[arg(long, value_name = "DIR", conflicts_with_all = ["classes", "keep_imagenet", "head", "targets", "rank", "alpha", "rank_pattern", "alpha_pattern", "rslora", "init"])]
-    pub(super) init_adapter: Option<PathBuf>,
+    pub(in crate::cli) init_adapter: Option<PathBuf>,
     /// Keep what the layers below the lowest adapted one make of each image (auto), or compute it in every epoch (off);
     /// the adapter is the same
     #[arg(long, value_enum, default_value = "auto")]
@@ -94,10 +94,10 @@ pub struct TrainArgs {
     pub(super) checkpoint_activations: bool,
     /// Folder with images of the same classes that are not trained on: each epoch ends with how good the adapter is on them
     #[arg(long, value_name = "DIR", conflicts_with = "val_split", help_heading = VALIDATION)]
-    pub(super) val: Option<PathBuf>,
+    pub(in crate::cli) val: Option<PathBuf>,
     /// Share of each class's images that is not trained on, drawn by the seed: 0.2 is every fifth
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = VALIDATION)]
-    pub(super) val_split: Option<f64>,
+    pub(in crate::cli) val_split: Option<f64>,
     /// What makes one epoch better than another: the best is kept in RUN/best
     #[arg(long, value_enum, default_value = "loss", help_heading = VALIDATION)]
     pub(super) metric: MetricArg,
@@ -169,6 +169,14 @@ impl TrainArgs {
             metric: self.metric.into(),
             patience: self.early_stop,
         }
+    }
+
+    /// Where what the frozen layers make is kept; `folder` is for a file of what does not fit.
+    pub(in crate::cli) fn room(&self, folder: &Path) -> Option<Room> {
+        (self.cache == Cache::Auto).then(|| Room {
+            bytes: self.cache_memory.saturating_mul(1 << 20),
+            folder: folder.to_path_buf(),
+        })
     }
 
     /// What is adapted for the classes of `arch`, with a new head or without one.

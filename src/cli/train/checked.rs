@@ -13,6 +13,17 @@ use super::data::{Data, labelled};
 use crate::cli::base::Base;
 use crate::cli::open_device;
 
+/// The parts of a run that need neither its folder nor an image, found sound.
+pub(in crate::cli) struct Parts {
+    pub(in crate::cli) plan: Plan,
+    pub(in crate::cli) gpu: Gpu,
+    pub(in crate::cli) base: Base,
+    pub(in crate::cli) identity: Identity,
+    /// The adapter to start from.
+    pub(in crate::cli) start: Adapter,
+    pub(in crate::cli) dataset: Dataset,
+}
+
 /// A request whose parts are known to go together, and the folder that is its own.
 pub(in crate::cli) struct Checked {
     pub(in crate::cli) run: Run,
@@ -25,24 +36,13 @@ pub(in crate::cli) struct Checked {
     pub(in crate::cli) data: Data,
 }
 
-impl Checked {
-    /// Options, folder, weights, device, room on the disk, and then the images: the costliest last, and nothing is touched
-    /// that is there.
-    pub(super) fn new(request: &Request) -> Result<Self> {
+impl Parts {
+    /// Options, weights, device.
+    pub(in crate::cli) fn new(request: &Request) -> Result<Self> {
         let args = request.settings;
         let plan = args.plan();
         plan.check()?;
         args.check()?;
-        for data in [Some(request.data), args.val.as_deref()]
-            .into_iter()
-            .flatten()
-        {
-            apart(request.output, data)?;
-        }
-        let run = match request.resume {
-            true => Run::resume(request.output)?,
-            false => Run::create(request.output, request.overwrite)?,
-        };
         let base = request.base.resolve()?;
         let identity = base.identity()?;
         // The folders' names are known before anything costly is done, but for those of an adapter's classes.
@@ -63,7 +63,44 @@ impl Checked {
             }
         }
         start.check_trainable()?;
-        run.check_room(disk(&start, args))?;
+        Ok(Parts {
+            plan,
+            gpu,
+            base,
+            identity,
+            start,
+            dataset,
+        })
+    }
+}
+
+impl Checked {
+    /// Options, folder, weights, device, room on the disk, and then the images: the costliest last, and nothing is touched
+    /// that is there.
+    pub(super) fn new(request: &Request) -> Result<Self> {
+        let args = request.settings;
+        args.plan().check()?;
+        args.check()?;
+        for data in [Some(request.data), args.val.as_deref()]
+            .into_iter()
+            .flatten()
+        {
+            apart(request.output, data)?;
+        }
+        let run = match request.resume {
+            true => Run::resume(request.output)?,
+            false => Run::create(request.output, request.overwrite)?,
+        };
+        let Parts {
+            plan,
+            gpu,
+            base,
+            identity,
+            start,
+            dataset,
+        } = Parts::new(request)?;
+        let [_, most] = disk(&start, args);
+        run.check_room(most)?;
         let data = Data::read(request, dataset, &base)?;
         Ok(Checked {
             run,
@@ -77,14 +114,18 @@ impl Checked {
     }
 }
 
-/// Bytes that a run takes of the disk: adapters, and beside each state that is kept the next one.
-fn disk(start: &Adapter, args: &TrainArgs) -> u64 {
+/// Bytes that a run takes of the disk at its end, and at most: adapters, and beside each state that is kept the next one.
+pub(in crate::cli) fn disk(start: &Adapter, args: &TrainArgs) -> [u64; 2] {
     let adapter = 4 * start.parameters() as u64;
     let validated = args.val.is_some() || args.val_split.is_some();
     let best = u64::from(validated);
     // Numbers and two moments, and the best ones.
     let state = (3 + best) * adapter;
-    (2 + best) * adapter + state.saturating_mul(args.keep as u64 + 1)
+    let states = |kept: usize| state.saturating_mul(kept as u64);
+    [
+        (1 + best) * adapter + states(args.keep),
+        (2 + best) * adapter + states(args.keep.saturating_add(1)),
+    ]
 }
 
 /// Refuses a run's folder within the images, where the next run would take it for a class.

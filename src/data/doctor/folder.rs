@@ -5,8 +5,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::Findings;
-use super::fault::Fault;
+use super::fault::{Fault, Findings};
 use super::picture::reason;
 use crate::data::classes::{Classes, kind as spelling};
 use crate::data::codecs::Format;

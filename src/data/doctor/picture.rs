@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::metadata::Orientation;
 
-use super::Checks;
+use super::checks::Checks;
 use super::fault::Fault;
 use crate::data::codecs::Format;
 use crate::data::duplicates::Print;
