@@ -7,6 +7,7 @@ mod cli;
 mod convert;
 mod data;
 mod doctor;
+mod estimate;
 mod export;
 mod family;
 mod fetch;
@@ -55,6 +56,7 @@ fn main() {
         portable::trials(),
         training::trials(),
         cli::trials(),
+        estimate::trials(),
         runs::trials(),
         quiet::trials(),
         adapters::trials(),
