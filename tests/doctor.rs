@@ -240,7 +240,10 @@ fn plant(folder: &Path) -> BTreeMap<Fault, Vec<String>> {
                 "data/alpha/2.png = data/alpha/mirrored.png",
             ],
         ),
-        (Fault::Blank, &["data/alpha/blank.png"]),
+        (
+            Fault::Blank,
+            &["data/alpha/blank.png", "data/alpha/cmyk.jpg"],
+        ),
         (Fault::Turned, &["data/alpha/turned.jpg"]),
         (Fault::Transparent, &["data/alpha/glass.png"]),
         (Fault::Tiny, &["data/alpha/cmyk.jpg", "data/alpha/tiny.png"]),
