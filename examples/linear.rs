@@ -26,7 +26,7 @@ fn main() -> Result<()> {
 
     // 1. Fit all of W. The loss is a mean over SIZE outputs, hence the large rate.
     let mut w = [normal("start", SIZE, SIZE, 0.1)?];
-    let mut sgd = Sgd { lr: 25.0 };
+    let mut sgd = Sgd::new(25.0);
     let mut losses = Vec::new();
     for _ in 0..300 {
         let mut tape = Tape::new();

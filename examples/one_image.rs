@@ -31,7 +31,7 @@ fn main() -> Result<()> {
         trained: true,
         ..Loading::default()
     };
-    let network = Vgg::load(&gpu, VGG19, &Source::Random(0), &how, |_| {})?;
+    let network = Vgg::load(&gpu, VGG19, &Source::Random(0), &how, |_| Ok(()))?;
 
     let mut adam = Adam::new(1e-3);
     for when in ["before the step", "after it"] {

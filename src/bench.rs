@@ -1,29 +1,30 @@
 //! What this device does in how long: peaks first, then ops, the forward pass, a training step, the tutorial's
 //! whole job. Medians of repeated runs on random data. `goldfish bench` prints it.
 
+mod lesson;
 mod measure;
 mod peak;
+pub mod profile;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use measure::{each, median, middle, noise};
+pub use lesson::loading;
+use lesson::{Lesson, store};
+use measure::{each, median, noise};
 pub(crate) use peak::kernels;
 pub use peak::{Peak, peak};
 use serde::Serialize;
 
 use crate::autograd::{Tape, Var};
 use crate::conv::rows;
-use crate::data::{ImageStore, Transform};
 use crate::error::Result;
 use crate::gpu::{Compiled, Gpu};
-use crate::nn::lora::Init;
-use crate::nn::{Adapter, Arch, Choice, Loading, Source, Vgg};
+use crate::nn::lora::PIXELS;
+use crate::nn::{Arch, Loading, Source, Vgg};
 use crate::ops::{self, Transpose};
 use crate::random::Stream;
-use crate::train::{Plan, Prefix, Room, Split, StepRecord, Task, train};
 
 /// One op at one shape.
 #[derive(Clone, Debug, Serialize)]
@@ -98,7 +99,7 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
         precision: how.precision,
         gradient: false,
     });
-    if let Some(why) = tuner.measure(&sites, |_, _| {})?.lost {
+    if let Some(why) = tuner.measure(&sites, |_, _| Ok(()))?.lost {
         tracing::warn!("what was measured could not be kept: {why}");
     }
     for site in sites {
@@ -174,78 +175,6 @@ pub fn forward(base: &Vgg, side: usize, batches: &[usize]) -> Result<Vec<Forward
     times.collect()
 }
 
-/// Trains the tutorial's adapter on `paths` for `epochs`, and says how long a step took.
-fn steps(base: &Vgg, images: &Arc<ImageStore>, epochs: usize, cached: bool) -> Result<Steps> {
-    let side = images.transform().size;
-    let choice = Choice {
-        targets: vec!["pixels".into()],
-        rank: 10,
-        ..Choice::default()
-    };
-    let targets = choice.resolve(base.arch(), side)?;
-    let adapter = Adapter::new(base.gpu(), &targets, false, |_| Init::Tutorial, 0)?;
-    let room = cached.then(|| Room::of(1 << 30));
-    let mut frozen = Prefix::new(base.clone(), &adapter, images, room);
-    let start = Instant::now();
-    if cached {
-        frozen.fill(images, |_| Ok(()))?;
-    }
-    let filled = start.elapsed().as_secs_f64();
-    let plan = Plan {
-        epochs,
-        batch_size: images.len(),
-        ..Plan::default()
-    };
-    let labels = vec![1; images.len()];
-    let start = Instant::now();
-    let mut ends = Vec::new();
-    train(
-        &mut frozen,
-        Task {
-            images,
-            labels: &labels,
-            split: &Split::all(images.len()),
-            plan,
-            stop: &AtomicBool::new(false),
-        },
-        adapter,
-        &mut |_: StepRecord| {
-            ends.push(Instant::now());
-            Ok(())
-        },
-    )?;
-    base.gpu().wait()?;
-    let all = start.elapsed().as_secs_f64();
-    let between = ends.windows(2).map(|w| (w[1] - w[0]).as_secs_f64());
-    Ok(Steps {
-        filled,
-        all,
-        each: middle(between.collect()),
-    })
-}
-
-/// How long a run of steps took, in seconds.
-struct Steps {
-    /// What is kept of the images.
-    filled: f64,
-    /// All steps.
-    all: f64,
-    /// The median from one step's loss to the next one's.
-    each: f64,
-}
-
-fn store(paths: &[std::path::PathBuf], side: usize) -> Result<Arc<ImageStore>> {
-    Ok(ImageStore::open(
-        paths,
-        Transform { size: side },
-        false,
-        1 << 30,
-        false,
-        |_| {},
-    )?
-    .0)
-}
-
 /// Measures a training step on the given images, cached and not.
 ///
 /// # Errors
@@ -254,9 +183,10 @@ pub fn step(base: &Vgg, paths: &[std::path::PathBuf], side: usize) -> Result<Vec
     let images = store(paths, side)?;
     let mut times = Vec::new();
     for (cached, epochs) in [(true, 200), (false, 6)] {
+        let mut lesson = Lesson::new(base, &images, &[PIXELS.into()], cached)?;
         // The first run warms the pipelines up.
-        steps(base, &images, 2, cached)?;
-        let seconds = steps(base, &images, epochs, cached)?.each;
+        lesson.train(2)?;
+        let seconds = lesson.train(epochs)?.each;
         times.push(StepTime {
             batch: images.len(),
             cached,
@@ -280,13 +210,14 @@ pub fn job(
 ) -> Result<JobTime> {
     let before = gpu.compiled();
     let start = Instant::now();
-    let base = Vgg::load(gpu, arch, source, how, |_| {})?;
+    let base = Vgg::load(gpu, arch, source, how, |_| Ok(()))?;
     let load = start.elapsed().as_secs_f64();
-    let steps = steps(&base, &store(paths, side)?, 20, true)?;
+    let images = store(paths, side)?;
+    let mut lesson = Lesson::new(&base, &images, &[PIXELS.into()], true)?;
     Ok(JobTime {
         load,
-        frozen: steps.filled,
-        train: steps.all,
+        frozen: lesson.filled,
+        train: lesson.train(20)?.all,
         compiled: since(gpu.compiled(), before),
     })
 }

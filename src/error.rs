@@ -32,7 +32,7 @@ pub enum Error {
         found: String,
     },
     /// A file or folder holds something else than it should.
-    #[error("{}: {problem}{}", path.display(), sentence(remedy))]
+    #[error("{}: {}", path.display(), ended(problem, remedy))]
     Data {
         /// The file or folder.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// No usable device, or the device failed while working.
-    #[error("{problem}{}", sentence(remedy))]
+    #[error("{}", ended(problem, remedy))]
     Device {
         /// Which device, and what it did.
         problem: String,
@@ -85,9 +85,9 @@ pub enum Error {
         lr: f64,
     },
     /// The user interrupted the work.
-    #[error("interrupted after {step} steps")]
+    #[error("interrupted{}", after(*step))]
     Interrupted {
-        /// Steps finished before the stop.
+        /// Steps finished before the stop; 0 where none was, or nobody counts them.
         step: u64,
     },
 }
@@ -101,10 +101,18 @@ fn diverged(step: u64, loss: f32) -> String {
     }
 }
 
+fn after(steps: u64) -> String {
+    match steps {
+        0 => String::new(),
+        1 => " after 1 step".into(),
+        steps => format!(" after {steps} steps"),
+    }
+}
+
 /// What would help against an error, for those who say it in their own words: the command line names its flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Fewer or smaller images at once, or a device with more room.
+    /// Fewer or smaller images at once.
     LessAtOnce,
     /// Another device.
     OtherDevice,
@@ -121,7 +129,7 @@ pub enum Remedy {
 impl Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Remedy::LessAtOnce => "Lower the batch or image size, or choose another device",
+            Remedy::LessAtOnce => "Lower the batch or image size",
             Remedy::OtherDevice => "Choose another device",
             Remedy::LowerRate => "Lower the learning rate and try again",
             Remedy::LeaveOut => "Replace or remove it, or go on without it",
@@ -131,9 +139,17 @@ impl Display for Remedy {
     }
 }
 
-/// A remedy as the sentence that ends a message.
-fn sentence(remedy: &Option<Remedy>) -> String {
-    remedy.map_or(String::new(), |remedy| format!(". {remedy}"))
+/// A problem with the remedy as the sentence after it; what others say may end with a stop of its own.
+fn ended(problem: &str, remedy: &Option<Remedy>) -> String {
+    match remedy {
+        Some(remedy) => format!("{}. {remedy}", without_stop(problem)),
+        None => problem.trim_end().into(),
+    }
+}
+
+/// What others say, without the stop or the empty lines at its end.
+fn without_stop(said: &str) -> &str {
+    said.trim_end().trim_end_matches(['.', ':', ';', ','])
 }
 
 impl Error {
@@ -207,5 +223,61 @@ impl Error {
             action,
             source,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Error, Remedy};
+
+    const REMEDIES: [Remedy; 6] = [
+        Remedy::LessAtOnce,
+        Remedy::OtherDevice,
+        Remedy::LowerRate,
+        Remedy::LeaveOut,
+        Remedy::OtherFolder,
+        Remedy::SayClasses,
+    ];
+
+    /// Drivers, the system and other libraries end what they say as they like.
+    #[test]
+    fn what_others_say_does_not_end_twice() {
+        for end in ["", ".", "...", ":", ".\n", "\n\n", " ", ";"] {
+            let said = format!("it is bent{end}");
+            for remedy in REMEDIES.map(Some).into_iter().chain([None]) {
+                let data = Error::data(Path::new("x"), &*said).with(remedy).to_string();
+                let device = Error::device(&*said).with(remedy).to_string();
+                let expected = match remedy {
+                    Some(remedy) => format!("it is bent. {remedy}"),
+                    None => said.trim_end().to_string(),
+                };
+                assert_eq!(data, format!("x: {expected}"));
+                assert_eq!(device, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_remedy_is_a_sentence_without_its_stop() {
+        for remedy in REMEDIES {
+            let text = remedy.to_string();
+            assert!(text.starts_with(char::is_uppercase) && text.ends_with(char::is_alphanumeric));
+        }
+        assert!(!Remedy::LessAtOnce.to_string().contains("device"));
+    }
+
+    #[test]
+    fn steps_are_counted_where_there_are_some() {
+        let said = [0, 1, 2].map(|step| Error::Interrupted { step }.to_string());
+        assert_eq!(
+            said,
+            [
+                "interrupted",
+                "interrupted after 1 step",
+                "interrupted after 2 steps"
+            ]
+        );
     }
 }

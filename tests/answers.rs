@@ -330,7 +330,7 @@ fn embeddings() {
             VGG19_TINY,
             &Source::Random(3),
             &loading(ranks),
-            |_| {},
+            |_| Ok(()),
         );
         let base = base.expect("a network");
         let factors = adapter.map(|a| a.frozen()).unwrap_or_default();

@@ -17,6 +17,7 @@ use crate::support::{gpu_trial, pictures, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
+        gpu_trial("cli::completions_manual_and_settings_are_written", set_up),
         gpu_trial(
             "cli::no_result_takes_the_place_of_what_it_is_made_of",
             own_inputs,
@@ -30,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
             unknown_device,
         ),
         gpu_trial("cli::devices_lists_what_there_is", devices),
+        gpu_trial("cli::a_profile_says_what_each_kernel_took", profile),
         gpu_trial(
             "cli::train_writes_a_run_and_predict_uses_it",
             train_and_predict,
@@ -70,6 +72,8 @@ pub fn goldfish(folder: &Path) -> Command {
     let nowhere = std::env::temp_dir().join("goldfish-has-no-weights-here");
     command.env("GOLDFISH_DATA", nowhere);
     command.env_remove("GOLDFISH_WEIGHTS");
+    // What one test keeps is nothing to the next.
+    command.env("GOLDFISH_CACHE", folder.join(".cache"));
     command
 }
 
@@ -105,6 +109,95 @@ pub fn train(folder: &Path, more: &[&str]) -> Assert {
 
 pub fn stdout(assert: &Assert) -> String {
     String::from_utf8(assert.get_output().stdout.clone()).expect("text")
+}
+
+/// What a newcomer sets a machine up with.
+fn set_up() {
+    let folder = dataset();
+    let at = folder.path();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = goldfish(at).args(["completions", shell]).assert().success();
+        assert!(
+            stdout(&script).contains("checkpoint-activations"),
+            "{shell}"
+        );
+    }
+    goldfish(at).args(["man", "-o", "man"]).assert().success();
+    let page = fs::read_to_string(at.join("man/goldfish-train.1")).expect("a page");
+    assert!(page.contains("early\\-stop"), "{page}");
+    // Every setting stands in the file, and the file as it comes sets nothing.
+    goldfish(at)
+        .args(["config", "init", "-o", "set.toml"])
+        .assert()
+        .success();
+    goldfish(at)
+        .args(["config", "init", "-o", "set.toml"])
+        .assert()
+        .code(3);
+    let text = fs::read_to_string(at.join("set.toml")).expect("settings");
+    for line in [
+        "# epochs = 20",
+        "# weights = ",
+        "# rslora = false",
+        "# lr = 0.001",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(text.parse::<toml::Table>().expect("TOML").len(), 0);
+    // With every line taken for true it is a file of settings.
+    let set = text.lines().filter_map(|line| line.strip_prefix("# "));
+    let set = set.filter(|line| {
+        line.split(" = ")
+            .next()
+            .is_some_and(|key| !key.contains(' '))
+    });
+    let set = set
+        .filter(|line| line.contains(" = ") && !line.ends_with("= \"\"") && !line.ends_with("[]"));
+    let wanted = "epochs = 1\nlr = ";
+    let all = set
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("epochs = 20\n", "epochs = 1\n");
+    assert!(all.len() > 10 * wanted.len(), "{all}");
+    fs::write(at.join("all.toml"), all).expect("written");
+    goldfish(at)
+        .args(["train", "data", "-o", "run", "--config", "all.toml"])
+        .args(TINY)
+        .assert()
+        .success();
+}
+
+fn profile() {
+    let folder = dataset();
+    let assert = goldfish(folder.path())
+        .args([
+            "bench", "profile", "--json", "--batch", "2", "--data", "data",
+        ])
+        .args(["--targets", "features.28", "--targets", "head,classifier.3"])
+        .args(TINY)
+        .assert();
+    if assert.get_output().status.code() == Some(4) {
+        // Not every device has time stamps.
+        assert.stderr(contains("it has no time stamps"));
+        return;
+    }
+    let text = stdout(&assert.success());
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let profiles = report["profile"].as_array().expect("a list");
+    let names: Vec<&str> = profiles.iter().filter_map(|p| p["work"].as_str()).collect();
+    let expected = [
+        "forward, batch 2",
+        "step on features.28, batch 2",
+        "step on head,classifier.3, batch 2",
+    ];
+    assert_eq!(names, expected);
+    for profile in profiles {
+        let kernels = profile["kernels"].as_array().expect("a list");
+        let seconds = kernels.iter().filter_map(|k| k["seconds"].as_f64());
+        assert!(seconds.sum::<f64>() > 0.0, "{profile}");
+        let ran = |k: &Value| k["runs"].as_f64() > Some(0.0) && k["groups"].as_u64() > Some(0);
+        assert!(kernels.len() > 3 && kernels.iter().all(ran), "{profile}");
+    }
 }
 
 fn help() {

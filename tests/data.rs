@@ -224,8 +224,9 @@ fn skipping() {
     fs::write(folder.path().join("goldfish/0b.png"), b"").expect("a file");
     let dataset = Dataset::open(folder.path(), &Labels::ImageNet).expect("a dataset");
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let open =
-        |paths: &[_], skip| ImageStore::open(paths, Transform { size: 32 }, false, 0, skip, |_| {});
+    let open = |paths: &[_], skip| {
+        ImageStore::open(paths, Transform { size: 32 }, false, 0, skip, |_| Ok(()))
+    };
     let error = open(&paths, false)
         .map(|_| ())
         .expect_err("one is empty")
@@ -391,8 +392,10 @@ fn batches() {
     // Room for all crops, for two, and for none.
     let runs = [1 << 20, 2 * 32 * 32 * 3, 0].map(|memory| {
         let (images, _) =
-            ImageStore::open(&paths, Transform { size: 32 }, false, memory, false, |_| {})
-                .expect("images");
+            ImageStore::open(&paths, Transform { size: 32 }, false, memory, false, |_| {
+                Ok(())
+            })
+            .expect("images");
         let batches = images.batches(order.clone()).into_iter();
         batches
             .map(|batch| batch.map(|b| (b.indices, b.pixels)).expect("a batch"))

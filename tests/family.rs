@@ -107,7 +107,7 @@ fn numbers() -> Source<'static> {
 }
 
 fn load(arch: Arch, how: &Loading) -> Vgg {
-    Vgg::load(&gpu(), arch, &numbers(), how, |_| {}).expect("a network")
+    Vgg::load(&gpu(), arch, &numbers(), how, |_| Ok(())).expect("a network")
 }
 
 fn images() -> Vec<f32> {
@@ -356,7 +356,9 @@ fn seeded_norms() {
             )),
             _ => Source::Random(5),
         };
-        let base = Vgg::load(&gpu(), narrow(name), &source, &Loading::default(), |_| {});
+        let base = Vgg::load(&gpu(), narrow(name), &source, &Loading::default(), |_| {
+            Ok(())
+        });
         base.expect("a network")
             .logits(&images(), 64)
             .expect("logits")
@@ -400,7 +402,7 @@ fn merged() {
     let merged = Tensors::open(&paths[1]).expect("the merged weights");
     assert_eq!(merged.arch().expect("it is recognised"), arch);
     let source = merged.source(arch).expect("its parameters");
-    let network = Vgg::load(&gpu(), arch, &source, &Loading::default(), |_| {});
+    let network = Vgg::load(&gpu(), arch, &source, &Loading::default(), |_| Ok(()));
     let logits = network
         .expect("a network")
         .logits(&images(), 64)

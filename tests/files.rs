@@ -113,7 +113,9 @@ pub fn load(path: &Path) -> Result<Vec<f32>, String> {
             portable: true,
             ..Loading::default()
         };
-        let vgg = Vgg::load(&gpu(), VGG19_TINY, &file.source(VGG19_TINY)?, &how, |_| {})?;
+        let vgg = Vgg::load(&gpu(), VGG19_TINY, &file.source(VGG19_TINY)?, &how, |_| {
+            Ok(())
+        })?;
         vgg.parameters()["classifier.0.weight"].to_vec()
     };
     load().map_err(|e: goldfish::Error| e.to_string())

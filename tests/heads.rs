@@ -71,12 +71,13 @@ fn against_peft() {
             headless: true,
             ..Loading::default()
         };
-        let base = Vgg::load(&gpu, NARROW, &narrow_numbers(), &how, |_| {}).expect("a network");
-        // Winograd's F(6x6) is within 1e-5 a layer, and the sixteen convolutions of the software family lie on the way.
+        let base = Vgg::load(&gpu, NARROW, &narrow_numbers(), &how, |_| Ok(())).expect("a network");
+        // Winograd's F(6x6) is within 1e-5 a layer, and the sixteen convolutions of the software family lie on the way. Those of
+        // the portable one add up in an order of each device's: the gradient of one B is 2.1e-5 off on an NVIDIA H200.
         let within = if base.family() == "software" {
             1e-4
         } else {
-            1e-5
+            4e-5
         };
         let (mut adam, mut losses) = (Adam::new(1e-3), Vec::new());
         for step in 0..10 {

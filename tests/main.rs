@@ -2,19 +2,26 @@
 
 mod adapters;
 mod answers;
+mod augment;
 mod base;
+mod browser;
 mod cli;
 mod convert;
+mod damaged;
 mod data;
 mod doctor;
 mod estimate;
 mod export;
 mod family;
+mod faults;
 mod fetch;
 mod files;
 mod floors;
 mod heads;
+mod history;
 mod imports;
+mod kept;
+mod kills;
 mod library;
 mod ops;
 mod optim;
@@ -24,12 +31,17 @@ mod pictures;
 mod portable;
 mod pth;
 mod quiet;
+mod recipe;
 mod refused;
+mod report;
 mod runs;
 mod scores;
 mod server;
 mod shaders;
+mod stop;
+mod store;
 mod support;
+mod sweep;
 mod training;
 mod weights;
 
@@ -39,6 +51,7 @@ fn main() {
         floors::trials(),
         shaders::trials(),
         data::trials(),
+        augment::trials(),
         pictures::trials(),
         doctor::trials(),
         files::trials(),
@@ -46,6 +59,8 @@ fn main() {
         fetch::trials(),
         refused::trials(),
         scores::trials(),
+        history::trials(),
+        report::trials(),
         pth::trials(),
         convert::trials(),
         ops::trials(),
@@ -55,10 +70,18 @@ fn main() {
         family::trials(),
         portable::trials(),
         training::trials(),
+        recipe::trials(),
+        store::trials(),
         cli::trials(),
         estimate::trials(),
         runs::trials(),
+        kept::trials(),
+        sweep::trials(),
         quiet::trials(),
+        stop::trials(),
+        faults::trials(),
+        kills::trials(),
+        damaged::trials(),
         adapters::trials(),
         export::trials(),
         answers::trials(),

@@ -188,7 +188,8 @@ fn full_portable() {
     let expected = fixture("full.safetensors");
     let image = Transform { size: 224 };
     let path = illustrations().join("goldfish/bowl.png");
-    let (images, _) = ImageStore::open(&[path], image, false, 0, false, |_| {}).expect("an image");
+    let (images, _) =
+        ImageStore::open(&[path], image, false, 0, false, |_| Ok(())).expect("an image");
     let vgg = network(&gpu, VGG19, 7, true);
     let pixels = images.batch(&[0]).expect("a batch").pixels;
     let logits = vgg.logits(&pixels, 224).expect("logits");
@@ -239,7 +240,7 @@ fn full() {
     let paths = files.map(|name| illustrations().join("goldfish").join(name));
     let transform = Transform { size: 224 };
     let (images, _) =
-        ImageStore::open(&paths, transform, false, 1 << 24, false, |_| {}).expect("images");
+        ImageStore::open(&paths, transform, false, 1 << 24, false, |_| Ok(())).expect("images");
     let start = adapter(&gpu, VGG19, 224, "pixels", [10, 10], (Init::Tutorial, 7));
     let base = network(&gpu, VGG19, 7, false);
     let mut frozen = Prefix::new(base, &start, &images, Some(Room::of(1 << 30)));
@@ -302,7 +303,7 @@ fn adapted_gradients() {
             trained: true,
             ..Loading::default()
         };
-        let base = Vgg::load(&gpu, NARROW, &narrow_numbers(), &how, |_| {}).expect("a network");
+        let base = Vgg::load(&gpu, NARROW, &narrow_numbers(), &how, |_| Ok(())).expect("a network");
         let mut adam = Adam::new(1e-3);
         let mut losses = Vec::new();
         for step in 0..10 {

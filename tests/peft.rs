@@ -59,7 +59,8 @@ fn logits() {
                 ranks: adapter.ranks(),
                 ..Loading::default()
             };
-            let base = Vgg::load(&gpu, NARROW, &narrow_numbers(), &how, |_| {}).expect("a network");
+            let base =
+                Vgg::load(&gpu, NARROW, &narrow_numbers(), &how, |_| Ok(())).expect("a network");
             let (mut tape, images) = (Tape::new(), Var::frozen(&images));
             let logits = base.forward_from(&mut tape, &images, 0, None, &adapter.frozen(), false);
             logits.expect("logits").tensor.to_vec().expect("numbers")

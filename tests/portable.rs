@@ -41,7 +41,8 @@ fn half_precision() {
     let pixels = noise(2, 40);
     for arch in [VGG19_TINY, WIDE] {
         let logits = |how: &Loading| {
-            let base = Vgg::load(&gpu, arch, &Source::Random(6), how, |_| {}).expect("a network");
+            let base =
+                Vgg::load(&gpu, arch, &Source::Random(6), how, |_| Ok(())).expect("a network");
             base.logits(&pixels, 40).expect("logits")
         };
         let full: Vec<f64> = logits(&portable()).into_iter().map(f64::from).collect();
@@ -56,7 +57,7 @@ fn half_precision() {
             0.1
         });
     }));
-    let refused = Vgg::load(&gpu, NARROW, &large, &half, |_| {}).map(drop);
+    let refused = Vgg::load(&gpu, NARROW, &large, &half, |_| Ok(())).map(drop);
     let text = refused.expect_err("1e5 is no f16").to_string();
     let says = "precision f16 cannot hold the base's weight 100000 (at most 65504): take f32";
     assert_eq!(text, says);
@@ -92,7 +93,10 @@ fn tuning() {
     });
     let load = |how: &Loading| {
         let mut steps = Vec::new();
-        let report = |step| steps.push(step);
+        let report = |step| {
+            steps.push(step);
+            Ok(())
+        };
         let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(6), how, report);
         (base.expect("a network"), steps)
     };
@@ -214,7 +218,7 @@ fn splits_count() {
             tuning: Some(path.clone()),
             ..portable()
         };
-        let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(6), &tuned, |_| {});
+        let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(6), &tuned, |_| Ok(()));
         let base = base.expect("a network");
         let most = base.max_batch(layer, SIDE);
         let x = Var::frozen(&normal(

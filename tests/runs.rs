@@ -50,6 +50,9 @@ fn data() -> tempfile::TempDir {
     folder
 }
 
+/// What says when a run ran and what it took, which no other run has alike.
+const TIMES: [&str; 4] = ["timing.jsonl", "cost.json", "report.html", "events"];
+
 /// Every file below a folder but the times in it.
 pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
@@ -66,7 +69,7 @@ pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
                 .expect("below")
                 .to_string_lossy()
                 .into_owned();
-            if name != "timing.jsonl" {
+            if !TIMES.iter().any(|times| name.starts_with(times)) {
                 all.insert(name, fs::read(&path).expect("a file"));
             }
         }

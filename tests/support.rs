@@ -79,7 +79,7 @@ pub fn network(gpu: &Gpu, arch: Arch, seed: u64, portable: bool) -> Vgg {
         portable,
         ..Loading::default()
     };
-    Vgg::load(gpu, arch, &Source::Random(seed), &how, |_| {}).expect("a network")
+    Vgg::load(gpu, arch, &Source::Random(seed), &how, |_| Ok(())).expect("a network")
 }
 
 /// What an adapter of the narrow VGG19 stands on.

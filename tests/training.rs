@@ -96,7 +96,7 @@ fn images() -> (tempfile::TempDir, Arc<ImageStore>, Vec<u32>) {
         .collect();
     let transform = Transform { size: SIZE };
     let (images, _) =
-        ImageStore::open(&paths, transform, false, 1 << 20, false, |_| {}).expect("images");
+        ImageStore::open(&paths, transform, false, 1 << 20, false, |_| Ok(())).expect("images");
     (folder, images, vec![1, 1, 7, 1, 7, 999, 999])
 }
 
@@ -348,7 +348,7 @@ fn grids_fold() {
         assert!(adapter_bits(&whole) == adapter_bits(&folded));
         let pixels = crate::parity::noise(1, 96);
         let [whole, folded] = [&gpu(), &small].map(|gpu| {
-            let base = Vgg::load(gpu, VGG19_TINY, &Source::Random(2), &how, |_| {});
+            let base = Vgg::load(gpu, VGG19_TINY, &Source::Random(2), &how, |_| Ok(()));
             base.expect("a network")
                 .logits(&pixels, 96)
                 .expect("logits")
@@ -414,7 +414,7 @@ fn run_layers(gpu: &Gpu, targets: &str, plan: Plan, cache: bool, how: Loading) -
         trained: true,
         ..how
     };
-    let base = Vgg::load(gpu, VGG19_TINY, &Source::Random(2), &how, |_| {}).expect("a network");
+    let base = Vgg::load(gpu, VGG19_TINY, &Source::Random(2), &how, |_| Ok(())).expect("a network");
     let mut prefix = Prefix::new(base, &start, &images, keep(cache));
     if cache {
         prefix.fill(&images, |_| Ok(())).expect("features");

@@ -14,12 +14,12 @@ struct Params {
     kernel_w: u32,
     stride: u32,
     padding: u32,
-    span: u32, // backward_w: pixels that one split sums
+    span: u32, // what one split sums: of the depth, backward_w: of the pixels
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> left: array<f32>; // forward, backward_x: weight [cout, cin, kernel_h, kernel_w]; backward_w: dy
 @group(0) @binding(2) var<storage, read> right: array<f32>; // forward, backward_w: x [n, cin, h, w]; backward_x: dy [n, cout, oh, ow]
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // y [n, cout, oh, ow]; dx [n, cin, h, w]; dw [splits, cout, cin, kernel_h, kernel_w]
+@group(0) @binding(3) var<storage, read_write> out: array<f32>; // y [splits, n, cout, oh, ow]; dx [splits, n, cin, h, w]; dw [splits, cout, cin, kernel_h, kernel_w]
 
 fn kernel_w() -> u32 {
     return select(params.kernel_w, 3u, FIXED_3X3);
@@ -58,7 +58,7 @@ fn pixels(first: u32, h: u32, w: u32) -> Pixels {
     return Pixels(image, vec4i(y), vec4i(rest - y * w), image < vec4u(params.n));
 }
 
-fn store_pixels(lane: u32, m0: u32, p0: u32, channels: u32, plane: u32, sums: ptr<function, Sums>) {
+fn store_pixels(lane: u32, m0: u32, p0: u32, split: u32, channels: u32, plane: u32, sums: ptr<function, Sums>) {
     // unroll
     for (var i = 0u; i < SUMS; i++) {
         let m = m0 + sum_row(lane, i);
@@ -67,36 +67,40 @@ fn store_pixels(lane: u32, m0: u32, p0: u32, channels: u32, plane: u32, sums: pt
             let p = p0 + sum_quad(lane, i) + j * RIGHT;
             let image = p / plane;
             if m < channels && image < params.n {
-                out[(image * channels + m) * plane + p - image * plane] = (*sums)[i][j];
+                out[((split * params.n + image) * channels + m) * plane + p - image * plane] = (*sums)[i][j];
             }
         }
     }
 }
 
-// One workgroup computes y for ROWS output channels x COLUMNS pixels.
+// One workgroup sums one split of y for ROWS output channels x COLUMNS pixels.
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let plane = params.oh * params.ow;
     let tiles_m = (params.cout + ROWS - 1u) / ROWS;
     let id = group.x + group.y * groups.x;
     let m0 = (id % tiles_m) * ROWS;
-    let p0 = (id / tiles_m) * COLUMNS;
-    if p0 >= params.n * plane {
+    let tiles_p = (params.n * plane + COLUMNS - 1u) / COLUMNS;
+    let p0 = ((id / tiles_m) % tiles_p) * COLUMNS;
+    let split = id / (tiles_m * tiles_p);
+    let depth = params.cin * kernel_size();
+    let start = split * params.span;
+    if start >= depth {
         return;
     }
-    let depth = params.cin * kernel_size();
+    let end = min(start + params.span, depth);
     let at = pixels(p0 + lane % RIGHT, params.oh, params.ow);
     let base = vec4i(at.image * params.cin * params.h * params.w);
     let y0 = at.y * stride() - padding();
     let x0 = at.x * stride() - padding();
     var accumulators: Accumulators;
-    for (var k0 = 0u; k0 < depth; k0 += DEPTH) {
+    for (var k0 = start; k0 < end; k0 += DEPTH) {
         for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
             let quad = i / DEPTH;
             let ka = k0 + i % DEPTH;
             let m = m0 + quad * 4u;
             let w = m * depth + ka;
-            let ok = vec4<bool>(m < params.cout, m + 1u < params.cout, m + 2u < params.cout, m + 3u < params.cout) & vec4<bool>(ka < depth);
+            let ok = vec4<bool>(m < params.cout, m + 1u < params.cout, m + 2u < params.cout, m + 3u < params.cout) & vec4<bool>(ka < end);
             put_left(i % DEPTH, quad, vec4f(
                 load_left(w, ok.x),
                 load_left(w + depth, ok.y),
@@ -112,7 +116,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
             let tap = kb - c * kernel_size();
             let iy = y0 + i32(tap / kernel_w());
             let ix = x0 + i32(tap % kernel_w());
-            let inside = at.inside & (iy >= vec4i(0)) & (iy < vec4i(i32(params.h))) & (ix >= vec4i(0)) & (ix < vec4i(i32(params.w))) & vec4<bool>(kb < depth);
+            let inside = at.inside & (iy >= vec4i(0)) & (iy < vec4i(i32(params.h))) & (ix >= vec4i(0)) & (ix < vec4i(i32(params.w))) & vec4<bool>(kb < end);
             put_right(row, lane % RIGHT, load_right(base + (i32(c * params.h) + iy) * i32(params.w) + ix, inside));
         }
         workgroupBarrier();
@@ -121,35 +125,39 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     }
     var sums: Sums;
     finish_tiles(lane, &accumulators, &sums);
-    store_pixels(lane, m0, p0, params.cout, plane, &sums);
+    store_pixels(lane, m0, p0, split, params.cout, plane, &sums);
 }
 
-// One workgroup computes dx for ROWS input channels x COLUMNS pixels.
+// One workgroup sums one split of dx for ROWS input channels x COLUMNS pixels.
 @compute @workgroup_size(THREADS)
 fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let plane = params.h * params.w;
     let tiles_m = (params.cin + ROWS - 1u) / ROWS;
     let id = group.x + group.y * groups.x;
     let m0 = (id % tiles_m) * ROWS;
-    let p0 = (id / tiles_m) * COLUMNS;
-    if p0 >= params.n * plane {
-        return;
-    }
+    let tiles_p = (params.n * plane + COLUMNS - 1u) / COLUMNS;
+    let p0 = ((id / tiles_m) % tiles_p) * COLUMNS;
+    let split = id / (tiles_m * tiles_p);
     let taps = kernel_size();
     let depth = params.cout * taps;
+    let start = split * params.span;
+    if start >= depth {
+        return;
+    }
+    let end = min(start + params.span, depth);
     let at = pixels(p0 + lane % RIGHT, params.h, params.w);
     let base = vec4i(at.image * params.cout * params.oh * params.ow);
     let y0 = at.y + padding();
     let x0 = at.x + padding();
     var accumulators: Accumulators;
-    for (var k0 = 0u; k0 < depth; k0 += DEPTH) {
+    for (var k0 = start; k0 < end; k0 += DEPTH) {
         for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
             let quad = i / DEPTH;
             let ka = k0 + i % DEPTH;
             let co = ka / taps;
             let m = m0 + quad * 4u;
             let w = (co * params.cin + m) * taps + ka - co * taps;
-            let ok = vec4<bool>(m < params.cin, m + 1u < params.cin, m + 2u < params.cin, m + 3u < params.cin) & vec4<bool>(ka < depth);
+            let ok = vec4<bool>(m < params.cin, m + 1u < params.cin, m + 2u < params.cin, m + 3u < params.cin) & vec4<bool>(ka < end);
             put_left(i % DEPTH, quad, vec4f(
                 load_left(w, ok.x),
                 load_left(w + taps, ok.y),
@@ -169,7 +177,7 @@ fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
             let oy = sy / stride();
             let ox = sx / stride();
             let inside = at.inside & (sy >= vec4i(0)) & (sx >= vec4i(0)) & (oy * stride() == sy) & (ox * stride() == sx)
-                & (oy < vec4i(i32(params.oh))) & (ox < vec4i(i32(params.ow))) & vec4<bool>(kb < depth);
+                & (oy < vec4i(i32(params.oh))) & (ox < vec4i(i32(params.ow))) & vec4<bool>(kb < end);
             put_right(row, lane % RIGHT, load_right(base + (i32(c * params.oh) + oy) * i32(params.ow) + ox, inside));
         }
         workgroupBarrier();
@@ -178,7 +186,7 @@ fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
     }
     var sums: Sums;
     finish_tiles(lane, &accumulators, &sums);
-    store_pixels(lane, m0, p0, params.cin, plane, &sums);
+    store_pixels(lane, m0, p0, split, params.cin, plane, &sums);
 }
 
 // One workgroup sums `span` output pixels into one split of dw, ROWS output channels x COLUMNS (channel, tap)s.

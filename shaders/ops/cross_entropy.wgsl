@@ -1,23 +1,39 @@
-// loss = mean over rows of sum_c t[c] * (log sum exp z - z[c]); t is a class index or probabilities. A row whose largest
-// logit is not finite has no softmax: all of it is NaN, as in PyTorch.
+// loss = scale * sum over rows of sum_c t[c] * (log sum exp z - z[c]); t is a class index or probabilities, where wanted
+// mixed with an even spread and weighed by class. A row whose largest logit is not finite has no softmax: all of it is NaN,
+// as in PyTorch.
 struct Params {
     n: u32,
     c: u32,
     indices: u32, // 1: targets are class indices [n]; 0: probabilities [n, c]
+    mixed: u32, // 1: t becomes certain * t + spread
+    weighed: u32, // 1: and that times the weight of its class
+    certain: f32,
+    spread: f32,
+    scale: f32, // of dz: 1 over what the sum over the rows is divided by
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> z: array<f32>; // [n, c]
 @group(0) @binding(2) var<storage, read> targets: array<u32>; // indices, or the bits of f32 probabilities
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // row losses [n]
-@group(0) @binding(4) var<storage, read_write> dz: array<f32>; // [n, c], of the mean loss
+@group(0) @binding(3) var<storage, read> weights: array<f32>; // weighed: [c]
+@group(0) @binding(4) var<storage, read_write> out: array<f32>; // row losses [n]
+@group(0) @binding(5) var<storage, read_write> dz: array<f32>; // [n, c], of the loss
 
 var<workgroup> partial: array<f32, 64>;
 
 fn target_of(row: u32, c: u32) -> f32 {
+    var t = 0.0;
     if params.indices == 1u {
-        return select(0.0, 1.0, targets[row] == c);
+        t = select(0.0, 1.0, targets[row] == c);
+    } else {
+        t = bitcast<f32>(targets[row * params.c + c]);
     }
-    return bitcast<f32>(targets[row * params.c + c]);
+    if params.mixed == 1u {
+        t = params.certain * t + params.spread;
+    }
+    if params.weighed == 1u {
+        t *= weights[c];
+    }
+    return t;
 }
 
 // The sum of one value a lane, the same for all lanes; the order is fixed.
@@ -74,7 +90,7 @@ fn sum_exp(lane: u32, row: u32, largest: f32) -> f32 {
     return total(lane, sum);
 }
 
-// One workgroup computes the loss of one row and its dz = (softmax(z) * sum t - t) / n.
+// One workgroup computes the loss of one row and its dz = (softmax(z) * sum t - t) * scale.
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let row = group.x + group.y * groups.x;
@@ -99,9 +115,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     if lane == 0u {
         out[row] = or_nan(lost, loss);
     }
-    let scale = 1.0 / f32(params.n);
     for (var c = lane; c < params.c; c += 64u) {
         let i = row * params.c + c;
-        dz[i] = or_nan(lost, (exp(z[i] - largest) / sum * mass - target_of(row, c)) * scale);
+        dz[i] = or_nan(lost, (exp(z[i] - largest) / sum * mass - target_of(row, c)) * params.scale);
     }
 }

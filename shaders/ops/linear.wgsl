@@ -9,8 +9,8 @@
 @group(0) @binding(2) var<storage, read> right: array<f32>; // w [out, k]
 @group(0) @binding(1) var<storage, read> left4: array<vec4f>; // forward_quads
 @group(0) @binding(2) var<storage, read> weight: array<Stored>; // forward_quads, backward_x_quads: w [out, k]
-@group(0) @binding(3) var<storage, read_write> result4: array<vec4f>; // backward_x_quads
-@group(0) @binding(3) var<storage, read_write> result: array<f32>; // y [splits, n, out_total]; dx [n, k]
+@group(0) @binding(3) var<storage, read_write> result4: array<vec4f>; // backward_x_quads: dx
+@group(0) @binding(3) var<storage, read_write> result: array<f32>; // y [splits, n, out_total]; dx [splits, n, k]
 
 const LANES: u32 = 64u;
 const SUMS: u32 = ROWS * OUTS;
@@ -114,54 +114,70 @@ fn forward_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     finish(lane, split, n0, o0);
 }
 
-// One workgroup adds ROWS x 64 elements of dx over `out` rows of w.
+// Where a workgroup of backward_x is: its first row of x, its lane's column of w, and the rows of w of its split.
+struct Place {
+    n0: u32,
+    k: u32,
+    split: u32,
+    start: u32,
+    end: u32,
+}
+fn place(id: u32, lane: u32, columns: u32) -> Place {
+    let row_groups = (params.n + ROWS - 1u) / ROWS;
+    let column_groups = (columns + LANES - 1u) / LANES;
+    let split = id / (row_groups * column_groups);
+    let start = min(split * params.span, params.out);
+    return Place(
+        (id % row_groups) * ROWS,
+        ((id / row_groups) % column_groups) * LANES + lane,
+        params.split + split,
+        start,
+        min(start + params.span, params.out),
+    );
+}
+
+// One workgroup sums ROWS x 64 elements of one split of dx over the split's rows of w.
 @compute @workgroup_size(64)
 fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let row_groups = (params.n + ROWS - 1u) / ROWS;
-    let id = group.x + group.y * groups.x;
-    let n0 = (id % row_groups) * ROWS;
-    let k = (id / row_groups) * LANES + lane;
-    if k >= params.k {
+    let at = place(group.x + group.y * groups.x, lane, params.k);
+    if at.k >= params.k || at.start == at.end {
         return;
     }
     var sums: array<f32, ROWS>;
-    for (var o = 0u; o < params.out; o++) {
-        let w = right[(params.first + o) * params.k + k];
+    for (var o = at.start; o < at.end; o++) {
+        let w = right[(params.first + o) * params.k + at.k];
         for (var n = 0u; n < ROWS; n++) {
-            sums[n] += left[min(n0 + n, params.n - 1u) * params.out_total + params.out_start + o] * w;
+            sums[n] += left[min(at.n0 + n, params.n - 1u) * params.out_total + params.out_start + o] * w;
         }
     }
     for (var n = 0u; n < ROWS; n++) {
-        if n0 + n < params.n {
-            let i = (n0 + n) * params.k + k;
+        if at.n0 + n < params.n {
+            let i = (at.split * params.n + at.n0 + n) * params.k + at.k;
             result[i] = params.alpha * sums[n] + select(0.0, result[i], params.accumulate != 0u);
         }
     }
 }
 
-// The same four columns a thread, where k is a multiple of 4: ROWS x 256 elements of dx.
+// The same four columns a thread, where k is a multiple of 4: ROWS x 256 elements of a split of dx.
 @compute @workgroup_size(64)
 fn backward_x_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let row_groups = (params.n + ROWS - 1u) / ROWS;
-    let id = group.x + group.y * groups.x;
-    let n0 = (id % row_groups) * ROWS;
     let columns = params.k / 4u;
-    let k = (id / row_groups) * LANES + lane;
-    if k >= columns {
+    let at = place(group.x + group.y * groups.x, lane, columns);
+    if at.k >= columns || at.start == at.end {
         return;
     }
     var sums: array<vec4f, ROWS>;
-    for (var o = 0u; o < params.out; o++) {
-        let w = stored(weight[(params.first + o) * columns + k]);
+    for (var o = at.start; o < at.end; o++) {
+        let w = stored(weight[(params.first + o) * columns + at.k]);
         // unroll
         for (var n = 0u; n < ROWS; n++) {
-            sums[n] += left[min(n0 + n, params.n - 1u) * params.out_total + params.out_start + o] * w;
+            sums[n] += left[min(at.n0 + n, params.n - 1u) * params.out_total + params.out_start + o] * w;
         }
     }
     // unroll
     for (var n = 0u; n < ROWS; n++) {
-        if n0 + n < params.n {
-            let i = (n0 + n) * columns + k;
+        if at.n0 + n < params.n {
+            let i = (at.split * params.n + at.n0 + n) * columns + at.k;
             result4[i] = params.alpha * sums[n] + select(vec4f(0.0), result4[i], params.accumulate != 0u);
         }
     }

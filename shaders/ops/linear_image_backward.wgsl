@@ -59,7 +59,7 @@ fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
         for (var g = 0u; g < GROUPS; g++) {
             let column = first + g * LANES;
             if n0 + n < params.n && column < columns {
-                dx[(params.first * params.n + n0 + n) * columns + column] = packed(params.alpha * sums[n * GROUPS + g]);
+                dx[(params.split * params.n + n0 + n) * columns + column] = packed(params.alpha * sums[n * GROUPS + g]);
             }
         }
     }

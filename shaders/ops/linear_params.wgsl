@@ -5,8 +5,9 @@ struct Params {
     out: u32, // rows of this part of w
     out_start: u32, // the column of y and dy of this part's first row
     out_total: u32, // columns of y and dy
-    span: u32, // forward: columns that one split sums
-    first: u32, // backward_x: the row of this part that `out_start` stands for; of an image, this part's number
+    span: u32, // forward: columns that one split sums; backward_x: rows of w
+    first: u32, // backward_x: the row of this part that `out_start` stands for
+    split: u32, // backward_x: the number of the first split; of an image, this part's number
     accumulate: u32, // backward_x: add to what dx holds
     alpha: f32,
 }

@@ -25,6 +25,7 @@ fn put_right(k: u32, quad: u32, value: vec4f) {
 fn multiply_tiles(lane: u32, sums: ptr<function, Accumulators>) {
     let tx = lane % THREAD_COLUMNS;
     let ty = lane / THREAD_COLUMNS;
+    // unroll
     for (var k = 0u; k < DEPTH; k++) {
         var b: array<vec4f, COLUMN_QUADS>;
         // unroll

@@ -10,7 +10,7 @@ use goldfish::formats::adapter;
 use goldfish::nn::Adapter;
 use goldfish::{Error, Gpu, Result};
 
-use super::adopt::{DEFAULT_RUN, adopt};
+use super::adopt::{DEFAULT_RUN, adopt, trained};
 use super::base::{Base, BaseArgs, Weights};
 use super::terminal::note;
 
@@ -96,7 +96,19 @@ impl AdapterArgs {
         }
     }
 
-    /// The same of a network that is asked what images show, and must have an answer.
+    /// The classes that all of them together were trained on, where every run says.
+    pub fn trained(&self) -> Result<Option<Vec<String>>> {
+        let mut all = Vec::new();
+        for Named { folder, .. } in self.given() {
+            match trained(folder)? {
+                Some(names) => all.extend(names),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(all))
+    }
+
+    /// What [`AdapterArgs::load`] gives, of a network that is asked what images show and must have an answer.
     pub fn answering(&self, gpu: &Gpu, base: &Base) -> Result<(Adapter, Classes)> {
         let (adapter, classes) = self.load(gpu, base)?;
         if let (Weights::File(path), 0) = (&base.weights, adapter.classes(base.arch)) {

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use goldfish::formats::adapter;
 use goldfish::nn::Arch;
+use goldfish::train::{BEST, SETTINGS};
 use goldfish::{Error, Result};
 use serde::Deserialize;
 
@@ -22,21 +23,47 @@ struct FromRun {
     weights: Option<String>,
     image_size: Option<usize>,
     exif: Option<bool>,
+    #[serde(default)]
+    run: Came,
+}
+
+/// What came of the run.
+#[derive(Default, Deserialize)]
+struct Came {
+    trained_on: Option<Vec<String>>,
+}
+
+/// The file with the settings of the run that made the adapter at `path`, and what is taken over from it.
+fn from_run(path: &Path) -> Result<(PathBuf, Option<FromRun>)> {
+    let folder = adapter::folder(path);
+    let mut path = folder.join(SETTINGS);
+    // The best adapter of a run lies in a folder of its own inside it.
+    if folder.ends_with(BEST) && !path.exists() {
+        path = folder.join("..").join(SETTINGS);
+    }
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((path, None)),
+        Err(e) => return Err(Error::io(&path, "read")(e)),
+    };
+    let from = toml::from_str(&text);
+    let from = from.map_err(|e| Error::data(&path, format!("not a run's settings ({e})")))?;
+    Ok((path, Some(from)))
+}
+
+/// The names of the classes that the adapter at `path` was trained on, where its run says so.
+pub fn trained(path: &Path) -> Result<Option<Vec<String>>> {
+    let (_, from) = from_run(path)?;
+    Ok(from.and_then(|from| from.run.trained_on))
 }
 
 /// The base of the run that made the adapter at `path`, where the command line leaves it open. What is wrong with it is told
 /// of as the file's, since nobody typed it.
 pub fn adopt(base: &mut BaseArgs, path: &Path) -> Result<()> {
-    let folder = adapter::folder(path);
-    let path = folder.join("run.toml");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Error::io(&path, "read")(e)),
+    let (path, Some(from)) = from_run(path)? else {
+        return Ok(());
     };
     let wrong = |why: String| Error::data(&path, why);
-    let from: FromRun =
-        toml::from_str(&text).map_err(|e| wrong(format!("not a run's settings ({e})")))?;
     if let (None, Some(size)) = (base.image_size, from.image_size) {
         check_size(size).map_err(|why| wrong(format!("image_size {why}")))?;
         base.image_size = Some(size);

@@ -8,7 +8,9 @@ pub fn say(error: &Error, program: &Command, name: &str) -> String {
     let flags: &[&str] = match error {
         Error::Setting { name, problem } => return format!("{} {problem}", flag(name)),
         Error::Kernel { .. } => {
-            return format!("{error}; please report this with the output of `goldfish devices`");
+            let said = error.to_string();
+            let said = said.trim_end().trim_end_matches('.');
+            return format!("{said}; please report this with the output of `goldfish devices`");
         }
         _ => error.remedy().map_or(&[], flags),
     };
@@ -20,14 +22,25 @@ pub fn say(error: &Error, program: &Command, name: &str) -> String {
             .flat_map(Command::get_arguments);
         all.any(|argument| argument.get_long() == flag.split(' ').next())
     };
+    // Of what helps against want of memory, that which the message speaks of.
+    let meant = |flag: &&&str| match error {
+        Error::Memory(said) => flag
+            .split(['-', ' '])
+            .next()
+            .is_some_and(|word| said.contains(word)),
+        _ => true,
+    };
     let flags: Vec<String> = flags
         .iter()
         .filter(known)
+        .filter(meant)
         .map(|flag| format!("--{flag}"))
         .collect();
+    let said = error.to_string();
     match flags.is_empty() {
-        true => error.to_string(),
-        false => format!("{error} ({})", flags.join(", ")),
+        true => said,
+        // The flags belong to its last sentence.
+        false => format!("{} ({})", said.trim_end_matches('.'), flags.join(", ")),
     }
 }
 
@@ -42,7 +55,7 @@ pub fn flag(name: &str) -> String {
 /// The flags that a remedy comes down to, some with a value.
 pub fn flags(remedy: Remedy) -> &'static [&'static str] {
     match remedy {
-        Remedy::LessAtOnce => &["batch-size", "image-size", "device"],
+        Remedy::LessAtOnce => &["batch-size", "image-size", "precision f16"],
         Remedy::OtherDevice => &["device"],
         Remedy::LowerRate => &["lr"],
         Remedy::LeaveOut => &["skip-bad"],

@@ -9,12 +9,14 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use goldfish::data::{Classes, Transform};
 use goldfish::formats::{Tensors, standing};
-use goldfish::nn::arch::VGG19;
+use goldfish::nn::arch::{Layer, VGG19};
 use goldfish::nn::{Arch, Identity, LoadStep, Loading, Source, Vgg};
 use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
-use super::progress::Progress;
+use super::folders::{NO_CACHE, cache_folder};
+use super::progress::{Progress, Tuning};
+use super::stop::go_on;
 use super::terminal::note;
 use super::weights::place;
 
@@ -276,22 +278,17 @@ fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
 
 /// Where what was measured of a device is kept, or a notice that there is no such place.
 fn choices(gpu: &Gpu) -> Option<PathBuf> {
-    let Some(folder) = dirs::cache_dir() else {
+    let Some(folder) = cache_folder() else {
         static TOLD: Once = Once::new();
         TOLD.call_once(|| {
             note!(
-                "notice   there is no cache folder (neither XDG_CACHE_HOME nor HOME is set): nothing is measured and fixed \
-                 kernels are used, so that this run may round differently from one that has a folder. Set one of them, \
-                 or take fixed kernels everywhere with --tune off"
+                "notice   {NO_CACHE}: nothing is measured and fixed kernels are used, so that this run may round \
+                 differently from one that has a folder. Set one of them, or take fixed kernels everywhere with --tune off"
             );
         });
         return None;
     };
-    Some(
-        folder
-            .join("goldfish")
-            .join(gpu.info().file_stem() + ".json"),
-    )
+    Some(folder.join(gpu.info().file_stem() + ".json"))
 }
 
 impl Base {
@@ -314,34 +311,33 @@ impl Base {
     /// Loads or makes the weights on the device.
     pub fn load(&self, gpu: &Gpu, how: Loading) -> Result<Vgg> {
         let how = &self.loading(gpu, how);
-        let bytes: usize = self
-            .arch
-            .parameters()
-            .iter()
-            .map(|(_, shape)| shape.len() * 4)
-            .sum();
-        let total = (bytes >> 20).max(1) as u64;
-        let (mut tuning, mut base) = (None, None);
+        let layers = self.arch.below_head(how.headless);
+        let mut bytes: u64 = layers[how.lowest..].iter().map(Layer::bytes).sum();
+        if how.product {
+            bytes -= layers[how.lowest].bytes();
+        }
+        let total = bytes >> 20;
+        let (mut tuning, mut base) = (Tuning::default(), None);
         let mut loaded = 0;
-        let report = |step: LoadStep| match step {
-            LoadStep::Measured { done, of } => {
-                let bar =
-                    tuning.get_or_insert_with(|| Progress::new("tuning", "kernels", of as u64));
-                bar.set(done as u64, "");
-                if done == of {
-                    tuning.take().into_iter().for_each(|bar| bar.finish(""));
+        let report = |step: LoadStep| {
+            match step {
+                LoadStep::Measured { done, of } => tuning.set(done, of),
+                LoadStep::Loaded(bytes) => {
+                    loaded += bytes;
+                    let bar = base.get_or_insert_with(|| Progress::new("base", "MiB", total));
+                    bar.set(loaded >> 20, "");
                 }
             }
-            LoadStep::Loaded(bytes) => {
-                loaded += bytes;
-                let bar = base.get_or_insert_with(|| Progress::new("base", "MiB", total));
-                bar.set(loaded >> 20, "");
-            }
+            go_on(0)
         };
         let network = self.with_source(|source| Vgg::load(gpu, self.arch, source, how, report))?;
         let progress = base.unwrap_or_else(|| Progress::new("base", "MiB", total));
         progress.finish(&format!(
-            ", {} {}, {} kernels{}{}",
+            "{}, {} {}, {} kernels{}{}",
+            match how.lowest {
+                0 => "",
+                _ => " of what is above the layers that nothing needs",
+            },
             self.arch.name,
             self.weights,
             network.family(),

@@ -3,21 +3,25 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use goldfish::Result;
+use goldfish::bench::profile::{self, Profile};
 use goldfish::bench::{self, ForwardTime, JobTime, OpTime, Peak, StepTime};
 use goldfish::nn::Loading;
+use goldfish::{Gpu, GpuOptions, Precision, Result};
 use serde::Serialize;
 
-use super::base::BaseArgs;
+use super::base::{Base, BaseArgs};
 use super::terminal::json;
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// What to measure [default: everything]
+    /// What to measure [default: everything but the profile]
     parts: Vec<Part>,
     /// Batch sizes of the forward pass
     #[arg(long, value_delimiter = ',', default_value = "1,5,32", value_parser = batch)]
     batch: Vec<usize>,
+    /// What the profile's steps train, as `train` takes it; once more for another step
+    #[arg(long, value_name = "TARGETS", default_values = ["pixels", "features.28", "classifier.0", "head,classifier.0,classifier.3"])]
+    targets: Vec<String>,
     /// Images of the step and the job, DATA/<category>/<image>
     #[arg(long, default_value = "examples/illustrations")]
     data: PathBuf,
@@ -40,6 +44,8 @@ enum Part {
     Step,
     /// The tutorial: weights, five images, twenty steps
     Job,
+    /// How long each kernel takes in forward passes and in steps of the targets: where the time goes
+    Profile,
 }
 
 fn batch(text: &str) -> Result<usize, String> {
@@ -64,13 +70,21 @@ struct Report {
     step: Option<Vec<StepTime>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<JobTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Vec<Profile>>,
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
-    let wanted = |part: Part| args.parts.is_empty() || args.parts.contains(&part);
+    let named = |part: Part| args.parts.contains(&part);
+    let wanted = |part: Part| args.parts.is_empty() || named(part);
     let base = args.base.resolve()?;
     let side = base.transform.size;
-    let gpu = super::open_device(device, args.base.precision)?;
+    let gpu = super::open_device_with(GpuOptions {
+        device,
+        half: args.base.precision == Precision::F16,
+        stamps: named(Part::Profile),
+        ..GpuOptions::default()
+    })?;
     let mut report = Report {
         device: gpu.info().name.clone(),
         ..Report::default()
@@ -107,10 +121,61 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
             )?);
         }
     }
+    if named(Part::Profile) {
+        report.profile = Some(profiles(&args, &base, &gpu)?);
+    }
     if args.json {
         return super::print(&json(&report));
     }
     super::print(&table(&report))
+}
+
+/// The forward passes of each batch size, then the steps of each of the targets.
+fn profiles(args: &Args, base: &Base, gpu: &Gpu) -> Result<Vec<Profile>> {
+    let side = base.transform.size;
+    let mut profiles = Vec::new();
+    let network = base.load(gpu, Loading::default())?;
+    for &batch in &args.batch {
+        profiles.push(profile::forward(&network, side, batch)?);
+    }
+    drop(network);
+    let paths = bench::illustrations(&args.data)?;
+    for targets in &args.targets {
+        let targets: Vec<String> = targets.split(',').map(String::from).collect();
+        let network = base.load(gpu, bench::loading(base.arch, side, &targets)?)?;
+        for &batch in &args.batch {
+            profiles.push(profile::step(&network, &paths, side, batch, &targets)?);
+        }
+    }
+    Ok(profiles)
+}
+
+/// What a profile shows of its kernels: those that take this share of their time, or more.
+const SHOWN: f64 = 0.01;
+
+fn profile_table(profile: &Profile) -> String {
+    let all = profile.on_device();
+    let upload = profile.upload.map_or(String::new(), |seconds| {
+        format!(", bringing the images {:.3}", seconds * 1e3)
+    });
+    let mut text = format!(
+        "\n{}: {:.3} ms, kernels {:.3}{upload}\n",
+        profile.work,
+        profile.seconds * 1e3,
+        all * 1e3
+    );
+    let shown = profile.kernels.iter();
+    for time in shown.take_while(|time| time.seconds >= SHOWN * all) {
+        text += &format!(
+            "{:>9.3} ms {:>4.0} % {:>6.1} x {:>7} groups  {}\n",
+            time.seconds * 1e3,
+            100.0 * time.seconds / all,
+            time.runs,
+            time.groups,
+            time.kernel
+        );
+    }
+    text
 }
 
 fn table(report: &Report) -> String {
@@ -170,6 +235,9 @@ fn table(report: &Report) -> String {
              compiled or found in the driver's cache in {:.2}\n",
             compiled.kernels, compiled.seconds
         );
+    }
+    for profile in report.profile.iter().flatten() {
+        text += &profile_table(profile);
     }
     text
 }

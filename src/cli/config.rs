@@ -1,6 +1,8 @@
 //! A command's settings as TOML: a file of them becomes what might have been typed, and what was typed becomes `run.toml`.
 //! A key is the long flag with `_` for `-`; what stands in a table of its own tells of a run and sets nothing.
 
+pub mod init;
+
 use std::any::TypeId;
 use std::ffi::OsString;
 use std::fs;
@@ -13,6 +15,7 @@ use goldfish::{Error, Result};
 use toml::{Table, Value};
 
 use super::adopt::noted;
+use super::train::BatchSize;
 
 /// Flags that decide where a run goes and not what it is.
 const NOT_SETTINGS: [&str; 8] = [
@@ -97,7 +100,11 @@ pub fn table(command: &Command, matches: &ArgMatches, which: Which) -> Table {
 /// A value as TOML has it: numbers where the flag takes those.
 fn value(arg: &Arg, text: &str) -> Value {
     let takes = arg.get_value_parser().type_id();
-    let whole = [TypeId::of::<usize>(), TypeId::of::<u64>()];
+    let whole = [
+        TypeId::of::<usize>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<BatchSize>(),
+    ];
     if whole.iter().any(|&whole| takes == whole)
         && let Ok(number) = text.parse::<i64>()
     {

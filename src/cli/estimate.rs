@@ -5,23 +5,25 @@ use std::time::Instant;
 
 use clap::Args as ClapArgs;
 use goldfish::Result;
-use goldfish::data::{Dataset, Labels, split};
+use goldfish::data::{Dataset, Labels, folds, split};
 use goldfish::nn::Loading;
 use goldfish::train::estimate::{Seconds, measure, sample_size};
-use goldfish::train::{Prefix, Room, Takes};
+use goldfish::train::{Prefix, Room, Takes, largest_batch};
 use serde::Serialize;
 
 use super::adopt::adopt;
 use super::base::BaseArgs;
 use super::images::open_images;
 use super::memory::peak_resident;
+use super::open_device;
 use super::terminal::{json, note};
-use super::train::{self, Parts, Request, TrainArgs, disk};
+use super::train::{self, BatchSize, Request, TrainArgs, disk, ground};
 
 #[derive(ClapArgs)]
 #[command(after_help = "\
 The options are those of `train`. A few of the images are read, the base is loaded, and the frozen layers and some steps are \
-timed on the device; nothing is written. The times hold for a machine that is as busy then as now.")]
+timed on the device; nothing is written. The times hold for a machine that is as busy then as now, and for pictures of which no other \
+run has kept what the frozen layers make: a second run has less to do.")]
 pub struct Args {
     /// Folder with one folder a class
     data: PathBuf,
@@ -53,7 +55,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
 
 /// `train --dry-run`.
 pub fn dry_run(args: &train::Args, device: Option<String>) -> Result<()> {
-    super::print(&estimate(&args.request(device)?)?.text())
+    super::print(&estimate(&args.request(args.data()?, device))?.text())
 }
 
 /// What a run will take.
@@ -63,7 +65,9 @@ struct Estimate {
     /// Of these, those to validate with.
     validation: usize,
     epochs: usize,
-    steps: usize,
+    steps: u64,
+    /// Images that go through the network at once.
+    batch_size: usize,
     /// Numbers that are trained.
     parameters: usize,
     seconds: Parted,
@@ -118,31 +122,41 @@ struct Parted {
 fn estimate(request: &Request) -> Result<Estimate> {
     let stop = super::stop_on_ctrl_c();
     let begun = Instant::now();
-    let mut base = request.base.clone();
+    let mut asked = request.base.clone();
     if let Some(folder) = &request.settings.init_adapter {
-        adopt(&mut base, folder)?;
+        adopt(&mut asked, folder)?;
     }
     let request = &Request {
-        base: &base,
+        base: &asked,
         device: request.device.clone(),
         ..*request
     };
     let seconds = |since: Instant| since.elapsed().as_secs_f64();
-    let mut parts = Parts::new(request)?;
+    let args = request.settings;
+    let mut plan = args.plan();
+    plan.check()?;
+    args.check()?;
+    let variants = args.augment.variants(&plan)?;
+    let base = request.base.resolve()?;
+    // It is read for it once, as by a run.
+    base.identity()?;
+    let (gpu, mut dataset, adapter) = ground(request, &base, open_device)?;
     let start = seconds(begun);
-    let counts = counted(request, &parts.dataset)?;
+    let counts = counted(request, &dataset)?;
     let images: usize = counts.iter().sum();
+    if args.batch_size == BatchSize::Auto {
+        let side = base.transform.size;
+        plan.batch_size = largest_batch(base.arch, &adapter, side, counts[0], gpu.memory());
+    }
 
     // A sample from end to end of the data.
-    let args = request.settings;
-    let plan = parts.plan;
-    let most = sample_size(images, &plan, AT_ONCE).min(parts.dataset.items.len());
-    let items = &mut parts.dataset.items;
+    let items = &mut dataset.items;
     let all = items.len();
+    let most = sample_size(images, &plan, AT_ONCE).min(all);
     *items = (0..most).map(|i| items[i * all / most].clone()).collect();
     let paths: Vec<PathBuf> = items.iter().map(|item| item.path.clone()).collect();
     let reading = Instant::now();
-    let (sample, skipped) = open_images(&paths, &parts.base, request.base)?;
+    let (sample, skipped) = open_images(&paths, &base, request.base, None)?;
     let read = seconds(reading) / paths.len() as f64 * images as f64;
     let left_out = |path: &PathBuf| skipped.iter().any(|skipped| skipped.path == *path);
     let labels: Vec<u32> = items
@@ -150,33 +164,37 @@ fn estimate(request: &Request) -> Result<Estimate> {
         .filter(|item| !left_out(&item.path))
         .map(|item| item.label)
         .collect();
+    let taken = sample.len();
+    let sample = match variants {
+        Some(variants) => sample.augmented(variants, &(0..taken).collect::<Vec<_>>())?,
+        None => sample,
+    };
+    // Of an image that is augmented as many rows are kept as it has lasting variants; those that are validated are not.
+    let sampled = sample.lasting().len();
+    let rows = sampled * counts[0] / taken + counts[1];
 
     let loading = Instant::now();
-    let adapter = &parts.start;
-    let network = parts.base.load(
-        &parts.gpu,
-        Loading {
-            ranks: adapter.ranks(),
-            trained: true,
-            headless: adapter.head.is_some(),
-            ..Loading::default()
-        },
-    )?;
-    let base = seconds(loading);
-    let room = args.room(request.output);
-    // What does not fit the device goes where that of all images would, in the same proportion.
-    let mut prefix = Prefix::new(network, adapter, &sample, None);
-    let scaled = |room: &Room| Room {
-        bytes: match (prefix.bytes_per_image() * images) as u64 > room.bytes {
-            true => (room.bytes as f64 * sample.len() as f64 / images as f64) as u64,
-            false => room.bytes,
-        },
-        ..Room::of(0)
+    let how = Loading {
+        ranks: adapter.ranks(),
+        trained: true,
+        headless: adapter.head.is_some(),
+        ..Loading::default()
     };
-    let small = room.as_ref().map(scaled);
-    let network = prefix.base().clone();
-    prefix = Prefix::new(network, adapter, &sample, small.clone());
-    let what = (adapter, &plan, counts[1] > 0);
+    let network = base.load(&gpu, how)?;
+    let loaded = seconds(loading);
+    let room = args.room(request.output);
+    let whole = Prefix::new(network, &adapter, &sample, None);
+    // What does not fit the device goes where that of all images would, in the same proportion.
+    let small = room.as_ref().map(|room| {
+        Room::of(match (whole.bytes_per_image() * rows) as u64 > room.bytes {
+            true => (room.bytes as f64 * sampled as f64 / rows as f64) as u64,
+            false => room.bytes,
+        })
+    });
+    let network = whole.base().clone();
+    drop(whole);
+    let mut prefix = Prefix::new(network, &adapter, &sample, small.clone());
+    let what = (&adapter, &plan, counts[1] > 0);
     let timing = Instant::now();
     let measured = measure(&mut prefix, &sample, &labels, what, stop)?;
     note!(
@@ -190,54 +208,53 @@ fn estimate(request: &Request) -> Result<Estimate> {
         frozen,
         steps,
         validation,
-    } = measured.whole(&plan, counts);
-    let takes = |room: &Option<Room>, images| match room {
-        Some(room) => prefix.takes(images, room),
+    } = measured.whole(&plan, counts, rows);
+    let takes = |room: &Option<Room>, rows| match room {
+        Some(room) => prefix.takes(rows, room),
         None => Takes::default(),
     };
-    let (kept, sampled) = (takes(&room, images), takes(&small, sample.len()));
+    let (kept, here) = (takes(&room, rows), takes(&small, sampled));
     let more = |whole: u64, part: u64| whole.saturating_sub(part);
-    let more_on_device = more(kept.device, sampled.device);
+    let more_on_device = more(kept.device, here.device);
     // Crops are kept as far as they may be.
-    let crop = 3 * (parts.base.transform.size as u64).pow(2);
+    let crop = 3 * (base.transform.size as u64).pow(2);
     let crops = |images: usize| (images as u64 * crop).min(request.base.memory());
-    let more_crops = crops(images) - crops(sample.len());
-    let shared = match parts.gpu.is_software() {
+    let more_crops = more(crops(images), crops(taken));
+    let shared = match gpu.is_software() {
         true => more_on_device,
         false => 0,
     };
-    let more_in_host = more_crops + more(kept.host, sampled.host) + shared;
-    let host_bytes = peak_resident().map(|peak| peak + more_in_host);
-    let [folder, most] = disk(adapter, args);
-    let disk = Disk {
-        folder,
-        most: most + kept.file,
-    };
+    let more_in_host = more_crops + more(kept.host, here.host) + shared;
+    let [folder, most] = disk(&adapter, args);
     Ok(Estimate {
         images,
         validation: counts[1],
         epochs: plan.epochs,
-        steps: plan.steps_per_epoch(counts[0]) * plan.epochs,
+        steps: plan.steps(counts[0]),
+        batch_size: plan.batch_size,
         parameters: adapter.parameters(),
         seconds: Parted {
-            all: start + read + base + frozen + steps + validation,
+            all: start + read + loaded + frozen + steps + validation,
             start,
             images: read,
-            base,
+            base: loaded,
             frozen,
             steps,
             validation,
         },
-        device_bytes: parts.gpu.pool_stats().peak_bytes + more_on_device,
-        host_bytes,
+        device_bytes: gpu.pool_stats().peak_bytes + more_on_device,
+        host_bytes: peak_resident().map(|peak| peak + more_in_host),
         cache: Kept {
             device: kept.device,
             host: kept.host,
             file: kept.file,
         },
-        disk,
+        disk: Disk {
+            folder,
+            most: most + kept.file,
+        },
         measured: Sample {
-            images: sample.len(),
+            images: taken,
             steps: measured.steps,
             seconds: seconds(begun),
         },
@@ -255,12 +272,13 @@ fn counted(request: &Request, dataset: &Dataset) -> Result<[usize; 2]> {
         let apart = Dataset::open(folder, &Labels::Of(dataset.classes.clone()))?;
         return Ok([all, apart.items.len()]);
     }
-    let Some(share) = args.val_split else {
-        return Ok([all, 0]);
-    };
     let labels: Vec<u32> = dataset.items.iter().map(|item| item.label).collect();
-    let (train, validation) = split(&labels, share, args.seed)?;
-    Ok([train.len(), validation.len()])
+    let validation = match (args.val_split, args.fold) {
+        (Some(share), _) => split(&labels, share, args.seed)?.1.len(),
+        (None, Some(fold)) => folds(&labels, fold.of, args.seed)?[fold.part - 1].len(),
+        (None, None) => 0,
+    };
+    Ok([all - validation, validation])
 }
 
 impl Estimate {

@@ -1,20 +1,26 @@
-//! `goldfish eval`: how often are the base and its adapters right?
+//! `goldfish eval`: how often are the base and its adapters right, and in what are they wrong?
 
-use std::collections::{BTreeMap, HashSet};
+mod against;
+mod show;
+
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use clap::Args as ClapArgs;
-use goldfish::Result;
-use goldfish::data::{Classes, Dataset, Labels, top};
-use goldfish::nn::Loading;
-use goldfish::train::{Prefix, predict};
-use serde::Serialize;
+use clap::{Args as ClapArgs, ValueEnum};
+use goldfish::data::{Dataset, Evaluation, ImageStore, Labels, Verdict};
+use goldfish::files::write_atomic;
+use goldfish::nn::{Adapter, Loading};
+use goldfish::train::{Prefix, Room, predict};
+use goldfish::{Error, Result};
 
 use super::adapters::AdapterArgs;
 use super::base::{BaseArgs, BaseReport};
 use super::images::{Bad, open_images, tell};
+use super::output::Output;
 use super::progress::Progress;
-use super::terminal::{json, plain};
+use super::terminal::json;
+use against::{Against, Kind};
+use show::{Judged, Report};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -22,93 +28,68 @@ pub struct Args {
     data: PathBuf,
     #[command(flatten)]
     adapters: AdapterArgs,
-    /// Print JSON
-    #[arg(long)]
+    /// How to print: a table; csv with a row a class; json with everything, each picture's verdict too
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
     json: bool,
+    /// Say what the adapter gained and what it forgot: the base alone about the same pictures
+    #[arg(long)]
+    compare_base: bool,
+    /// Write the confusion matrix as CSV: a row for each true class, a column for each that was said
+    #[arg(long, value_name = "FILE")]
+    confusion: Option<PathBuf>,
+    /// Write the pictures that were taken for something else as CSV, the surest mistakes first
+    #[arg(long, value_name = "FILE")]
+    list_wrong: Option<PathBuf>,
+    /// Replace the files of --confusion and --list-wrong where there are some
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     base: BaseArgs,
 }
 
-/// Shares of images whose category is the first, or among the first five.
-#[derive(Clone, Copy, Default, Serialize)]
-struct Score {
-    count: usize,
-    top1: f64,
-    top5: f64,
-    /// Mean cross-entropy.
-    loss: f64,
-}
-
-#[derive(Serialize)]
-struct Category {
-    index: usize,
-    category: String,
-    #[serde(flatten)]
-    score: Score,
-    /// What its images were taken for, most often first.
-    taken_for: Vec<Taken>,
-}
-
-#[derive(Serialize)]
-struct Taken {
-    index: usize,
-    category: String,
-    count: usize,
-}
-
-#[derive(Serialize)]
-struct Report {
-    base: BaseReport,
-    #[serde(flatten)]
-    all: Score,
-    categories: Vec<Category>,
-    skipped: Vec<Bad>,
-}
-
-/// Sums over images.
-#[derive(Default)]
-struct Tally {
-    images: usize,
-    first: usize,
-    five: usize,
-    loss: f64,
-    taken_for: BTreeMap<usize, usize>,
-}
-
-impl Tally {
-    fn add(&mut self, logits: &[f32], label: usize, classes: &Classes) {
-        let best = top(logits, 5, classes);
-        let largest = best.first().map_or(0.0, |p| f64::from(p.logit));
-        let sum: f64 = logits.iter().map(|&z| (f64::from(z) - largest).exp()).sum();
-        self.images += 1;
-        self.first += usize::from(best.first().is_some_and(|p| p.index == label));
-        self.five += usize::from(best.iter().any(|p| p.index == label));
-        self.loss += sum.ln() + largest - f64::from(logits[label]);
-        if let Some(best) = best.first() {
-            *self.taken_for.entry(best.index).or_default() += 1;
-        }
-    }
-
-    fn score(&self) -> Score {
-        let share = |count: usize| count as f64 / self.images as f64;
-        Score {
-            count: self.images,
-            top1: share(self.first),
-            top5: share(self.five),
-            loss: self.loss / self.images as f64,
-        }
-    }
+/// `--format`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Csv,
+    Json,
 }
 
 pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
+    let output = |flag, path: &Option<PathBuf>| {
+        let path = path.clone()?;
+        Some(Output::named(flag, path, args.overwrite))
+    };
+    let outputs = [
+        output("--confusion", &args.confusion),
+        output("--list-wrong", &args.list_wrong),
+    ];
+    for output in outputs.iter().flatten() {
+        output.path()?;
+    }
     args.adapters.adopt(&mut args.base)?;
+    if args.compare_base && args.adapters.paths().next().is_none() {
+        let problem = "compares with an adapter, and there is none: name one (--adapter)";
+        return Err(Error::setting("compare_base", problem));
+    }
+    let trained = match args.compare_base {
+        true => args.adapters.trained()?,
+        false => None,
+    };
     let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
     let (adapter, classes) = args.adapters.answering(&gpu, &base)?;
     let dataset = Dataset::open(&args.data, &Labels::Of(classes))?;
     tell(&dataset.left_out);
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let (images, skipped) = open_images(&paths, &base, &args.base)?;
+    for output in outputs.iter().flatten() {
+        let images = paths.iter().map(PathBuf::as_path);
+        output.beside(&base.weights, args.adapters.paths(), images)?;
+    }
+    let (images, skipped) = open_images(&paths, &base, &args.base, None)?;
     let left_out: HashSet<&PathBuf> = skipped.iter().map(|s| &s.path).collect();
     let kept = dataset
         .items
@@ -116,81 +97,85 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         .filter(|item| !left_out.contains(&item.path));
     let labels: Vec<usize> = kept.map(|item| item.label as usize).collect();
     let classes = &dataset.classes;
-    let (mut all, mut each) = (Tally::default(), BTreeMap::<usize, Tally>::new());
     let how = Loading {
         ranks: adapter.ranks(),
         headless: adapter.head.is_some(),
         ..Loading::default()
     };
-    let mut prefix = Prefix::new(base.load(&gpu, how)?, &adapter, &images, None);
-    let mut progress = Progress::new("eval", "images", images.len() as u64);
-    predict(&mut prefix, &images, &adapter, |image, logits| {
+    let kind = args.compare_base.then(|| Kind::of(&adapter));
+    // What the frozen layers make of a picture is the same without the adapter.
+    let twice = matches!(kind, Some(Kind::Same | Kind::First(_)));
+    let room = twice.then(|| Room::of(args.base.memory()));
+    let mut prefix = Prefix::new(base.load(&gpu, how)?, &adapter, &images, room);
+    let after = verdicts(&mut prefix, &images, &labels, &adapter, "eval", None)?;
+    let before = match kind {
+        Some(Kind::Same) => Some(Adapter::default()),
+        Some(Kind::First(_)) => Some(Adapter {
+            loras: Vec::new(),
+            head: adapter.head.clone(),
+        }),
+        Some(Kind::Other) | None => None,
+    };
+    let before = match &before {
+        Some(alone) => {
+            let first = kind.and_then(Kind::first);
+            let verdicts = verdicts(&mut prefix, &images, &labels, alone, "base", first)?;
+            verdicts.into_iter().map(Some).collect()
+        }
+        None => vec![None; labels.len()],
+    };
+    let mut evaluation = Evaluation::default();
+    let mut judged = Vec::new();
+    for (image, (&label, verdict)) in labels.iter().zip(after).enumerate() {
+        let Some(verdict) = verdict else { continue };
+        evaluation.add(label, &verdict);
+        judged.push(Judged {
+            path: images.path(image),
+            label,
+            verdict,
+            before: before[image].flatten(),
+        });
+    }
+    let report = Report {
+        base: BaseReport::new(base.identity()?),
+        figures: evaluation.figures(|index| classes.name(index)),
+        against: kind.map(|kind| Against::new(kind, &judged, trained.as_deref(), classes)),
+        images: judged.iter().map(|one| one.shown(classes)).collect(),
+        skipped: skipped.iter().map(Bad::from).collect(),
+    };
+    if let Some(path) = &args.confusion {
+        write_atomic(path, show::confusion(&report.figures.confusion)?.as_bytes())?;
+    }
+    if let Some(path) = &args.list_wrong {
+        write_atomic(path, show::wrong(&report.images)?.as_bytes())?;
+    }
+    let format = if args.json { Format::Json } else { args.format };
+    super::print(&match format {
+        Format::Json => json(&report),
+        Format::Csv => show::csv(&report.figures)?,
+        Format::Table => show::table(&report),
+    })
+}
+
+/// What the base with `adapter` says of every picture; with `first`, of those whose class is among the first so many, which
+/// are then all that it chooses from.
+fn verdicts(
+    prefix: &mut Prefix,
+    images: &std::sync::Arc<ImageStore>,
+    labels: &[usize],
+    adapter: &Adapter,
+    label: &'static str,
+    first: Option<usize>,
+) -> Result<Vec<Option<Verdict>>> {
+    let mut progress = Progress::new(label, "images", images.len() as u64);
+    let mut verdicts = Vec::new();
+    predict(prefix, images, adapter, |image, logits| {
         progress.one();
-        all.add(logits, labels[image], classes);
-        each.entry(labels[image])
-            .or_default()
-            .add(logits, labels[image], classes);
+        let logits = &logits[..first.unwrap_or(logits.len())];
+        let known = labels[image] < logits.len();
+        verdicts.push(known.then(|| Verdict::new(logits, labels[image])));
         Ok(())
     })?;
     progress.finish("");
-    let report = Report {
-        base: BaseReport::new(base.identity()?),
-        all: all.score(),
-        categories: each
-            .iter()
-            .map(|(&index, tally)| category(index, tally, classes))
-            .collect(),
-        skipped: skipped.iter().map(Bad::from).collect(),
-    };
-    if args.json {
-        return super::print(&json(&report));
-    }
-    super::print(&table(&report))
-}
-
-fn category(index: usize, tally: &Tally, classes: &Classes) -> Category {
-    let mut taken_for: Vec<(usize, usize)> =
-        tally.taken_for.iter().map(|(&i, &n)| (i, n)).collect();
-    taken_for.sort_by_key(|&(index, images)| (std::cmp::Reverse(images), index));
-    Category {
-        index,
-        category: classes.name(index),
-        score: tally.score(),
-        taken_for: taken_for
-            .into_iter()
-            .map(|(index, count)| Taken {
-                index,
-                category: classes.name(index),
-                count,
-            })
-            .collect(),
-    }
-}
-
-fn table(report: &Report) -> String {
-    let line = |name: &str, score: &Score, rest: &str| {
-        format!(
-            "{name:<28} {:>6} {:>7.1} % {:>7.1} % {:>8.4}  {rest}\n",
-            score.count,
-            score.top1 * 100.0,
-            score.top5 * 100.0,
-            score.loss
-        )
-    };
-    let mut text = format!(
-        "{:<28} {:>6} {:>9} {:>9} {:>8}  {}\n",
-        "category", "images", "top-1", "top-5", "loss", "taken for"
-    );
-    for category in &report.categories {
-        let most = category.taken_for.iter().take(3);
-        let taken: Vec<String> = most
-            .map(|t| format!("{} {}", t.count, plain(&t.category)))
-            .collect();
-        text += &line(
-            &plain(&category.category),
-            &category.score,
-            &taken.join(", "),
-        );
-    }
-    text + &line("all", &report.all, "") + &report.base.line()
+    Ok(verdicts)
 }

@@ -4,12 +4,13 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goldfish::data::{ImageStore, LeftOut, Origin, Skipped, images_below};
+use goldfish::data::{ImageStore, Known, LeftOut, Opening, Origin, Skipped, images_below};
 use goldfish::{Error, Result};
 use serde::Serialize;
 
 use super::base::{Base, BaseArgs};
 use super::progress::Progress;
+use super::stop::go_on;
 use super::terminal::{note, plain};
 
 /// What names stdin.
@@ -83,25 +84,28 @@ impl From<&Skipped> for Bad {
     }
 }
 
-/// Reads every image once, with progress, and lists those that were left out.
+/// Reads every image once, with progress, and lists those that were left out. What is `known` is not decoded before its
+/// pixels are asked for.
 pub fn open_images(
     paths: &[PathBuf],
     base: &Base,
     args: &BaseArgs,
+    known: Option<&Known>,
 ) -> Result<(Arc<ImageStore>, Vec<Skipped>)> {
     let progress = std::sync::Mutex::new(Progress::new("images", "images", paths.len() as u64));
-    let (images, skipped) = ImageStore::open(
-        paths,
-        base.transform,
-        args.exif,
-        args.memory(),
-        args.skip_bad,
-        |done| {
-            if let Ok(mut progress) = progress.lock() {
-                progress.set(done as u64, "");
-            }
-        },
-    )?;
+    let how = Opening {
+        transform: base.transform,
+        exif: args.exif,
+        memory: args.memory(),
+        skip_bad: args.skip_bad,
+        known,
+    };
+    let (images, skipped) = ImageStore::open_known(paths, &how, |done| {
+        if let Ok(mut progress) = progress.lock() {
+            progress.set(done as u64, "");
+        }
+        go_on(0)
+    })?;
     if let Ok(progress) = progress.into_inner() {
         progress.finish(" read");
     }

@@ -5,6 +5,7 @@ mod adopt;
 mod advice;
 mod base;
 mod bench;
+mod cache;
 mod config;
 mod convert;
 mod demo;
@@ -12,7 +13,9 @@ mod devices;
 mod doctor;
 mod estimate;
 mod eval;
+mod exhausted;
 mod export;
+mod folders;
 mod images;
 mod inspect;
 mod memory;
@@ -20,8 +23,13 @@ mod merge;
 mod output;
 mod predict;
 mod progress;
+mod report;
+mod rows;
 mod selftest;
+mod shell;
 mod stop;
+mod store;
+mod sweep;
 mod terminal;
 mod train;
 mod weights;
@@ -32,7 +40,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use config::Which;
 use goldfish::{Error, Result};
 use stop::stop_on_ctrl_c;
-use terminal::{note, open_device, print};
+use terminal::{note, open_device, open_device_with, print};
 
 /// Trains LoRA adapters on a frozen VGG19, on any GPU or on a software Vulkan driver.
 #[derive(Parser)]
@@ -63,10 +71,14 @@ enum Command {
     Doctor(doctor::Args),
     /// Say what `train` with the same options will take: time, memory, disk
     Estimate(estimate::Args),
+    /// Train every combination of some learning rates and ranks, and say which is the best
+    Sweep(sweep::Args),
     /// Say what images show
     Predict(predict::Args),
     /// Say how often the base, or adapters on it, are right about DATA/<class>/<image>
     Eval(eval::Args),
+    /// Write a run's page: curves, classes, pictures with their verdicts, settings
+    Report(report::Args),
     /// Work an adapter into the base's weights: a file that torchvision loads
     Merge(merge::Args),
     /// Write an adapter or weights in another layout: PEFT, LyCORIS, the tutorial's; safetensors, .pth
@@ -79,18 +91,27 @@ enum Command {
     Weights(weights::Args),
     /// Train on five illustrations of goldfish and show what changed
     Demo(demo::Args),
+    /// List and clear what is kept between runs
+    Cache(cache::Args),
     /// List the devices of this machine
     Devices(devices::Args),
     /// Measure this device
     Bench(bench::Args),
     /// Check every operation on this device against a reference
     Selftest(selftest::Args),
+    /// Settings of `train` as a file
+    Config(config::init::Args),
+    /// Completions for a shell, to be put where it looks for them
+    Completions(shell::Completions),
+    /// The manual pages
+    Man(shell::Man),
 }
 
 pub fn main() -> ExitCode {
     quiet_mesa();
     stop::no_file_too_large();
-    let mut program = Cli::command();
+    stop::listen();
+    let mut program = sweep::several(Cli::command());
     program.build();
     let matches = program.clone().get_matches();
     tracing_subscriber::fmt()
@@ -135,18 +156,35 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
         Command::Train(args) => train::run(args, cli.device),
         Command::Doctor(args) => doctor::run(args),
         Command::Estimate(args) => estimate::run(args, cli.device),
+        Command::Sweep(args) => {
+            let own = matches
+                .subcommand_matches("sweep")
+                .expect("it is the one that was typed");
+            sweep::run(args, program, own, cli.device)
+        }
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Eval(args) => eval::run(args, cli.device),
+        Command::Report(args) => report::run(args, cli.device),
         Command::Merge(args) => merge::run(args, cli.device),
         Command::Convert(args) => convert::run(args),
         Command::Export(args) => export::run(args, cli.device),
         Command::Inspect(args) => inspect::run(args),
         Command::Weights(args) => weights::run(args),
         Command::Demo(args) => demo::run(args, cli.device),
+        Command::Cache(args) => cache::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Bench(args) => bench::run(args, cli.device),
         Command::Selftest(args) => selftest::run(args, cli.device),
+        Command::Config(args) => config::init::run(args, subcommand(program, "train")),
+        Command::Completions(args) => shell::completions(args, program),
+        Command::Man(args) => shell::man(args, program),
     }
+}
+
+/// A subcommand that there is.
+fn subcommand<'a>(program: &'a clap::Command, name: &str) -> &'a clap::Command {
+    let found = program.find_subcommand(name);
+    found.expect("the subcommand is the program's own")
 }
 
 /// Mesa's device-select layer complains on stderr where there is no desktop session. It only orders
@@ -182,16 +220,46 @@ mod tests {
 
     #[test]
     fn a_subcommand_names_the_flags_that_it_has() {
-        let full = || Error::Memory("no room".into());
+        let full = || Error::Memory("no room: lower the batch or image size".into());
         for (name, says) in [
-            ("train", "no room (--batch-size, --image-size, --device)"),
-            ("predict", "no room (--image-size, --device)"),
-            ("selftest", "no room (--device)"),
+            ("train", " (--batch-size, --image-size)"),
+            ("predict", " (--image-size)"),
+            ("selftest", ""),
         ] {
-            assert_eq!(say(&full(), &Cli::command(), name), says);
+            assert_eq!(
+                say(&full(), &Cli::command(), name),
+                full().to_string() + says
+            );
         }
+        let row = Error::Memory("no room: lower the image size".into());
+        assert!(say(&row, &Cli::command(), "train").ends_with("size (--image-size)"));
+        let weights = Error::Memory("no room: take half precision".into());
+        assert!(say(&weights, &Cli::command(), "train").ends_with(" (--precision f16)"));
         let plain = Error::Usage("no".into());
         assert_eq!(say(&plain, &Cli::command(), "train"), "no");
+    }
+
+    #[test]
+    fn flags_stand_in_the_last_sentence_and_nothing_ends_twice() {
+        let train = |error: &Error| say(error, &Cli::command(), "train");
+        let device = Error::device("gone.").with(Remedy::OtherDevice);
+        assert_eq!(train(&device), "gone. Choose another device (--device)");
+        let full = Error::Memory("no room for the image.".into());
+        assert_eq!(train(&full), "no room for the image (--image-size)");
+        let kernel = Error::Kernel {
+            kernel: "add".into(),
+            message: "it does not parse.\n".into(),
+        };
+        assert_eq!(
+            train(&kernel),
+            "kernel add failed on this device: it does not parse; please report this with the output of `goldfish devices`"
+        );
+        let diverged = Error::NonFinite {
+            step: 3,
+            loss: f32::NAN,
+            lr: 0.1,
+        };
+        assert!(train(&diverged).ends_with("Lower the learning rate and try again (--lr)"));
     }
 
     #[test]
@@ -218,13 +286,24 @@ mod tests {
         for setting in [
             "alpha",
             "batch_size",
+            "betas",
+            "clip_norm",
             "dropout",
             "epochs",
+            "eps",
+            "grad_accum",
+            "label_smoothing",
             "lr",
+            "max_steps",
+            "momentum",
+            "nesterov",
             "portable",
             "precision",
             "rank",
+            "step_every",
+            "step_gamma",
             "targets",
+            "weight_decay",
         ] {
             let typed = flag(setting);
             let long = typed.trim_start_matches("--").split(' ').next();

@@ -1,7 +1,6 @@
 //! `-o FILE`: where a command writes a file, and what it may replace.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use clap::Args;
 use goldfish::formats::adapter;
@@ -9,6 +8,7 @@ use goldfish::{Error, Result};
 
 use super::base::Weights;
 use super::progress::Progress;
+use super::stop::go_on;
 
 /// What lies in the folder of an adapter or a run.
 const PARTS: [&str; 6] = [
@@ -28,21 +28,34 @@ pub struct Output {
     /// Replace the output file where there is one
     #[arg(long)]
     overwrite: bool,
+    /// What names the file.
+    #[arg(skip = "-o")]
+    flag: &'static str,
 }
 
 impl Output {
     /// Of a command that says more of it.
     pub fn new(output: PathBuf, overwrite: bool) -> Self {
-        Output { output, overwrite }
+        Self::named("-o", output, overwrite)
+    }
+
+    /// Of a command that writes several, each by a `flag` of its own.
+    pub fn named(flag: &'static str, output: PathBuf, overwrite: bool) -> Self {
+        Output {
+            output,
+            overwrite,
+            flag,
+        }
     }
 
     /// The file, which is not there or may be replaced.
     pub fn path(&self) -> Result<&Path> {
         if self.output.exists() && !self.overwrite {
-            return Err(Error::data(
-                &self.output,
-                "is there already. Choose another name with -o, or pass --overwrite",
-            ));
+            let problem = format!(
+                "is there already. Choose another name with {}, or pass --overwrite",
+                self.flag
+            );
+            return Err(Error::data(&self.output, problem));
         }
         Ok(&self.output)
     }
@@ -60,7 +73,10 @@ impl Output {
         };
         let is = |path: &Path| path.canonicalize().is_ok_and(|path| path == output);
         let refused = |what: &str| {
-            let problem = format!("is {what}, which is never changed. Choose another file with -o");
+            let problem = format!(
+                "is {what}, which is never changed. Choose another file with {}",
+                self.flag
+            );
             Err(Error::data(&self.output, problem))
         };
         if matches!(weights, Weights::File(path) if is(path)) {
@@ -88,16 +104,13 @@ pub fn with_progress<T>(
     work: impl FnOnce(&mut dyn FnMut(u64) -> Result<()>) -> Result<T>,
 ) -> Result<T> {
     let mut progress = Progress::new(label, "MiB", (total >> 20).max(1));
-    let stop = super::stop_on_ctrl_c();
+    super::stop_on_ctrl_c();
     let (mut done, mut step) = (0, 0);
     let result = work(&mut |bytes| {
         done += bytes;
         step += 1;
         progress.set(done >> 20, "");
-        match stop.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted { step }),
-            false => Ok(()),
-        }
+        go_on(step)
     })?;
     progress.finish("");
     Ok(result)

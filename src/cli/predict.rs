@@ -17,6 +17,7 @@ use super::adapters::AdapterArgs;
 use super::base::{BaseArgs, BaseReport};
 use super::images::gather;
 use super::output::Output;
+use super::stop::go_on;
 use super::terminal::is_left;
 use features::Wanted;
 use show::{Format, Printer};
@@ -109,12 +110,17 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let format = if args.json { Format::Json } else { args.format };
     let network = base.load(&gpu, how)?;
     let mut printer = Printer::new(format, BaseReport::new(base.identity()?));
+    // What is printed and sorted by then stays, and no line is cut.
+    super::stop_on_ctrl_c();
+    let mut done = 0;
     let show = || {
         stream.each("predict", |group| {
             let (images, progress) = (&group.images, group.progress);
             progress.aside(|| printer.skipped(&group.skipped))?;
             let mut prefix = Prefix::new(network.clone(), &adapter, images, None);
             predict(&mut prefix, images, &adapter, |image, logits| {
+                go_on(done)?;
+                done += 1;
                 let path = images.path(image);
                 let predictions = top(logits, args.top as usize, &classes);
                 let sorted = match (&mut sorter, predictions.first()) {
@@ -132,12 +138,12 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         })?;
         printer.end()
     };
-    match show() {
-        Err(e) if is_left(&e) => {}
-        shown => shown?,
-    }
+    let shown = show();
     if let Some(sorter) = sorter {
         sorter.tell();
     }
-    Ok(())
+    match shown {
+        Err(e) if is_left(&e) => Ok(()),
+        shown => shown,
+    }
 }

@@ -133,6 +133,25 @@ impl Progress {
     }
 }
 
+/// The measuring of a device's kernels, whose number is known with the first.
+#[derive(Default)]
+pub struct Tuning(Option<Progress>);
+
+impl Tuning {
+    /// `done` are measured of so many.
+    pub fn set(&mut self, done: usize, of: usize) {
+        let bar = self
+            .0
+            .get_or_insert_with(|| Progress::new("tuning", "kernels", of as u64));
+        bar.set(done as u64, "");
+        if done == of
+            && let Some(bar) = self.0.take()
+        {
+            bar.finish("");
+        }
+    }
+}
+
 /// How fast it goes and when it ends, which nobody knows before something is done.
 fn pace(done: u64, total: u64, unit: &str, elapsed: Duration) -> String {
     if done == 0 {

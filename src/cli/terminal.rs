@@ -25,11 +25,16 @@ pub fn advise(said: fmt::Arguments) {
 
 /// Opens the device for frozen weights in `precision` and says which it is on stderr.
 pub fn open_device(device: Option<String>, precision: Precision) -> Result<Gpu> {
-    let gpu = Gpu::open(&GpuOptions {
+    open_device_with(GpuOptions {
         device,
         half: precision == Precision::F16,
         ..GpuOptions::default()
-    })?;
+    })
+}
+
+/// Opens the device that is asked for and says which it is on stderr.
+pub fn open_device_with(options: GpuOptions) -> Result<Gpu> {
+    let gpu = Gpu::open(&options)?;
     let info = gpu.info();
     note!("device   {} ({}, {})", info.name, info.kind, info.backend);
     Ok(gpu)

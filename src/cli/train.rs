@@ -1,31 +1,38 @@
 //! `goldfish train`: from a folder of images to an adapter.
 
+mod after;
 mod args;
+mod augment;
 mod checked;
 mod data;
 mod keep;
+mod recipe;
 mod settings;
+mod shared;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::{ArgMatches, Args as ClapArgs, Command};
-use goldfish::nn::Loading;
-use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained, train};
+use goldfish::train::{BEST, Ended, Frozen, Prefix, Run, Snapshot, Subject, Task, Trained, train};
 use goldfish::{Error, Result};
 use toml::Table;
 
-pub use args::{ClassesArg, Request, TrainArgs};
+pub use args::{BatchSize, ClassesArg, Request, TrainArgs};
+pub(in crate::cli) use settings::unchanged;
+pub(in crate::cli) use shared::Shared;
 
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
 use super::config::{self, Which};
 use super::progress::Progress;
+use super::stop::go_on;
+use super::store;
 use super::terminal::note;
 use super::weights::place;
 use checked::Checked;
-pub(super) use checked::{Parts, disk};
+pub(super) use checked::{disk, ground};
 use keep::Keeper;
 
 /// The figures are those of README.md, of benches/compare/own.py.
@@ -107,25 +114,31 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
 }
 
 impl Args {
-    /// What is asked for.
-    pub fn request(&self, device: Option<String>) -> Result<Request<'_>> {
-        let resume = self.resume.as_ref();
-        let Some(data) = &self.data else {
-            let file = resume.or(self.config.as_ref()).unwrap_or(&self.output);
-            return Err(Error::data(
-                file,
-                "names no data: add data = \"FOLDER\", or name the folder",
-            ));
-        };
-        Ok(Request {
+    /// What is asked for, of a run of its own.
+    pub(in crate::cli) fn request<'a>(
+        &'a self,
+        data: &'a Path,
+        device: Option<String>,
+    ) -> Request<'a> {
+        Request {
             data,
-            output: resume.unwrap_or(&self.output),
+            output: &self.output,
             overwrite: self.overwrite,
-            resume: resume.is_some(),
+            resume: false,
             base: &self.base,
             settings: &self.settings,
             device,
-        })
+        }
+    }
+
+    /// The folder of images, which may stand in a file with settings.
+    pub fn data(&self) -> Result<&Path> {
+        let file = self.resume.as_ref().or(self.config.as_ref());
+        let none = || {
+            let problem = "names no data: add data = \"FOLDER\", or name the folder";
+            Error::data(file.unwrap_or(&self.output), problem)
+        };
+        self.data.as_deref().ok_or_else(none)
     }
 
     /// Hands over all settings as run.toml has them.
@@ -135,7 +148,16 @@ impl Args {
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
-    let job = job(args.request(device)?)?;
+    let (resume, output) = (&args.resume, &args.output);
+    let job = job(Request {
+        data: args.data()?,
+        output: resume.as_ref().unwrap_or(output),
+        overwrite: args.overwrite,
+        resume: resume.is_some(),
+        base: &args.base,
+        settings: &args.settings,
+        device,
+    })?;
     let mut text = format!("steps    {}\n", job.trained.steps);
     if let [first, .., last] = &*job.trained.losses {
         text += &format!("loss     {first:.4} -> {last:.4}\n");
@@ -165,6 +187,11 @@ pub fn summary(job: &Job) -> String {
 
 /// Trains an adapter and writes the run folder.
 pub fn job(request: Request) -> Result<Job> {
+    job_after(request, &mut Shared::default())
+}
+
+/// The same after another run with which much is shared: see [`Shared::after`].
+pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result<Job> {
     let stop = super::stop_on_ctrl_c();
     let mut base = request.base.clone();
     if let Some(folder) = &request.settings.init_adapter {
@@ -174,9 +201,9 @@ pub fn job(request: Request) -> Result<Job> {
         base: &base,
         ..request
     };
-    let mut checked = Checked::new(&request)?;
+    let mut checked = Checked::new(&request, Some(before))?;
     let start = keep::begin(&mut checked, &request)?;
-    let mut prefix = match prefix(&checked, &request, stop) {
+    let mut prefix = match prefix(&mut checked, &request, before) {
         Err(error @ Error::Interrupted { .. }) => {
             checked.run.give_up(Ended::Interrupted)?;
             return Err(error);
@@ -186,6 +213,7 @@ pub fn job(request: Request) -> Result<Job> {
     let mut trained = steps(&mut checked, &request, &mut prefix, start, stop)?;
     let (adapter, bytes) = keep::keep(&mut checked, &mut trained)?;
     tell_cost(&checked, &prefix, &trained);
+    after::leave(&checked, &mut prefix, &trained, stop);
     Ok(Job {
         checked,
         prefix,
@@ -195,31 +223,56 @@ pub fn job(request: Request) -> Result<Job> {
     })
 }
 
-/// Loads the base, and with the cache on runs its frozen layers over all images.
-fn prefix(checked: &Checked, request: &Request, stop: &AtomicBool) -> Result<Prefix> {
-    let Checked { start, data, .. } = checked;
+/// Loads the base, and with the cache on runs its frozen layers over all images of which no other run has kept it.
+fn prefix(checked: &mut Checked, request: &Request, before: &mut Shared) -> Result<Prefix> {
+    let Checked {
+        base,
+        gpu,
+        start,
+        data,
+        ..
+    } = checked;
     let images = &data.images;
-    let how = Loading {
-        ranks: start.ranks(),
-        trained: true,
-        headless: start.head.is_some(),
-        ..Loading::default()
-    };
-    let network = checked.base.load(&checked.gpu, how)?;
     let args = request.settings;
     let Some(room) = args.room(request.output) else {
-        return Ok(Prefix::new(network, start, images, None));
+        let network = base.load(gpu, checked.how.clone())?;
+        let prefix = Prefix::new(network, start, images, None);
+        args.augment
+            .tell(&checked.plan, &prefix, data.split.train.len())?;
+        return Ok(prefix);
     };
-    let mut prefix = Prefix::new(network, start, images, Some(room));
-    let mut progress = Progress::new("frozen", "images", images.len() as u64);
+    if let Some(frozen) = before.frozen.take() {
+        let network = match before.network.take() {
+            Some((ranks, network)) if ranks == checked.how.ranks => network,
+            _ => base.load(gpu, frozen.spare(checked.how.clone()))?,
+        };
+        return Ok(Prefix::over(network, frozen));
+    }
+    let mut frozen = Frozen::new(gpu, base.arch, start, images, Some(room));
+    let before = match checked.shelf.take() {
+        Some(shelf) => frozen.stock(shelf, images)?,
+        None => 0,
+    };
+    let network = base.load(gpu, frozen.spare(checked.how.clone()))?;
+    let mut prefix = Prefix::over(network, frozen);
+    args.augment
+        .tell(&checked.plan, &prefix, data.split.train.len())?;
+    let total = images.lasting().len() as u64;
+    let mut progress = Progress::from(before as u64, "frozen", "images", total);
     prefix.fill(images, |done| {
         progress.set(done as u64, "");
-        match stop.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted { step: 0 }),
-            false => Ok(()),
-        }
+        go_on(0)
     })?;
-    progress.finish(&format!(", {} kept", prefix.kept()));
+    let kept = prefix.kept();
+    if before as u64 == total {
+        progress.clear();
+        note!("frozen   nothing is left to compute, {kept} kept");
+    } else {
+        progress.finish(&format!(", {kept} kept"));
+    }
+    if let Some(shelf) = prefix.shelf() {
+        store::tell(shelf, before);
+    }
     Ok(prefix)
 }
 
@@ -251,8 +304,8 @@ fn steps(
         base: identity,
         classes: &data.classes,
     };
-    let steps = plan.steps_per_epoch(data.split.train.len()) * plan.epochs;
-    let far = [start.steps(), steps as u64];
+    let steps = plan.steps(data.split.train.len());
+    let far = [start.steps(), steps];
     let mut keeper = Keeper::new(run, subject, request.settings, far);
     let trained = train(prefix, task, start, &mut keeper)?;
     keeper.finish(&trained);

@@ -2,6 +2,7 @@
 //! `Normalize`, for any size of the crop.
 
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use super::codecs::{self, Format, Picture};
@@ -51,12 +52,11 @@ fn shortened(mut problem: String) -> String {
 /// [`Error::Io`] and [`Error::Data`], naming the file: empty, no image, damaged or cut off, of a kind that
 /// is not read, or larger than 89 million pixels (refused before it is decoded).
 pub fn decode(path: &Path, exif: bool) -> Result<Decoded> {
-    let bytes = read(path)?;
-    decode_bytes(path, &bytes, exif)
+    decode_bytes(path, &content(path)?, exif)
 }
 
-/// The content of an image file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+/// The content of a file that may be an image.
+pub(super) fn content(path: &Path) -> Result<Vec<u8>> {
     let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
     if !metadata.is_file() {
         return Err(bad(path, "it is no regular file".into()));
@@ -80,7 +80,11 @@ pub fn decode_bytes(name: &Path, bytes: &[u8], exif: bool) -> Result<Decoded> {
 /// The picture with what its file says of it.
 pub(super) fn parse(name: &Path, bytes: &[u8]) -> Result<Picture> {
     check_size(name, bytes.len() as u64)?;
-    codecs::read(bytes).map_err(|problem| bad(name, shortened(problem)))
+    // A decoder that panics over a file that nobody thought of costs that file and not the run.
+    let read = catch_unwind(|| codecs::read(bytes));
+    let read =
+        read.unwrap_or_else(|_| Err("it is damaged in a way that its decoder fails over".into()));
+    read.map_err(|problem| bad(name, shortened(problem)))
 }
 
 impl From<Picture> for Decoded {
@@ -111,6 +115,10 @@ fn check_size(name: &Path, bytes: u64) -> Result<()> {
         false => Ok(()),
     }
 }
+
+/// Raised with every change of a reader's, of [`Transform::crop`]'s or of [`Transform::normalise`]'s numbers: what was made
+/// of images by another is not what this one makes of them.
+pub(crate) const TRANSFORM_VERSION: u32 = 1;
 
 /// Resize, crop and normalise to a square of `size` pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

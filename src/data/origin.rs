@@ -1,11 +1,14 @@
 //! Where an image comes from: a file, or bytes that came another way.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::image::{Decoded, LARGEST, decode, decode_bytes};
+use sha2::{Digest, Sha256};
+
+use super::image::{LARGEST, content};
 use crate::error::{Error, Result};
 
 /// An image file, or the content of one.
@@ -44,10 +47,28 @@ impl Origin {
         }
     }
 
-    pub(super) fn decode(&self, exif: bool) -> Result<Decoded> {
+    /// What it holds.
+    pub(super) fn content(&self) -> Result<Cow<'_, [u8]>> {
         match self {
-            Origin::File(path) => decode(path, exif),
-            Origin::Bytes(name, bytes) => decode_bytes(name, bytes, exif),
+            Origin::File(path) => content(path).map(Cow::Owned),
+            Origin::Bytes(_, bytes) => Ok(Cow::Borrowed(bytes)),
         }
+    }
+}
+
+/// The SHA-256 of a file's bytes: whatever it is called and wherever it lies, the same image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash(pub [u8; 32]);
+
+impl ContentHash {
+    /// That of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        ContentHash(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }

@@ -98,6 +98,34 @@ pub fn resize(pixels: &[u8], size: [usize; 2], new: [usize; 2]) -> Vec<u8> {
     resize_window(pixels, size, new, new.map(|length| 0..length))
 }
 
+/// A part of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Its first row.
+    pub top: usize,
+    /// Its first column.
+    pub left: usize,
+    /// Pixels in a row of it.
+    pub width: usize,
+    /// Its rows.
+    pub height: usize,
+}
+
+/// `region` of `pixels` alone at another size: as if it had been cut out before, what lies around it has no part in it.
+pub(super) fn resize_region(
+    pixels: &[u8],
+    [width, height]: [usize; 2],
+    region: Region,
+    new: [usize; 2],
+) -> Vec<u8> {
+    assert_eq!(pixels.len(), width * height * 3);
+    let rows = pixels.chunks_exact(width * 3);
+    let rows = rows.skip(region.top).take(region.height);
+    let columns = region.left * 3..(region.left + region.width) * 3;
+    let part: Vec<&[u8]> = rows.map(|row| &row[columns.clone()]).collect();
+    resize(&part.concat(), [region.width, region.height], new)
+}
+
 /// Columns and rows `window` of [`resize`]: what is outside of them is not computed, however long a side becomes.
 pub(super) fn resize_window(
     pixels: &[u8],

@@ -17,7 +17,7 @@ pub struct Score {
 }
 
 /// What the network says of one picture whose class is known.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The class of the largest logit; of equal ones the first.
     pub said: usize,

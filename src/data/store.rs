@@ -1,20 +1,17 @@
-//! The images of a run: checked once, kept in memory as far as allowed, handed out in batches that are
-//! made ready ahead of the device.
+//! The images of a run: checked once, kept in memory as far as allowed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::image::Transform;
-use super::origin::Origin;
+use super::image::{Decoded, Transform, decode_bytes};
+use super::origin::{ContentHash, Origin};
+use super::variants::{Augmented, Variants, known_as};
 use crate::error::{Error, Result};
-
-/// Batches made ready before they are asked for.
-const AHEAD: usize = 2;
 
 /// A file that was left out, and why.
 #[derive(Clone, Debug)]
@@ -33,31 +30,49 @@ impl Skipped {
     }
 }
 
-/// Normalised images of one step.
-#[derive(Clone)]
-pub struct Batch {
-    /// Positions in the store.
-    pub indices: Vec<usize>,
-    /// [N, 3, size, size], normalised.
-    pub pixels: Vec<f32>,
-    /// The same as 8-bit samples, interleaved RGB.
-    pub crops: Vec<u8>,
+/// How image files are opened.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    /// What all go through.
+    pub transform: Transform,
+    /// As [`decode`](super::decode) takes it.
+    pub exif: bool,
+    /// Bytes of crops that are kept.
+    pub memory: u64,
+    /// Leave out what cannot be read.
+    pub skip_bad: bool,
+    /// Whether an image of this content was read before and need not be decoded until its pixels are asked for; absent
+    /// where contents are not asked for.
+    pub known: Option<&'a Known<'a>>,
 }
 
-/// Image files under one transform.
+/// Says whether an image of this content is known to be readable.
+pub type Known<'a> = dyn Fn(&ContentHash) -> bool + Sync + 'a;
+
+/// Image files under one transform, and where they are augmented variants of them: images have the first positions, the first
+/// variants those behind them, and so on.
+#[derive(Clone)]
 pub struct ImageStore {
     origins: Vec<Origin>,
     crops: Vec<OnceLock<Vec<u8>>>,
+    /// Whole ones, where variants take other parts than the middle.
+    pictures: Vec<OnceLock<Decoded>>,
+    augmented: Option<Augmented>,
+    /// Of what each file held when it was first read, where that is asked for.
+    contents: Option<Vec<OnceLock<ContentHash>>>,
     transform: Transform,
     exif: bool,
-    room: AtomicU64,
+    /// Bytes that may be kept yet.
+    room: Arc<AtomicU64>,
 }
 
-impl fmt::Debug for Batch {
-    /// Which images, not their pixels.
+impl fmt::Debug for Opening<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch")
-            .field("indices", &self.indices)
+        f.debug_struct("Opening")
+            .field("transform", &self.transform)
+            .field("exif", &self.exif)
+            .field("memory", &self.memory)
+            .field("skip_bad", &self.skip_bad)
             .finish_non_exhaustive()
     }
 }
@@ -67,6 +82,7 @@ impl fmt::Debug for ImageStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImageStore")
             .field("images", &self.origins)
+            .field("augmented", &self.augmented)
             .field("transform", &self.transform)
             .finish_non_exhaustive()
     }
@@ -74,21 +90,40 @@ impl fmt::Debug for ImageStore {
 
 impl ImageStore {
     /// Reads every file once, on all cores, and keeps the crops as u8 while they fit `memory` bytes.
-    /// `progress` hears of each file. With `skip_bad`, files that cannot be read are left out and
-    /// returned with the reason; without, the first one in order is the error.
+    /// `progress` hears of each file, and ends the reading with an error. With `skip_bad`, files that
+    /// cannot be read are left out and returned with the reason; without, the first one in order is the error.
     ///
     /// # Errors
-    /// As [`decode`](super::decode), and [`Error::Data`] where no readable file remains.
+    /// As [`decode`](super::decode), [`Error::Data`] where no readable file remains, and what `progress` returned.
     pub fn open(
         paths: &[PathBuf],
         transform: Transform,
         exif: bool,
         memory: u64,
         skip_bad: bool,
-        progress: impl Fn(usize) + Sync,
+        progress: impl Fn(usize) -> Result<()> + Sync,
+    ) -> Result<(Arc<Self>, Vec<Skipped>)> {
+        let how = Opening {
+            transform,
+            exif,
+            memory,
+            skip_bad,
+            known: None,
+        };
+        Self::open_known(paths, &how, progress)
+    }
+
+    /// The same, but what `how` says to be known is not decoded before its pixels are asked for.
+    ///
+    /// # Errors
+    /// As [`ImageStore::open`].
+    pub fn open_known(
+        paths: &[PathBuf],
+        how: &Opening,
+        progress: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
         let origins = paths.iter().cloned().map(Origin::File).collect();
-        let (store, skipped) = Self::read(origins, transform, exif, memory, skip_bad, progress)?;
+        let (store, skipped) = Self::open_with(origins, how, progress)?;
         match (store.is_empty(), skipped.first()) {
             (true, Some(first)) => Err(first.alone()),
             _ => Ok((store, skipped)),
@@ -98,37 +133,64 @@ impl ImageStore {
     /// The same of files and what stands for some; none may remain.
     ///
     /// # Errors
-    /// As [`decode`](super::decode).
+    /// As [`decode`](super::decode), and what `progress` returned.
     pub fn read(
         origins: Vec<Origin>,
         transform: Transform,
         exif: bool,
         memory: u64,
         skip_bad: bool,
-        progress: impl Fn(usize) + Sync,
+        progress: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<(Arc<Self>, Vec<Skipped>)> {
-        let mut store = ImageStore {
-            crops: origins.iter().map(|_| OnceLock::new()).collect(),
-            origins,
+        let how = Opening {
             transform,
             exif,
-            room: AtomicU64::new(memory),
+            memory,
+            skip_bad,
+            known: None,
+        };
+        Self::open_with(origins, &how, progress)
+    }
+
+    /// The same, but what `how` says to be known is not decoded before its pixels are asked for.
+    ///
+    /// # Errors
+    /// As [`decode`](super::decode).
+    pub fn open_with(
+        origins: Vec<Origin>,
+        how: &Opening,
+        progress: impl Fn(usize) -> Result<()> + Sync,
+    ) -> Result<(Arc<Self>, Vec<Skipped>)> {
+        let none = || origins.iter().map(|_| OnceLock::new()).collect();
+        let mut store = ImageStore {
+            crops: none(),
+            contents: how
+                .known
+                .map(|_| origins.iter().map(|_| OnceLock::new()).collect()),
+            origins,
+            pictures: Vec::new(),
+            augmented: None,
+            transform: how.transform,
+            exif: how.exif,
+            room: Arc::new(AtomicU64::new(how.memory)),
         };
         let done = AtomicUsize::new(0);
-        let read: Vec<Result<()>> = (0..store.len())
+        // What is wrong with a file waits for those before it; what `progress` says does not.
+        let read: Result<Vec<Result<()>>> = (0..store.len())
             .into_par_iter()
             .map(|index| {
-                let result = store.crop(index).map(drop);
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-                result
+                let known = how.known.unwrap_or(&|_| false);
+                let result = store.crop_unless(index, known).map(drop);
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1)?;
+                Ok(result)
             })
             .collect();
         let mut skipped = Vec::new();
         let mut kept = Vec::new();
-        for (index, result) in read.into_iter().enumerate() {
+        for (index, result) in read?.into_iter().enumerate() {
             match result {
                 Ok(()) => kept.push(index),
-                Err(error) if skip_bad => skipped.push(Skipped {
+                Err(error) if how.skip_bad => skipped.push(Skipped {
                     path: store.path(index).into(),
                     // It is left out already.
                     reason: error.with(None).to_string(),
@@ -140,11 +202,26 @@ impl ImageStore {
             .iter()
             .map(|&i| std::mem::take(&mut store.crops[i]))
             .collect();
+        if let Some(contents) = &mut store.contents {
+            *contents = kept.iter().map(|&i| contents[i].clone()).collect();
+        }
         store.origins = kept.iter().map(|&i| store.origins[i].clone()).collect();
         Ok((Arc::new(store), skipped))
     }
 
-    /// The number of images.
+    /// The same images with variants of those `of` them.
+    ///
+    /// # Errors
+    /// As [`Augment::check`](super::Augment::check), and [`Error::Setting`] for none or too many variants.
+    pub fn augmented(self: Arc<Self>, variants: Variants, of: &[usize]) -> Result<Arc<Self>> {
+        Ok(Arc::new(ImageStore {
+            pictures: vec![OnceLock::new(); self.len()],
+            augmented: Some(Augmented::new(variants, self.len(), of)?),
+            ..Arc::unwrap_or_clone(self)
+        }))
+    }
+
+    /// The number of images, their variants not counted.
     pub fn len(&self) -> usize {
         self.origins.len()
     }
@@ -154,9 +231,29 @@ impl ImageStore {
         self.origins.is_empty()
     }
 
-    /// The file behind image `index`.
+    /// Where variant `variant` of `image` stands, or the image itself where it has none.
+    pub fn position(&self, image: usize, variant: usize) -> usize {
+        let augmented = self.augmented.as_ref();
+        augmented.map_or(image, |augmented| augmented.position(image, variant))
+    }
+
+    /// The positions that are asked for again and again, image by image: of images that are not augmented, and of variants
+    /// that have an end.
+    pub fn lasting(&self) -> Vec<usize> {
+        match &self.augmented {
+            Some(augmented) => augmented.lasting(),
+            None => (0..self.len()).collect(),
+        }
+    }
+
+    /// The image at `position`, whichever variant of it.
+    pub fn image(&self, position: usize) -> usize {
+        position % self.len().max(1)
+    }
+
+    /// The file behind position `index`.
     pub fn path(&self, index: usize) -> &Path {
-        self.origins[index].name()
+        self.origins[self.image(index)].name()
     }
 
     /// The transform that all images go through.
@@ -164,60 +261,78 @@ impl ImageStore {
         self.transform
     }
 
-    /// The crop of image `index`, from memory or decoded again.
-    pub(super) fn crop(&self, index: usize) -> Result<std::borrow::Cow<'_, [u8]>> {
-        if let Some(crop) = self.crops[index].get() {
-            return Ok(crop.into());
-        }
-        let crop = self.transform.crop(&self.origins[index].decode(self.exif)?);
-        let bytes = crop.len() as u64;
-        let reserve = |room: u64| room.checked_sub(bytes);
-        if self
-            .room
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve)
-            .is_ok()
-        {
-            return Ok(self.crops[index].get_or_init(|| crop).into());
-        }
-        Ok(crop.into())
-    }
-
-    /// One batch, decoded and normalised on all cores.
-    ///
-    /// # Errors
-    /// As [`decode`](super::decode), where a file has changed since it was first read.
-    pub fn batch(&self, indices: &[usize]) -> Result<Batch> {
-        let length = 3 * self.transform.size * self.transform.size;
-        let mut pixels = vec![0.0; indices.len() * length];
-        let mut crops = vec![0; indices.len() * length];
-        pixels
-            .par_chunks_mut(length)
-            .zip(crops.par_chunks_mut(length))
-            .zip(indices)
-            .try_for_each(|((out, crop), &index)| {
-                crop.copy_from_slice(&self.crop(index)?);
-                self.transform.normalise(crop, out);
-                Ok::<(), Error>(())
-            })?;
-        Ok(Batch {
-            indices: indices.to_vec(),
-            pixels,
-            crops,
+    /// What the file behind position `index` held when it was first read, where [`Opening::known`] asked for it; of a variant,
+    /// that and what it is drawn by.
+    pub fn content(&self, index: usize) -> Option<ContentHash> {
+        let image = self.image(index);
+        let content = *self.contents.as_ref()?[image].get()?;
+        Some(match self.variant(index) {
+            Some((augmented, variant)) => {
+                augmented.content(content, &known_as(self.path(image)), variant)
+            }
+            None => content,
         })
     }
 
-    /// The given batches in order, made ready on another thread a few ahead of the reader.
-    pub fn batches(self: &Arc<Self>, order: Vec<Vec<usize>>) -> Receiver<Result<Batch>> {
-        let (sender, receiver) = sync_channel(AHEAD);
-        let store = self.clone();
-        std::thread::spawn(move || {
-            for indices in order {
-                // A reader that is gone wants no more.
-                if sender.send(store.batch(&indices)).is_err() {
-                    return;
-                }
+    pub(super) fn crop(&self, index: usize) -> Result<Cow<'_, [u8]>> {
+        let crop = self.crop_unless(index, &|_| false)?;
+        Ok(crop.expect("nothing is known of it"))
+    }
+
+    /// The crop, unless its content is `known`.
+    fn crop_unless(&self, index: usize, known: &Known) -> Result<Option<Cow<'_, [u8]>>> {
+        if let Some(crop) = self.crops[index].get() {
+            return Ok(Some(crop.into()));
+        }
+        let Some(picture) = self.decode_unless(index, known)? else {
+            return Ok(None);
+        };
+        let crop = self.transform.crop(&picture);
+        Ok(Some(match self.reserve(crop.len()) {
+            true => self.crops[index].get_or_init(|| crop).into(),
+            false => crop.into(),
+        }))
+    }
+
+    /// The whole of an image.
+    pub(super) fn picture(&self, image: usize) -> Result<Cow<'_, Decoded>> {
+        if let Some(picture) = self.pictures[image].get() {
+            return Ok(Cow::Borrowed(picture));
+        }
+        let picture = self.decode_unless(image, &|_| false)?;
+        let picture = picture.expect("nothing is known of it");
+        Ok(match self.reserve(picture.rgb.len()) {
+            true => Cow::Borrowed(self.pictures[image].get_or_init(|| picture)),
+            false => Cow::Owned(picture),
+        })
+    }
+
+    fn decode_unless(&self, image: usize, known: &Known) -> Result<Option<Decoded>> {
+        let content = self.origins[image].content()?;
+        if let Some(contents) = &self.contents {
+            let hash = ContentHash::of(&content);
+            if *contents[image].get_or_init(|| hash) != hash {
+                let problem = "has changed since this run first read it: start again";
+                return Err(Error::data(self.path(image), problem));
             }
-        });
-        receiver
+            if known(&hash) {
+                return Ok(None);
+            }
+        }
+        decode_bytes(self.path(image), &content, self.exif).map(Some)
+    }
+
+    /// Takes `bytes` of the room, where there are so many.
+    fn reserve(&self, bytes: usize) -> bool {
+        let rest = |room: u64| room.checked_sub(bytes as u64);
+        self.room
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest)
+            .is_ok()
+    }
+
+    /// Which variant stands at `index`; none where the image itself does.
+    pub(super) fn variant(&self, index: usize) -> Option<(&Augmented, usize)> {
+        let variant = (index / self.len().max(1)).checked_sub(1)?;
+        Some((self.augmented.as_ref()?, variant))
     }
 }

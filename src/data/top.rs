@@ -1,11 +1,11 @@
 //! Logits to named predictions.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::classes::Classes;
 
 /// One category with what the network says of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Index of the category.
     pub index: usize,

@@ -6,6 +6,7 @@ mod classes;
 mod config;
 mod convert;
 mod entry;
+pub mod events;
 mod features;
 mod header;
 mod layout;

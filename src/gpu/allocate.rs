@@ -16,7 +16,25 @@ impl Gpu {
 
     /// The same, before any kernel can be given it.
     pub(crate) fn alloc_fresh(&self, bytes: u64) -> Result<Fresh> {
+        match self.take(bytes) {
+            Err(Error::Memory(_)) => {
+                // What is kept for later may be what is missing.
+                self.trim();
+                self.wait()?;
+                self.take(bytes)
+            }
+            taken => taken,
+        }
+    }
+
+    fn take(&self, bytes: u64) -> Result<Fresh> {
+        // What others did is not this buffer's fault.
+        self.failure()?;
         let fresh = self.0.pool.take(&self.0.device, bytes)?;
+        if let Err(error) = self.failure() {
+            fresh.forget();
+            return Err(error);
+        }
         if self.0.pool.guard {
             let words = vec![GUARD; fresh.bound() as usize / 4];
             self.submit()?;

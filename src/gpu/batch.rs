@@ -8,6 +8,9 @@ pub(super) const UNIFORM_STRIDE: usize = 256;
 /// Bytes of small uploads between two submissions.
 pub(super) const STAGED: usize = 256 << 10;
 
+/// A dispatch that was stamped: its kernel and its workgroups.
+pub(super) type Stamped = (String, usize);
+
 /// Recorded and not yet submitted work.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -17,4 +20,6 @@ pub(super) struct Batch {
     /// Small uploads, which the encoder copies where they go.
     pub(super) staged: Vec<u8>,
     pub(super) dispatches: usize,
+    /// Its dispatches, where they are stamped: all or none of a batch.
+    pub(super) stamped: Vec<Stamped>,
 }

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use super::pipeline::{Compiled, Pipeline};
+use super::failure::{Failures, unopened};
+use super::pipeline::{Compiled, Slot};
 use super::pool::PoolStats;
+use super::profile::Profile;
 use super::select::DeviceInfo;
 use super::tile::Tile;
 use super::{batch, pool, select, shared, texture};
@@ -29,6 +32,8 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Asks for half precision and cooperative matrices, where the adapter has them.
     pub half: bool,
+    /// Asks for time stamps, which say how long each kernel takes.
+    pub stamps: bool,
 }
 
 /// A handle to an open device; clones share it.
@@ -55,10 +60,11 @@ pub(super) struct Inner {
     pub(super) planes: Arc<texture::Free>,
     pub(super) uniforms: wgpu::Buffer,
     pub(super) staging: wgpu::Buffer,
-    pub(super) pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    pub(super) pipelines: Mutex<HashMap<String, Slot>>,
     pub(super) compiled: Mutex<Compiled>,
     pub(super) batch: Mutex<batch::Batch>,
-    pub(super) failure: Arc<Mutex<Option<Error>>>,
+    pub(super) failures: Arc<Failures>,
+    pub(super) profile: Option<Profile>,
 }
 
 impl Gpu {
@@ -105,8 +111,15 @@ impl Gpu {
             }
             limits.max_compute_workgroups_per_dimension = groups;
         }
+        if options.stamps && !adapter.features().contains(Profile::NEEDS) {
+            let unable = Error::device(format!("{}: it has no time stamps", info.name));
+            return Err(unable.with(Remedy::OtherDevice));
+        }
         let request = |experimental: bool| {
             let mut features = adapter.features() & select::WANTED;
+            if options.stamps {
+                features |= Profile::NEEDS;
+            }
             let mut accepted = wgpu::ExperimentalFeatures::disabled();
             if experimental {
                 features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
@@ -132,12 +145,8 @@ impl Gpu {
             matrix = None;
             opened = request(false);
         }
-        let (device, queue) = opened.map_err(|e| {
-            Error::device(format!("{}: cannot open the device: {e}", info.name))
-                .with(Remedy::OtherDevice)
-        })?;
-        let failure = Arc::new(Mutex::new(None));
-        watch(&device, &info.name, &failure);
+        let (device, queue) = opened.map_err(|e| unopened(&info.name, &e.to_string()))?;
+        let failures = Failures::of(&device, &info.name);
         let shares_memory = shared::suits(&adapter.get_info());
         let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
@@ -154,6 +163,7 @@ impl Gpu {
         Ok(Gpu(Arc::new(Inner {
             info,
             limits,
+            profile: options.stamps.then(|| Profile::new(&device)),
             device,
             queue,
             checked: options.checked,
@@ -166,7 +176,7 @@ impl Gpu {
             pipelines: Mutex::default(),
             compiled: Mutex::default(),
             batch: Mutex::default(),
-            failure,
+            failures,
         })))
     }
 
@@ -233,7 +243,12 @@ impl Gpu {
             .pipelines
             .lock()
             .expect("no panic holds the pipelines");
-        pipelines.values().for_each(|pipeline| pipeline.forget());
+        for slot in pipelines.values() {
+            // One that is being compiled has nothing bound yet.
+            if let Ok(Some(pipeline)) = slot.try_lock().as_deref() {
+                pipeline.forget();
+            }
+        }
     }
 
     pub(crate) fn limits(&self) -> &wgpu::Limits {
@@ -250,59 +265,29 @@ impl Gpu {
     }
 
     pub(super) fn poll(&self, how: wgpu::PollType) -> Result<()> {
-        let polled = self.0.device.poll(how);
         self.failure()?;
-        polled.map(drop).map_err(|e| {
-            Error::device(format!(
+        // wgpu panics where the device turns out to be lost while it waits.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.0.device.poll(how)));
+        if polled.is_err() {
+            self.0.failures.lose("while it was waited for");
+        }
+        self.failure()?;
+        match polled {
+            Ok(Err(e)) => Err(Error::device(format!(
                 "{}: the device stopped answering: {e}",
                 self.0.info.name
-            ))
-        })
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Makes `error` the error of the next call, unless one waits there already: for threads that nobody listens to.
     pub(crate) fn report(&self, error: Error) {
-        let mut failure = self.0.failure.lock().expect("no panic holds the failure");
-        failure.get_or_insert(error);
+        self.0.failures.report(error);
     }
 
-    /// The first thing that went wrong on the device, once.
+    /// The first thing that went wrong on the device, once; that it is lost, always.
     pub(super) fn failure(&self) -> Result<()> {
-        match self
-            .0
-            .failure
-            .lock()
-            .expect("no panic holds the failure")
-            .take()
-        {
-            None => Ok(()),
-            Some(error) => Err(error),
-        }
+        self.0.failures.check()
     }
-}
-
-/// Turns what the device reports outside any call into an error of the next call.
-fn watch(device: &wgpu::Device, name: &str, failure: &Arc<Mutex<Option<Error>>>) {
-    let (slot, label) = (failure.clone(), name.to_string());
-    device.on_uncaptured_error(Arc::new(move |error| {
-        let error = match error {
-            wgpu::Error::OutOfMemory { .. } => Error::Memory(format!(
-                "{label}: out of device memory: lower the batch or image size, close other programs that use \
-                 the device, or choose another one"
-            )),
-            other => Error::device(format!("{label}: {other}")),
-        };
-        slot.lock().expect("no panic holds the failure").get_or_insert(error);
-    }));
-    let (slot, label) = (failure.clone(), name.to_string());
-    device.set_device_lost_callback(move |reason, message| {
-        if reason != wgpu::DeviceLostReason::Destroyed {
-            let lost = Error::device(format!(
-                "{label}: the device was lost ({message}); to start again may be enough"
-            ));
-            slot.lock()
-                .expect("no panic holds the failure")
-                .get_or_insert(lost.with(Remedy::LessAtOnce));
-        }
-    });
 }

@@ -1,7 +1,7 @@
 //! A kernel compiled for a device, with what was bound to it.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// A kernel on its device.
 pub(super) struct Pipeline {
@@ -29,3 +29,6 @@ pub struct Compiled {
     /// Seconds that took, summed over the threads that waited for it.
     pub seconds: f64,
 }
+
+/// A kernel's place among a device's pipelines, held while it is compiled.
+pub(super) type Slot = Arc<Mutex<Option<Arc<Pipeline>>>>;

@@ -79,6 +79,8 @@ pub(crate) struct Buffer {
     class: u64,
     /// With a guard behind its data.
     guarded: bool,
+    /// Fit to be used again.
+    sound: bool,
     pool: Weak<Mutex<Lists>>,
 }
 
@@ -180,6 +182,7 @@ impl Pool {
             bytes,
             bound,
             guarded: self.guard,
+            sound: true,
             pool: Arc::downgrade(&self.lists),
         };
         Ok(Fresh {
@@ -240,6 +243,11 @@ impl Fresh {
         self.buffer.bound
     }
 
+    /// Lets go of memory that turned out not to be there, so that nobody is given it later.
+    pub(super) fn forget(mut self) {
+        self.buffer.sound = false;
+    }
+
     pub(super) fn raw(&self) -> &wgpu::Buffer {
         &self.buffer.raw
     }
@@ -278,6 +286,9 @@ impl Drop for Buffer {
         let class = self.class;
         lists.stats.live -= 1;
         lists.stats.live_bytes -= class;
+        if !self.sound {
+            return;
+        }
         lists.stats.free_bytes += class;
         let raw = Raw {
             id: self.id,

@@ -4,13 +4,15 @@
 use super::batch::{BATCH, Batch, STAGED, UNIFORM_STRIDE};
 use super::device::{Gpu, Inner};
 use super::dispatch::foreign;
+use super::kernel::Kernel;
 use super::pool::Buffer;
 use crate::error::Result;
 
 impl Gpu {
-    /// Appends one dispatch with its `Params` to the open batch.
+    /// Appends one dispatch of so many workgroups with its `Params` to the open batch.
     pub(super) fn record(
         &self,
+        what: (&Kernel, usize),
         params: &[u8],
         dispatch: impl FnOnce(&mut wgpu::ComputePass<'static>, u32),
     ) -> Result<()> {
@@ -19,7 +21,12 @@ impl Gpu {
         batch.params.extend_from_slice(params);
         let padded = batch.params.len().next_multiple_of(UNIFORM_STRIDE);
         batch.params.resize(padded, 0);
-        let Batch { encoder, pass, .. } = &mut *batch;
+        let Batch {
+            encoder,
+            pass,
+            stamped,
+            ..
+        } = &mut *batch;
         let encoder = encoder
             .get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
         let pass = pass.get_or_insert_with(|| {
@@ -27,7 +34,15 @@ impl Gpu {
                 .begin_compute_pass(&Default::default())
                 .forget_lifetime()
         });
-        dispatch(pass, offset);
+        match self.0.profile.as_ref().filter(|profile| profile.is_on()) {
+            Some(profile) => {
+                profile.stamp(pass, stamped.len() * 2);
+                dispatch(pass, offset);
+                profile.stamp(pass, stamped.len() * 2 + 1);
+                stamped.push((what.0.name.to_string(), what.1));
+            }
+            None => dispatch(pass, offset),
+        }
         batch.dispatches += 1;
         if batch.dispatches == BATCH {
             self.flush(&mut batch);
@@ -100,7 +115,12 @@ impl Gpu {
     /// What the device calls the work that was handed to it, where there was some.
     pub(super) fn flush(&self, batch: &mut Batch) -> Option<wgpu::SubmissionIndex> {
         batch.pass = None;
-        let encoder = batch.encoder.take()?;
+        let mut encoder = batch.encoder.take()?;
+        let stamped = std::mem::take(&mut batch.stamped);
+        let profile = self.0.profile.as_ref().filter(|_| !stamped.is_empty());
+        if let Some(profile) = profile {
+            profile.resolve(&mut encoder, stamped.len());
+        }
         {
             let Inner {
                 queue,
@@ -114,6 +134,12 @@ impl Gpu {
             batch.params.clear();
             batch.staged.clear();
             batch.dispatches = 0;
+            let period = f64::from(queue.get_timestamp_period()) * 1e-9;
+            if let Some(Err(error)) =
+                profile.map(|profile| profile.collect(&self.0.device, period, stamped))
+            {
+                self.report(error);
+            }
             Some(index)
         }
     }

@@ -1,5 +1,7 @@
 //! The files of `shaders/`, embedded: what a kernel names and what files import. A test holds the list against the folder.
 
+use sha2::{Digest, Sha256};
+
 macro_rules! embed {
     ($($path:literal)*) => {
         &[$(($path, include_str!(concat!("../../shaders/", $path)))),*]
@@ -51,10 +53,16 @@ static FILES: &[(&str, &str)] = embed![
     "optim/adam_outer_buffers.wgsl"
     "optim/adam_outer_images.wgsl"
     "optim/adam_outer_narrow.wgsl"
+    "optim/clip.wgsl"
+    "optim/lost.wgsl"
+    "optim/sgd.wgsl"
     "snippets/dropout_core.wgsl"
     "snippets/matrices16.wgsl"
     "snippets/matrices8.wgsl"
     "snippets/packed.wgsl"
+    "snippets/run1.wgsl"
+    "snippets/run2.wgsl"
+    "snippets/run4.wgsl"
     "snippets/stored_f16.wgsl"
     "snippets/stored_f32.wgsl"
     "snippets/tile.wgsl"
@@ -76,6 +84,17 @@ static FILES: &[(&str, &str)] = embed![
 /// The embedded files, by their paths in `shaders/`.
 pub fn shaders() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(path, _)| *path)
+}
+
+/// A SHA-256 over the embedded files.
+pub(crate) fn version() -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for (path, text) in FILES {
+        // The length says where a text ends.
+        hasher.update(format!("{path}\n{}\n", text.len()));
+        hasher.update(text);
+    }
+    hasher.finalize().into()
 }
 
 /// The text of an embedded file.

@@ -63,10 +63,7 @@ impl Adapter {
 
     /// The position of the lowest adapted layer; where no layer is, that of the head, or of the logits.
     pub fn lowest(&self, arch: Arch) -> usize {
-        let mut layers = arch.layers();
-        if self.head.is_some() {
-            layers.truncate(arch.trunk());
-        }
+        let layers = arch.below_head(self.head.is_some());
         let adapted = |name: &str| self.get(name).is_some();
         let lowest = layers.iter().position(|layer| adapted(&layer.name));
         lowest.unwrap_or(layers.len())

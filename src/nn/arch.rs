@@ -25,6 +25,11 @@ impl Layer {
         self.weight.len() == 4
     }
 
+    /// Bytes of its weight and its bias in f32.
+    pub fn bytes(&self) -> u64 {
+        (self.weight.iter().product::<usize>() + self.weight[0]) as u64 * 4
+    }
+
     /// The names and shapes of its parameters in a file: of a batch norm, all that is not trained too.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = (String, Shape)> {
         let norm = self.norm.iter().flat_map(|norm| {
@@ -185,6 +190,37 @@ impl Arch {
     /// The number of layers below the one that makes the logits, which a new head replaces.
     pub fn trunk(&self) -> usize {
         self.layers().len() - usize::from(self.classes > 0)
+    }
+
+    /// The layers of a network that is without its last where an adapter's head is in its place.
+    pub fn below_head(&self, headless: bool) -> Vec<Layer> {
+        let mut layers = self.layers();
+        if headless {
+            layers.truncate(self.trunk());
+        }
+        layers
+    }
+
+    /// Numbers that layer number `layer` takes for an image of `side`: C S S of a convolution, the columns of a linear
+    /// layer, behind the last the classes, or what a head takes.
+    pub fn row_len(&self, headless: bool, layer: usize, side: usize) -> usize {
+        let layers = self.below_head(headless);
+        match layers.get(layer) {
+            None if headless || self.classes == 0 => self.head().1,
+            None => self.classes,
+            Some(found) if found.is_conv() => {
+                let halvings = layers[..layer].iter().filter(|l| l.pool).count();
+                found.weight[1] * (side >> halvings).pow(2)
+            }
+            Some(found) => found.weight[1],
+        }
+    }
+
+    /// Numbers of the product of a linear layer's weight and what it takes of an image; `None` of any other.
+    pub fn product_len(&self, headless: bool, layer: usize) -> Option<usize> {
+        let layers = self.below_head(headless);
+        let linear = layers.get(layer).filter(|layer| !layer.is_conv());
+        linear.map(|layer| layer.weight[0])
     }
 
     /// The names of all modules as PyTorch lists them: of layers, of the containers around them, and of what has no

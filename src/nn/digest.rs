@@ -6,6 +6,11 @@ use sha2::{Digest as _, Sha256};
 /// A SHA-256.
 pub(crate) type Digest = [u8; 32];
 
+/// A digest as people see it.
+pub(crate) fn hex(digest: &Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Numbers that one digest is over.
 const RUN: usize = 1 << 20;
 /// Numbers that are looked at at a time.

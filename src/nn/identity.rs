@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 use crate::nn::arch::Arch;
-use crate::nn::digest::{Digest, numbers};
+use crate::nn::digest::{Digest, hex, numbers};
 use crate::nn::weights::Source;
 
 /// Which base that is.
@@ -119,10 +119,6 @@ fn network(
         .chain_update(whole.finalize())
         .finalize();
     Ok([trunk, whole.into()])
-}
-
-fn hex(digest: &Digest) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -32,6 +32,10 @@ pub struct Loading {
     /// Measure which of the portable family's kernels are fastest on this device, once: the choices are kept in this
     /// file. Else they are the same on every device.
     pub tuning: Option<PathBuf>,
+    /// The layers below this one are not loaded: what it takes is known of every image, as after [`Vgg::release`].
+    pub lowest: usize,
+    /// Nor is the weight of that layer: its [`Vgg::product`] is known too.
+    pub product: bool,
 }
 
 impl Default for Loading {
@@ -45,6 +49,8 @@ impl Default for Loading {
             headless: false,
             precision: Precision::default(),
             tuning: None,
+            lowest: 0,
+            product: false,
         }
     }
 }
@@ -64,8 +70,8 @@ pub enum LoadStep {
 }
 
 /// A layer in the network that is loaded.
-struct Place {
-    layer: Layer,
+pub(super) struct Place {
+    pub(super) layer: Layer,
     /// Of the planes that it takes.
     side: usize,
     needs: planes::Needs,
@@ -73,13 +79,9 @@ struct Place {
 
 impl Place {
     /// Each layer's.
-    fn all(arch: Arch, how: &Loading) -> Vec<Place> {
+    pub(super) fn all(arch: Arch, how: &Loading) -> Vec<Place> {
         let (mut side, mut below) = (how.side, true);
-        let mut layers = arch.layers();
-        if how.headless {
-            layers.truncate(arch.trunk());
-        }
-        let places = layers.into_iter().map(|layer| {
+        let places = arch.below_head(how.headless).into_iter().map(|layer| {
             let rank = how.ranks.get(&layer.name).copied().unwrap_or(0);
             let backward = how.trained && !below;
             let before = side;
@@ -95,7 +97,7 @@ impl Place {
     }
 
     /// What the portable family chooses a convolution's kernels for.
-    fn site(&self, precision: Precision) -> rows::Site {
+    pub(super) fn site(&self, precision: Precision) -> rows::Site {
         rows::Site {
             cin: self.layer.weight[1],
             cout: self.layer.weight[0],
@@ -103,6 +105,17 @@ impl Place {
             precision,
             gradient: false,
         }
+    }
+
+    /// What the portable family chooses kernels for: of each convolution, and of its gradient where that is wanted.
+    pub(super) fn sites(places: &[Place], precision: Precision) -> Vec<rows::Site> {
+        let convolutions = places.iter().filter(|place| place.layer.is_conv());
+        let sites = convolutions.flat_map(|place| {
+            let site = place.site(precision);
+            let turned = place.needs.backward.then(|| site.turned());
+            std::iter::once(site).chain(turned)
+        });
+        sites.collect()
     }
 }
 
@@ -118,16 +131,18 @@ impl Loading {
 }
 
 impl Vgg {
-    /// A network with the numbers of `source`. `progress` hears of each kernel that is measured, then of each layer.
+    /// A network with the numbers of `source`. `progress` hears of each kernel that is measured, then of each layer, and
+    /// ends the loading with an error.
     ///
     /// # Errors
-    /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the kernels or a weight are not for `how`.
+    /// [`Error::Memory`] where the device has no room, [`Error::Setting`] where the kernels or a weight are not for `how`,
+    /// and what `progress` returned.
     pub fn load(
         gpu: &Gpu,
         arch: Arch,
         source: &Source,
         how: &Loading,
-        mut progress: impl FnMut(LoadStep),
+        mut progress: impl FnMut(LoadStep) -> Result<()>,
     ) -> Result<Self> {
         let warmer = Arc::new(Warmer::new(gpu));
         let software = match !how.portable && planes::suits(gpu) {
@@ -143,13 +158,10 @@ impl Vgg {
         };
         let mut tuner = rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
         let places = Place::all(arch, how);
-        let chosen = |place: &&Place| software.is_none() && place.layer.is_conv();
-        let sites = places.iter().filter(chosen).flat_map(|place| {
-            let site = place.site(how.precision);
-            let turned = place.needs.backward.then(|| site.turned());
-            std::iter::once(site).chain(turned)
-        });
-        let sites: Vec<rows::Site> = sites.collect();
+        let sites = match software {
+            Some(_) => Vec::new(),
+            None => Place::sites(&places, how.precision),
+        };
         let measured =
             tuner.measure(&sites, |done, of| progress(LoadStep::Measured { done, of }))?;
         let loader = Loader {
@@ -160,19 +172,36 @@ impl Vgg {
             warmer: &warmer,
         };
         let mut layers = Vec::new();
-        for place in places {
+        for (index, place) in places.into_iter().enumerate() {
+            let rank = place.needs.rank;
+            if index < how.lowest {
+                let (layer, held) = (place.layer, Held::Released);
+                let norm = None;
+                layers.push(Loaded {
+                    layer,
+                    held,
+                    norm,
+                    rank,
+                });
+                continue;
+            }
             let norm = Norm::of(source, &place.layer)?;
-            let held = loader.layer(&place, norm.as_ref(), software.as_ref())?;
+            let held = match how.product && index == how.lowest && !place.layer.is_conv() {
+                true => Held::Bias(loader.bias(&place.layer)?),
+                false => loader.layer(&place, norm.as_ref(), software.as_ref())?,
+            };
             let factors =
                 norm.map(|norm| Tensor::from_slice(gpu, &place.layer.weight[..1], &norm.factors()));
-            let shape = &place.layer.weight;
-            let bytes = (shape.iter().product::<usize>() + shape[0]) as u64 * 4;
-            progress(LoadStep::Loaded(bytes));
+            let bytes = match held {
+                Held::Bias(_) => place.layer.weight[0] as u64 * 4,
+                _ => place.layer.bytes(),
+            };
+            progress(LoadStep::Loaded(bytes))?;
             layers.push(Loaded {
                 layer: place.layer,
                 held,
                 norm: factors.transpose()?,
-                rank: place.needs.rank,
+                rank,
             });
         }
         Ok(Vgg {
@@ -207,7 +236,7 @@ impl Loader<'_> {
         if !layer.is_conv() {
             return Ok(Held::Rows {
                 weight: self.linear(layer)?,
-                bias: self.tensor(&bias_name(layer), &layer.weight[..1])?,
+                bias: self.bias(layer)?,
             });
         }
         let mut weight = self.source.read(&weight_name(layer), &layer.weight);
@@ -246,6 +275,10 @@ impl Loader<'_> {
             return Ok(Weight::Halves(halves));
         }
         Ok(Weight::Plain(self.tensor(&name, shape)?))
+    }
+
+    fn bias(&self, layer: &Layer) -> Result<Tensor> {
+        self.tensor(&bias_name(layer), &layer.weight[..1])
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {

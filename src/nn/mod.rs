@@ -4,6 +4,7 @@ mod adapter;
 pub mod arch;
 mod checkpoint;
 pub(crate) mod digest;
+mod engine;
 mod forward;
 mod head;
 mod identity;
@@ -16,6 +17,7 @@ pub(crate) mod weights;
 
 pub use adapter::{Adapter, Factors};
 pub use arch::Arch;
+pub use engine::Engine;
 pub use head::{Head, HeadInit};
 pub use identity::Identity;
 pub use load::{LoadStep, Loading};

@@ -207,23 +207,14 @@ impl Vgg {
         self.layers.iter().filter(|l| l.layer.is_conv()).count()
     }
 
-    /// Numbers that `layer` takes for an image of `side`: C S S of a convolution, the columns of a linear layer, the
-    /// classes at the end, or what a head takes.
+    /// Numbers that `layer` takes for an image of `side`: see [`Arch::row_len`].
     pub fn row_len(&self, layer: usize, side: usize) -> usize {
-        match self.layers.get(layer) {
-            None if self.headless => self.arch.head().1,
-            None => self.arch.classes,
-            Some(loaded) if loaded.layer.is_conv() => {
-                loaded.layer.weight[1] * self.side_at(layer, side).pow(2)
-            }
-            Some(loaded) => loaded.layer.weight[1],
-        }
+        self.arch.row_len(self.headless, layer, side)
     }
 
     /// Numbers of [`Vgg::product`] for an image.
     pub fn product_len(&self, layer: usize) -> Option<usize> {
-        let loaded = self.layers.get(layer).filter(|l| !l.layer.is_conv());
-        loaded.map(|l| l.layer.weight[0])
+        self.arch.product_len(self.headless, layer)
     }
 
     /// Images of `side` that go through [`Vgg::prefix`] together: few enough to fit, and on a software device few enough

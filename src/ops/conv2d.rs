@@ -52,8 +52,14 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
     kernels
 }
 
-/// Output pixels that one workgroup of the weight gradient sums.
-const SPAN: usize = 4096;
+/// Output pixels that one workgroup of the weight gradient sums at most, and at least.
+const SPANS: [usize; 2] = [4096, 256];
+/// Workgroups below which a GPU is not busy, and sums are split.
+const BUSY: usize = 256;
+/// Workgroups of one image from which on the depth of its sums is not split.
+const ENOUGH: usize = 64;
+/// Least depth of a split. What the splits of a low-rank factor's product take together is then less than its input.
+const LEAST_DEPTH: usize = 160;
 
 /// How a convolution's window moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +79,6 @@ pub fn conv2d(tape: &mut Tape, x: &Var, weight: &Var, how: Conv2d) -> Result<Var
     let y = forward(&x.tensor, &weight.tensor, &params)?;
     tape.record(y, &[x, weight], || Rule {
         params,
-        x_shape: x.tensor.shape().clone(),
         weight_shape: weight.tensor.shape().clone(),
         x: weight.is_tracked().then(|| x.tensor.clone()),
         weight: x.is_tracked().then(|| weight.tensor.clone()),
@@ -108,7 +113,7 @@ fn plan(x: &Shape, weight: &Shape, how: Conv2d) -> Result<Params> {
         kernel_w: weight[3] as u32,
         stride: how.stride as u32,
         padding: how.padding as u32,
-        span: SPAN as u32,
+        span: 0,
     })
 }
 
@@ -132,34 +137,58 @@ fn tile(channels: u32) -> Tile {
     }
 }
 
-fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
-    let tile = tile(p.cout);
-    check_trips(x.gpu(), "conv2d", tile.trips(p.cin as usize * p.taps()))?;
-    let y = Tensor::empty(x.gpu(), [p.n, p.cout, p.oh, p.ow].map(|d| d as usize))?;
-    let groups = tile.groups(p.cout as usize, (p.n * p.oh * p.ow) as usize);
+/// What a product of `tile` is split into: the depth of a split, and how many. By one image, so that what it gives does not
+/// depend on how many others there are.
+fn split(tile: Tile, [channels, plane]: [usize; 2], depth: usize) -> (usize, usize) {
+    let most = match tile == Tile::FLAT {
+        true => ENOUGH / tile.groups(channels, plane),
+        false => 1,
+    };
+    let span = depth.div_ceil(most.clamp(1, depth.div_ceil(LEAST_DEPTH)));
+    let span = span.next_multiple_of(tile.depth);
+    (span, depth.div_ceil(span))
+}
+
+/// `kernel` on the weight and `x` for a result of `shape`, a sum over `depth`.
+fn product(
+    kernel: &Kernel,
+    [weight, x]: [&Tensor; 2],
+    shape: [usize; 4],
+    depth: usize,
+    p: &Params,
+) -> Result<Tensor> {
+    let [n, channels, h, w] = shape;
+    let tile = tile(channels as u32);
+    let (span, splits) = split(tile, [channels, h * w], depth);
+    check_trips(x.gpu(), "conv2d", tile.trips(span))?;
+    let p = &Params {
+        span: span as u32,
+        ..*p
+    };
+    let parts: &[usize] = if splits == 1 { &[] } else { &[splits] };
+    let y = Tensor::empty(x.gpu(), [parts, &shape].concat())?;
+    let groups = tile.groups(channels, n * h * w) * splits;
     let bindings = [
         weight.buffer("conv2d")?,
         x.buffer("conv2d")?,
         y.buffer("conv2d")?,
     ];
-    let kernel = tiled(&FORWARD, p.fixed(), tile);
-    x.gpu().run(kernel, p, &bindings, groups)?;
-    Ok(y)
+    x.gpu()
+        .run(tiled(kernel, p.fixed(), tile), p, &bindings, groups)?;
+    match splits {
+        1 => Ok(y),
+        _ => sum::forward(&y, 1.0),
+    }
 }
 
-fn backward_x(dy: &Tensor, weight: &Tensor, shape: &Shape, p: &Params) -> Result<Tensor> {
-    let tile = tile(p.cin);
-    check_trips(dy.gpu(), "conv2d", tile.trips(p.cout as usize * p.taps()))?;
-    let dx = Tensor::empty(dy.gpu(), shape.clone())?;
-    let groups = tile.groups(p.cin as usize, (p.n * p.h * p.w) as usize);
-    let bindings = [
-        weight.buffer("conv2d")?,
-        dy.buffer("conv2d")?,
-        dx.buffer("conv2d")?,
-    ];
-    let kernel = tiled(&BACKWARD_X, p.fixed(), tile);
-    dy.gpu().run(kernel, p, &bindings, groups)?;
-    Ok(dx)
+fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
+    let shape = [p.n, p.cout, p.oh, p.ow].map(|d| d as usize);
+    product(&FORWARD, [weight, x], shape, p.cin as usize * p.taps(), p)
+}
+
+fn backward_x(dy: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
+    let shape = [p.n, p.cin, p.h, p.w].map(|d| d as usize);
+    product(&BACKWARD_X, [weight, dy], shape, p.cout as usize * p.taps(), p)
 }
 
 fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tensor> {
@@ -169,7 +198,10 @@ fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tens
     // The partial sums fit a binding.
     let part = p.cout as u64 * columns as u64 * 4;
     let most = (dy.gpu().max_binding() / part).max(1) as usize;
-    let span = pixels.div_ceil(most).next_multiple_of(tile.depth).max(SPAN);
+    let groups = tile.groups(p.cout as usize, columns);
+    let busy = pixels.div_ceil(BUSY.div_ceil(groups));
+    let span = busy.clamp(SPANS[1], SPANS[0]).max(pixels.div_ceil(most));
+    let span = span.next_multiple_of(tile.depth);
     check_trips(dy.gpu(), "conv2d", tile.trips(span))?;
     let splits = pixels.div_ceil(span);
     let p = &Params {
@@ -177,7 +209,7 @@ fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tens
         ..*p
     };
     let partial = Tensor::empty(dy.gpu(), [splits, p.cout as usize, columns])?;
-    let groups = tile.groups(p.cout as usize, columns) * splits;
+    let groups = groups * splits;
     let bindings = [
         dy.buffer("conv2d")?,
         x.buffer("conv2d")?,
@@ -193,7 +225,6 @@ fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tens
 
 struct Rule {
     params: Params,
-    x_shape: Shape,
     weight_shape: Shape,
     x: Option<Tensor>,
     weight: Option<Tensor>,
@@ -203,7 +234,7 @@ impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let dx = self
             .weight
-            .map(|weight| backward_x(dy, &weight, &self.x_shape, &self.params));
+            .map(|weight| backward_x(dy, &weight, &self.params));
         let dw = self
             .x
             .map(|x| backward_w(dy, &x, &self.weight_shape, &self.params));
@@ -237,6 +268,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case([2, 4, 11, 7], [3, 4, 5, 2], 2, 2),
         case([1, 7, 6, 5], [65, 7, 1, 1], 1, 0),
         case([1, 2, 70, 61], [2, 2, 3, 3], 1, 1),
+        case([2, 70, 5, 7], [3, 70, 3, 3], 1, 1),
+        case([2, 3, 5, 7], [300, 3, 1, 1], 1, 0),
     ]
 }
 

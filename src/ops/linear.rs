@@ -23,8 +23,13 @@ use kernels::{
 const SPAN: usize = 2048;
 /// Rows of a weight from which on its columns are not split on software devices.
 const BUSY: usize = 512;
-/// Rows of the weight that one dispatch of `backward_x` sums.
+/// Rows of the weight that one dispatch of `backward_x` sums where its splits have no room.
 const ROWS_PER_PASS: usize = 4096;
+/// Workgroups that `backward_x` has for eight rows of dy, where the weight is large enough: a GPU needs as many to read as
+/// fast as it can.
+const GROUPS: usize = 2048;
+/// Least rows of the weight that one of its workgroups sums.
+const LEAST_ROWS: usize = 64;
 
 /// `x w^T`: [N, K] and [M, K] -> [N, M].
 ///
@@ -100,6 +105,7 @@ fn params(n: usize, w: &Shape, alpha: f32) -> Params {
         out_total: w[0] as u32,
         span: SPAN as u32,
         first: 0,
+        split: 0,
         accumulate: 0,
         alpha,
     }
@@ -193,6 +199,36 @@ pub(super) fn backward_x<'w>(dy: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) 
         false => (&BACKWARD_X, k),
     };
     let kernel = stored(kernel, w.precision, rows, 4);
+    let groups = columns.div_ceil(64);
+    let span = w.shape[0].div_ceil(GROUPS.div_ceil(groups));
+    let span = span.clamp(LEAST_ROWS, ROWS_PER_PASS);
+    let splits = |rows: usize| rows.div_ceil(span);
+    let all: usize = w.memory.parts().map(|(range, _)| splits(range.len())).sum();
+    let groups = groups * n.div_ceil(rows);
+    let run = |part, out: &Tensor, params: Params, splits: usize| {
+        let bindings = [dy.buffer("linear")?, part, out.buffer("linear")?];
+        dy.gpu().run(kernel, &params, &bindings, groups * splits)
+    };
+    if (all * n * k * 4) as u64 <= dy.gpu().max_binding() {
+        let sums = Tensor::empty(dy.gpu(), [all, n, k])?;
+        let mut split = 0;
+        for (range, part) in w.memory.parts() {
+            let params = Params {
+                out: range.len() as u32,
+                out_start: range.start as u32,
+                span: span as u32,
+                split: split as u32,
+                ..params(n, w.shape, alpha)
+            };
+            run(part, &sums, params, splits(range.len()))?;
+            split += splits(range.len());
+        }
+        return match all {
+            1 => Ok(sums.reshaped([n, k])),
+            _ => sum::forward(&sums, 1.0),
+        };
+    }
+    // One sum that grows: what it is given comes one piece after the other.
     let dx = Tensor::empty(dy.gpu(), [n, k])?;
     for (range, part) in w.memory.parts() {
         for first in (0..range.len()).step_by(ROWS_PER_PASS) {
@@ -200,12 +236,11 @@ pub(super) fn backward_x<'w>(dy: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) 
                 out: (range.len() - first).min(ROWS_PER_PASS) as u32,
                 out_start: (range.start + first) as u32,
                 first: first as u32,
+                span: ROWS_PER_PASS as u32,
                 accumulate: u32::from(range.start + first > 0),
                 ..params(n, w.shape, alpha)
             };
-            let bindings = [dy.buffer("linear")?, part, dx.buffer("linear")?];
-            let groups = columns.div_ceil(64) * n.div_ceil(rows);
-            dy.gpu().run(kernel, &params, &bindings, groups)?;
+            run(part, &dx, params, 1)?;
         }
     }
     Ok(dx)
@@ -222,7 +257,7 @@ fn backward_x_image(dy: &Tensor, w: &Tensor, alpha: f32, lanes: usize) -> Result
         let params = Params {
             out: range.len() as u32,
             out_start: range.start as u32,
-            first: index as u32,
+            split: index as u32,
             ..params(n, w.shape(), alpha)
         };
         let bindings = [dy.buffer("linear")?, part, dx.buffer("linear")?];
@@ -284,6 +319,8 @@ pub(crate) fn cases() -> Vec<Case> {
         (3, SPAN + 4, 17),
         (11, 63, 9),
         (6, 40_000, 11),
+        (9, 36, 700),
+        (2, 35, 300),
     ]
     .map(|(n, k, m)| {
         Case::new(

@@ -34,7 +34,7 @@ pub use bias::bias;
 pub use concat::concat;
 pub use concat_columns::concat_columns;
 pub use conv2d::{Conv2d, conv2d};
-pub use cross_entropy::{Targets, cross_entropy};
+pub use cross_entropy::{Criterion, Targets, balanced, cross_entropy, cross_entropy_by};
 pub use dropout::{Dropout, dropout};
 pub use linear::linear;
 pub(crate) use linear::linear_half;

@@ -84,7 +84,7 @@ impl Backward for Rule {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [vec![5, 300], vec![13], vec![1, 7, 3]]
+    [vec![5, 300], vec![13], vec![1, 7, 3], vec![27, 70]]
         .into_iter()
         .map(|shape: Vec<usize>| {
             let n: usize = shape[1..].iter().product();

@@ -1,11 +1,11 @@
 //! Adam (Kingma & Ba, "Adam: a method for stochastic optimization", 2015), with the arithmetic of
-//! `torch.optim.Adam`: bias correction, and eps added to the corrected root.
+//! `torch.optim.Adam`: bias correction, and eps added to the corrected root. AdamW (Loshchilov & Hutter, "Decoupled weight
+//! decay regularization", 2019) as `torch.optim.AdamW`.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::state::{self, State};
-use crate::autograd::{Gradient, Var};
-use crate::check::{Case, Input};
+use crate::autograd::Gradient;
 use crate::error::Result;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Access, IMAGE_WIDTH, Kernel};
@@ -22,6 +22,7 @@ struct Params {
     inverse_root2: f32,
     eps: f32,
     weight_decay: f32,
+    shrink: f32,
     rows: u32,
     columns: u32,
     alpha: f32,
@@ -132,6 +133,8 @@ pub struct Adam {
     pub eps: f64,
     /// L2 penalty, added to the gradient.
     pub weight_decay: f64,
+    /// AdamW: the parameter shrinks by `lr * weight_decay` of itself before each step instead.
+    pub decoupled: bool,
     /// Steps taken.
     pub steps: u64,
     state: Option<State<2>>,
@@ -145,6 +148,7 @@ impl Adam {
             betas: [0.9, 0.999],
             eps: 1e-8,
             weight_decay: 0.0,
+            decoupled: false,
             steps: 0,
             state: None,
         }
@@ -216,16 +220,17 @@ impl Adam {
         parameters: &[Tensor],
         find: &mut dyn FnMut(&str, &Shape) -> Result<Tensor>,
     ) -> Result<()> {
-        self.state = match steps {
-            0 => None,
-            _ => State::restored("adam", NAMES, parameters, find)?,
-        };
+        self.state = State::restored("adam", NAMES, steps, parameters, find)?;
         self.steps = steps;
         Ok(())
     }
 
     fn params(&self, n: usize) -> Params {
         let correction = self.betas.map(|beta| 1.0 - beta.powf(self.steps as f64));
+        let (added, shrink) = match self.decoupled {
+            true => (0.0, 1.0 - self.lr * self.weight_decay),
+            false => (self.weight_decay, 1.0),
+        };
         Params {
             n: n as u32,
             step_size: (self.lr / correction[0]) as f32,
@@ -234,7 +239,8 @@ impl Adam {
             rest2: (1.0 - self.betas[1]) as f32,
             inverse_root2: (1.0 / correction[1].sqrt()) as f32,
             eps: self.eps as f32,
-            weight_decay: self.weight_decay as f32,
+            weight_decay: added as f32,
+            shrink: shrink as f32,
             rows: 0,
             columns: 0,
             alpha: 1.0,
@@ -317,86 +323,4 @@ impl Adam {
         p.gpu().run(kernel, &params, &bindings, groups)?;
         Ok(next)
     }
-}
-
-pub(super) fn cases() -> Vec<Case> {
-    let adam = || Adam {
-        weight_decay: 0.01,
-        ..Adam::new(0.05)
-    };
-    let reference = move |(&p, &dp): (&f64, &f64)| {
-        let adam = adam();
-        let [beta1, beta2] = adam.betas;
-        let (mut p, mut m, mut v) = (p, 0.0, 0.0);
-        for t in 1..=3 {
-            let g = dp + adam.weight_decay * p;
-            m = beta1 * m + (1.0 - beta1) * g;
-            v = beta2 * v + (1.0 - beta2) * g * g;
-            let m_hat = m / (1.0 - beta1.powi(t));
-            let v_hat: f64 = v / (1.0 - beta2.powi(t));
-            p -= adam.lr * m_hat / (v_hat.sqrt() + adam.eps);
-        }
-        p
-    };
-    let case = |n: usize| {
-        Case::new(
-            "adam",
-            format!("[{n}] three steps"),
-            [Input::normal([n]), Input::normal([n])],
-            move |_, v| {
-                let mut p = [v[0].tensor.clone()];
-                let mut adam = adam();
-                for _ in 0..3 {
-                    adam.step(&mut p, &[v[1].tensor.clone().into()])?;
-                }
-                Ok(Var::frozen(&p[0]))
-            },
-            move |v| v[0].iter().zip(&v[1]).map(reference).collect(),
-        )
-        .forward_only()
-    };
-    // Three steps on one outer product, the parameter as [rows, columns].
-    let outer = |n: usize, rows: usize, columns: usize| {
-        Case::new(
-            "adam",
-            format!("[{rows}, {columns}] outer product of {n}, three steps"),
-            [
-                Input::normal([rows, columns]),
-                Input::normal([n, rows]),
-                Input::normal([n, columns]),
-            ],
-            move |_, v| {
-                let mut p = [v[0].tensor.clone()];
-                let mut adam = adam();
-                let gradient = Gradient::Outer {
-                    left: v[1].tensor.clone(),
-                    right: v[2].tensor.clone(),
-                    alpha: 0.5,
-                };
-                for _ in 0..3 {
-                    adam.step(&mut p, std::slice::from_ref(&gradient))?;
-                }
-                Ok(Var::frozen(&p[0]))
-            },
-            move |v| {
-                let gradient = (0..rows * columns).map(|i| {
-                    let product =
-                        |n: usize| v[1][n * rows + i / columns] * v[2][n * columns + i % columns];
-                    0.5 * (0..n).map(product).sum::<f64>()
-                });
-                let gradient: Vec<f64> = gradient.collect();
-                v[0].iter().zip(&gradient).map(reference).collect()
-            },
-        )
-        .forward_only()
-    };
-    vec![
-        case(300),
-        case(301),
-        outer(2, 3, 132),
-        outer(5, 11, 40_000),
-        outer(9, 3, 40),
-        outer(7, 33, 10),
-        outer(9, 33, 10),
-    ]
 }

@@ -63,14 +63,16 @@ impl<const N: usize> State<N> {
         all
     }
 
-    /// The state of `parameters` from what `find` gives for the names of [`State::tensors`]; copies, since steps change them.
+    /// The state of `parameters` after `steps` from what `find` gives for the names of [`State::tensors`]; copies, since steps
+    /// change them.
     pub(super) fn restored(
         op: &'static str,
         names: [&str; N],
+        steps: u64,
         parameters: &[Tensor],
         find: &mut dyn FnMut(&str, &Shape) -> Result<Tensor>,
     ) -> Result<Option<Self>> {
-        let Some(first) = parameters.first() else {
+        let Some(first) = parameters.first().filter(|_| steps > 0) else {
             return Ok(None);
         };
         let mut take = |name: &str, shape: &Shape| {

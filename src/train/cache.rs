@@ -1,5 +1,7 @@
 //! What is computed of each image once and taken in every step.
 
+use std::sync::Arc;
+
 use super::kept::{Kept, Room};
 use super::normalize::{crop_bytes, normalize};
 use crate::data::{Batch, Transform};
@@ -46,13 +48,37 @@ impl Cache {
         }
     }
 
-    /// Whether the image files are needed no more either.
-    pub(super) fn whole(&self) -> bool {
-        let crops = match self {
-            Cache::Images(crops) => Some(crops),
-            Cache::Features { crops, .. } => crops.as_ref(),
-        };
-        self.complete() && crops.is_none_or(|crops| crops.kept.complete())
+    /// Whether neither frozen layers nor its file are needed for the image at this position.
+    pub(super) fn has(&self, image: usize) -> bool {
+        match self {
+            Cache::Images(crops) => crops.kept.has(image),
+            Cache::Features {
+                features,
+                products,
+                crops,
+            } => {
+                features.has(image)
+                    && products.as_ref().is_none_or(|kept| kept.has(image))
+                    && crops.as_ref().is_none_or(|crops| crops.kept.has(image))
+            }
+        }
+    }
+
+    /// Whether something of an image is yet to be computed or kept.
+    pub(super) fn lacks(&self, image: usize) -> bool {
+        let missing = |crops: &Crops| crops.kept.fit() && crops.kept.lacks(image);
+        match self {
+            Cache::Images(crops) => missing(crops),
+            Cache::Features {
+                features,
+                products,
+                crops,
+            } => {
+                features.lacks(image)
+                    || products.as_ref().is_some_and(|kept| kept.lacks(image))
+                    || crops.as_ref().is_some_and(missing)
+            }
+        }
     }
 
     /// The images.
@@ -71,7 +97,7 @@ impl Cache {
         }
     }
 
-    /// A step's input of a [`Cache::whole`] cache; with the images beside it where `pixels` says so.
+    /// A step's input whose images the cache has ([`Cache::has`]); with the images beside it where `pixels` says so.
     pub(super) fn input(&mut self, indices: Vec<usize>, pixels: bool) -> Result<Input> {
         match self {
             Cache::Images(crops) => {
@@ -106,10 +132,10 @@ pub(super) struct Crops {
 }
 
 impl Crops {
-    pub(super) fn new(gpu: &Gpu, images: usize, transform: Transform, room: Room) -> Self {
+    pub(super) fn new(gpu: &Gpu, wanted: &Arc<[bool]>, transform: Transform, room: Room) -> Self {
         Crops {
             transform,
-            kept: Kept::new(gpu, images, crop_bytes(transform), room),
+            kept: Kept::new(gpu, wanted, crop_bytes(transform), room),
             last: None,
         }
     }
@@ -121,7 +147,7 @@ impl Crops {
         }
         let length = batch.crops.len() / batch.indices.len();
         for (&image, crop) in batch.indices.iter().zip(batch.crops.chunks(length)) {
-            if !self.kept.has(image) {
+            if self.kept.lacks(image) {
                 let mut row = crop.to_vec();
                 row.resize(crop_bytes(self.transform), 0);
                 self.kept.put(image, &row)?;

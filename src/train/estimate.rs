@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::frozen::Prefix;
 use super::plan::{Plan, Split};
 use super::predict::answers;
+use super::prefix::Prefix;
+use super::recipe::Recipe;
 use super::task::Task;
 use super::train;
 use super::watch::{StepRecord, Watch};
@@ -24,7 +25,8 @@ const LONG: Duration = Duration::from_secs(3);
 /// Images of a sample that says enough of `images`: two steps, which take turns as those of a run do, and two turns of
 /// the frozen layers, of which the first one compiles kernels.
 pub fn sample_size(images: usize, plan: &Plan, at_once: usize) -> usize {
-    images.min((2 * plan.batch_size).max(2 * at_once))
+    let step = plan.batch_size.saturating_mul(plan.recipe.grad_accum);
+    images.min(step.max(at_once).saturating_mul(2))
 }
 
 /// A time for something whose first time takes longer.
@@ -91,25 +93,16 @@ pub struct Seconds {
 }
 
 impl Measured {
-    /// What a run of `plan` takes that trains and validates with so many images.
-    pub fn whole(&self, plan: &Plan, [train, validation]: [usize; 2]) -> Seconds {
-        let frozen = self
-            .frozen
-            .map_or(0.0, |pace| pace.of((train + validation) as f64));
+    /// What a run of `plan` takes that trains and validates with so many images, of which so many rows are kept.
+    pub fn whole(&self, plan: &Plan, [train, validation]: [usize; 2], rows: usize) -> Seconds {
+        let an_epoch = plan.steps_per_epoch(train).max(1) as f64;
+        let epochs = plan.steps(train) as f64 / an_epoch;
         // An epoch's last step has the rest of the images.
-        let batch = self.batch.max(1).min(train.max(1));
-        let steps = train as f64 / batch as f64;
-        let validations = Pace {
-            more: 0.0,
-            ..self.validated
-        };
+        let steps = train as f64 / self.batch.clamp(1, train.max(1)) as f64;
         Seconds {
-            frozen,
-            steps: self.step.of(steps * plan.epochs as f64),
-            validation: match validation {
-                0 => 0.0,
-                _ => self.validated.more + validations.of((validation * plan.epochs) as f64),
-            },
+            frozen: self.frozen.map_or(0.0, |pace| pace.of(rows as f64)),
+            steps: self.step.of(steps * epochs),
+            validation: self.validated.of(validation as f64 * epochs.ceil()),
         }
     }
 }
@@ -131,18 +124,22 @@ pub fn measure(
         false => None,
     };
     // Whole steps, as nearly all of a run's are.
-    let batch = plan.batch_size.min(images.len());
-    let split = Split {
-        train: (0..images.len() / batch * batch).collect(),
-        validation: Vec::new(),
-    };
+    let batch = plan.batch_size.saturating_mul(plan.recipe.grad_accum);
+    let batch = batch.min(images.len());
     let task = Task {
         images,
         labels,
-        split: &split,
+        split: &Split {
+            train: (0..images.len() / batch * batch).collect(),
+            validation: Vec::new(),
+        },
         plan: Plan {
             epochs: WARM + STEPS[1],
             patience: None,
+            recipe: Recipe {
+                max_steps: None,
+                ..plan.recipe
+            },
             ..*plan
         },
         stop,
@@ -266,15 +263,15 @@ mod tests {
             batch_size: 4,
             ..Plan::default()
         };
-        let seconds = measured.whole(&plan, [30, 10]);
+        let seconds = measured.whole(&plan, [30, 10], 40);
         assert_eq!(seconds.frozen, 21.0);
         // Seven whole steps and half a one an epoch.
         assert!((seconds.steps - 8.5).abs() < 1e-9);
         assert!((seconds.validation - 2.0).abs() < 1e-9);
-        let less = measured.whole(&plan, [30, 0]);
+        let less = measured.whole(&plan, [30, 0], 30);
         assert_eq!(less.validation, 0.0);
         // A step has no more images than there are.
-        assert!((measured.whole(&plan, [2, 0]).steps - 2.0).abs() < 1e-9);
+        assert!((measured.whole(&plan, [2, 0], 2).steps - 2.0).abs() < 1e-9);
     }
 
     #[test]

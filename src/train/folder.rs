@@ -29,6 +29,7 @@ pub const FILES: &[&str] = &[
     "timing.jsonl",
     "metrics.csv",
     "validation.jsonl",
+    "cost.json",
     "report.html",
     "events",
     "state",

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Add;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Gpu};
@@ -51,17 +52,17 @@ pub struct Takes {
 }
 
 impl Takes {
-    /// Of `images` rows of `length` bytes.
-    pub(super) fn rows(images: usize, length: usize, room: &Room) -> Self {
+    /// Of so many rows of `length` bytes.
+    pub(super) fn rows(rows: usize, length: usize, room: &Room) -> Self {
         let fit = (room.bytes / length as u64) as usize;
-        let on_device = images.min(fit);
-        let in_host = (images - on_device).min(fit);
-        let block = in_block(length, images);
+        let on_device = rows.min(fit);
+        let in_host = (rows - on_device).min(fit);
+        let block = in_block(length, rows);
         let bytes = |rows: usize| (rows * length) as u64;
         Takes {
             device: bytes(on_device.div_ceil(block) * block),
             host: bytes(in_host),
-            file: bytes(images - on_device - in_host),
+            file: bytes(rows - on_device - in_host),
         }
     }
 }
@@ -78,22 +79,40 @@ impl Add for Takes {
     }
 }
 
-/// Rows of `length` bytes of one block where there are `images`.
-fn in_block(length: usize, images: usize) -> usize {
-    (BLOCK / length).clamp(1, images.max(1))
+/// Rows of `length` bytes of one block where there are so many.
+fn in_block(length: usize, rows: usize) -> usize {
+    (BLOCK / length).clamp(1, rows.max(1))
 }
 
 /// A row's place.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Place {
     Device(usize),
     Host(usize),
     File(usize),
+    Lent(Lent),
 }
 
-/// One row of bytes an image.
+/// A row in a file that somebody else keeps.
+#[derive(Clone)]
+pub(super) struct Lent {
+    pub(super) file: Arc<File>,
+    /// The byte that it begins at.
+    pub(super) offset: u64,
+}
+
+/// How many rows are kept.
+pub(super) fn rows(wanted: &[bool]) -> usize {
+    wanted.iter().filter(|&&wanted| wanted).count()
+}
+
+/// One row of bytes for each of some positions of an image store.
 pub(super) struct Kept {
     gpu: Gpu,
+    /// Of which positions rows are kept; of those beyond its end none are.
+    wanted: Arc<[bool]>,
+    /// How many those are.
+    rows: usize,
     /// Bytes in a row, a multiple of 4.
     length: usize,
     room: Room,
@@ -109,12 +128,14 @@ pub(super) struct Kept {
 
 impl Kept {
     /// No row yet of `length` bytes each.
-    pub(super) fn new(gpu: &Gpu, images: usize, length: usize, room: Room) -> Self {
+    pub(super) fn new(gpu: &Gpu, wanted: &Arc<[bool]>, length: usize, room: Room) -> Self {
         Kept {
             gpu: gpu.clone(),
+            wanted: wanted.clone(),
+            rows: rows(wanted),
             length,
             room,
-            places: vec![None; images],
+            places: vec![None; wanted.len()],
             blocks: Vec::new(),
             on_device: 0,
             host: Vec::new(),
@@ -126,11 +147,21 @@ impl Kept {
 
     /// Whether all rows would fit without a file.
     pub(super) fn fit(&self) -> bool {
-        (self.places.len() * self.length) as u64 <= 2 * self.room.bytes
+        (self.rows * self.length) as u64 <= 2 * self.room.bytes
+    }
+
+    /// Bytes of a row.
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 
     pub(super) fn has(&self, image: usize) -> bool {
-        self.places[image].is_some()
+        self.places.get(image).is_some_and(Option::is_some)
+    }
+
+    /// Whether its row is to be kept and is not there yet.
+    pub(super) fn lacks(&self, image: usize) -> bool {
+        self.wanted.get(image).is_some_and(|&wanted| wanted) && !self.has(image)
     }
 
     pub(super) fn complete(&self) -> bool {
@@ -142,6 +173,19 @@ impl Kept {
     /// # Errors
     /// What the device reported, and [`Error::Io`] where the disk is full.
     pub(super) fn put(&mut self, image: usize, row: &[u8]) -> Result<()> {
+        self.put_or_lend(image, row, None)
+    }
+
+    /// The same; where it would go to a file and is in one already it stays there.
+    ///
+    /// # Errors
+    /// As [`Kept::put`].
+    pub(super) fn put_or_lend(
+        &mut self,
+        image: usize,
+        row: &[u8],
+        lent: Option<Lent>,
+    ) -> Result<()> {
         assert_eq!(row.len(), self.length, "rows have one length");
         let bytes = self.length;
         let fits = |count: usize| ((count + 1) * bytes) as u64 <= self.room.bytes;
@@ -157,6 +201,8 @@ impl Kept {
         } else if fits(self.host.len()) {
             self.host.push(row.to_vec());
             Place::Host(self.host.len() - 1)
+        } else if let Some(lent) = lent {
+            Place::Lent(lent)
         } else {
             let folder = &self.room.folder;
             let file = match &mut self.file {
@@ -165,7 +211,7 @@ impl Kept {
                     tempfile::tempfile_in(folder).map_err(Error::io(folder, "make a file"))?,
                 ),
             };
-            at(file, folder, self.in_file * bytes)?
+            at(file, folder, (self.in_file * bytes) as u64)?
                 .write_all(row)
                 .map_err(Error::io(folder, "write the cache"))?;
             self.in_file += 1;
@@ -189,7 +235,7 @@ impl Kept {
         let mut row = Vec::new();
         for (index, &image) in images.iter().enumerate() {
             let offset = index as u64 * bytes;
-            match self.places[image].expect("the row has been put") {
+            match self.places[image].clone().expect("the row has been put") {
                 Place::Device(place) => {
                     let (block, from) = self.block(place);
                     self.gpu
@@ -202,7 +248,15 @@ impl Kept {
                     row.resize(self.length, 0);
                     let folder = &self.room.folder;
                     let file = self.file.as_mut().expect("rows are in the file");
-                    at(file, folder, place * bytes as usize)?
+                    at(file, folder, place as u64 * bytes)?
+                        .read_exact(&mut row)
+                        .map_err(Error::io(folder, "read the cache"))?;
+                    self.gpu.write(to, offset, &row)?;
+                }
+                Place::Lent(Lent { file, offset: from }) => {
+                    row.resize(self.length, 0);
+                    let folder = &self.room.folder;
+                    at(&file, folder, from)?
                         .read_exact(&mut row)
                         .map_err(Error::io(folder, "read the cache"))?;
                     self.gpu.write(to, offset, &row)?;
@@ -215,7 +269,7 @@ impl Kept {
 
     /// Rows of one block.
     fn in_block(&self) -> usize {
-        in_block(self.length, self.places.len())
+        in_block(self.length, self.rows)
     }
 
     /// The block of row `place` on the device, and its byte there.
@@ -225,8 +279,8 @@ impl Kept {
     }
 }
 
-fn at<'a>(file: &'a mut File, folder: &Path, offset: usize) -> Result<&'a mut File> {
-    file.seek(SeekFrom::Start(offset as u64))
+fn at<'a>(mut file: &'a File, folder: &Path, offset: u64) -> Result<&'a File> {
+    file.seek(SeekFrom::Start(offset))
         .map_err(Error::io(folder, "read the cache"))?;
     Ok(file)
 }

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::plan::Plan;
 use super::snapshot::Position;
+use super::task::Task;
 use super::watch::{EpochRecord, StepRecord, Watch};
 use crate::data::Score;
 use crate::error::{Error, Result};
@@ -27,8 +27,6 @@ pub(super) enum Pending {
 pub(super) struct Seen {
     /// Steps done at its end.
     pub(super) step: u64,
-    /// Rate of its last step.
-    pub(super) lr: f64,
     pub(super) validation: Option<Score>,
     /// Whether it is better than all before.
     pub(super) better: Option<bool>,
@@ -41,7 +39,7 @@ fn overflowed(word: Option<&f32>) -> bool {
 
 /// The books of a run.
 pub(super) struct Ledger<'w, W> {
-    plan: Plan,
+    task: Task<'w>,
     pub(super) watch: &'w mut W,
     pending: VecDeque<Pending>,
     pub(super) losses: Vec<f32>,
@@ -53,9 +51,14 @@ pub(super) struct Ledger<'w, W> {
 }
 
 impl<'w, W: Watch> Ledger<'w, W> {
-    pub(super) fn new(plan: Plan, start: &Adapter, position: Position, watch: &'w mut W) -> Self {
+    pub(super) fn new(
+        task: Task<'w>,
+        start: &Adapter,
+        position: Position,
+        watch: &'w mut W,
+    ) -> Self {
         Ledger {
-            plan,
+            task,
             watch,
             pending: VecDeque::new(),
             losses: Vec::new(),
@@ -104,7 +107,7 @@ impl<'w, W: Watch> Ledger<'w, W> {
     }
 
     /// Waits for all steps; `last`, which no step has used yet, counts where its numbers are finite: `lost` is
-    /// [`crate::optim::Adam::lost`].
+    /// the optimiser's word on its updates.
     pub(super) fn settle_all(&mut self, last: Adapter, lost: Option<&Tensor>) -> Result<()> {
         let lost = lost.map(Tensor::read).transpose()?;
         self.enter(Pending::Last(last, lost), 0)
@@ -112,8 +115,8 @@ impl<'w, W: Watch> Ledger<'w, W> {
 
     /// Waits for what is pending and reports it. Where an adapter or a loss is not finite, the run ends.
     fn settle(&mut self, pending: Pending) -> Result<()> {
-        let lr = self.plan.lr;
         let step = self.position.steps;
+        let lr = self.rate(step.saturating_sub(1));
         let last = self.losses.last().copied().unwrap_or(f32::NAN);
         let overflow = Error::NonFinite {
             step,
@@ -131,6 +134,7 @@ impl<'w, W: Watch> Ledger<'w, W> {
                 if lost {
                     self.end = Err(overflow);
                 } else if !loss.is_finite() {
+                    let lr = self.rate(step);
                     let step = step + 1;
                     self.end = Err(Error::NonFinite { step, loss, lr });
                 } else {
@@ -150,13 +154,18 @@ impl<'w, W: Watch> Ledger<'w, W> {
         Ok(())
     }
 
+    /// Learning rate of a step, counted from 0.
+    fn rate(&self, step: u64) -> f64 {
+        self.task.plan.rate(step, self.task.split.train.len())
+    }
+
     /// A step is done.
     fn done(&mut self, loss: f32, images: usize) {
         let record = StepRecord {
             step: self.position.steps + 1,
             epoch: self.position.epochs + 1,
             loss,
-            lr: self.plan.lr,
+            lr: self.rate(self.position.steps),
         };
         self.losses.push(loss);
         self.position.enter(loss, images);
@@ -171,7 +180,7 @@ impl<'w, W: Watch> Ledger<'w, W> {
             epoch: self.position.epochs,
             step: seen.step,
             train_loss,
-            lr: seen.lr,
+            lr: self.rate(seen.step.saturating_sub(1)),
             validation: seen.validation,
             best: seen.better,
         };

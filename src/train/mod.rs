@@ -1,32 +1,43 @@
 //! Training: a frozen base, a tracked adapter, one loop.
 
+mod batch;
 mod cache;
 mod embed;
 pub mod estimate;
 mod folder;
 mod frozen;
+pub mod history;
+pub mod judged;
 mod kept;
 mod ledger;
 mod lines;
 mod listing;
 mod lock;
+mod look;
 pub(crate) mod normalize;
 mod plan;
 mod predict;
+mod prefix;
+mod recipe;
 mod run;
 mod snapshot;
 mod step;
+pub mod store;
 mod task;
 mod trainer;
 mod watch;
 
+pub use batch::largest_batch;
 pub use embed::embed;
 pub use folder::FILES;
-pub use frozen::Prefix;
+pub use frozen::Frozen;
 pub use kept::{Room, Takes};
 pub use listing::{Listed, Listing};
+pub use look::{SIDE, look};
 pub use plan::{Metric, Plan, Split};
 pub use predict::{answers, predict};
+pub use prefix::Prefix;
+pub use recipe::{ClassWeights, Recipe};
 pub use run::{BEST, Ended, Run, SETTINGS, Saved, Subject, Timing};
 pub use snapshot::{Best, Snapshot};
 pub use task::{Task, Trained};
@@ -35,7 +46,7 @@ pub use watch::{EpochRecord, StepRecord, Watch};
 use crate::error::Result;
 use trainer::Trainer;
 
-/// Trains on the labelled images with Adam on cross-entropy, from a fresh adapter or from where a run was put down.
+/// Trains on the labelled images by cross-entropy, from a fresh adapter or from where a run was put down.
 /// `watch` hears of every step and every epoch in order.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::recipe::Recipe;
 use crate::data::Score;
 use crate::error::{Error, Result};
 use crate::random::Stream;
@@ -11,10 +12,13 @@ use crate::random::Stream;
 pub struct Plan {
     /// Passes over the data.
     pub epochs: usize,
-    /// Images a step; an epoch's last step takes the rest.
+    /// Images that go through the network at once, and so many batches a step as the recipe gathers; an epoch's last step
+    /// takes the rest.
     pub batch_size: usize,
-    /// Adam's learning rate.
+    /// Learning rate, which the recipe's schedule starts from.
     pub lr: f64,
+    /// How the steps are taken.
+    pub recipe: Recipe,
     /// Seed of the order of the images and of dropout.
     pub seed: u64,
     /// Share of what goes into each A that is dropped in training.
@@ -82,6 +86,7 @@ impl Plan {
         epochs: 20,
         batch_size: 5,
         lr: 1e-3,
+        recipe: Recipe::ADAM,
         seed: 0,
         dropout: 0.0,
         checkpoint: false,
@@ -116,7 +121,7 @@ impl Plan {
                 format!("must be at least 0 and below 1, found {}", self.dropout),
             ));
         }
-        Ok(())
+        self.recipe.check()
     }
 
     /// The images of every step of `epoch`, counted from 0, out of `images`: cut from [`Stream::permutation`] of the stream
@@ -124,17 +129,47 @@ impl Plan {
     /// their data.
     pub fn order(&self, epoch: usize, images: &[usize]) -> Vec<Vec<usize>> {
         let order = Stream::new(self.seed, &format!("shuffle {epoch}")).permutation(images.len());
-        let batches = order.chunks(self.batch_size).map(|batch| {
-            let mut batch: Vec<usize> = batch.iter().map(|&at| images[at]).collect();
-            batch.sort_unstable();
-            batch
+        let before = (epoch as u64).saturating_mul(self.steps_per_epoch(images.len()) as u64);
+        let left = self.steps(images.len()).saturating_sub(before);
+        let steps = order.chunks(self.images_a_step()).take(left as usize);
+        let steps = steps.map(|step| {
+            let mut step: Vec<usize> = step.iter().map(|&at| images[at]).collect();
+            step.sort_unstable();
+            step
         });
-        batches.collect()
+        steps.collect()
+    }
+
+    /// Images of a step that is no epoch's last.
+    fn images_a_step(&self) -> usize {
+        self.batch_size.saturating_mul(self.recipe.grad_accum)
+    }
+
+    /// A step's images, or what belongs to them, as they go through the network.
+    pub(super) fn parts<'s, T>(&self, step: &'s [T]) -> std::slice::Chunks<'s, T> {
+        step.chunks(self.batch_size)
     }
 
     /// Steps of one epoch.
     pub fn steps_per_epoch(&self, images: usize) -> usize {
-        images.div_ceil(self.batch_size)
+        images.div_ceil(self.images_a_step())
+    }
+
+    /// Steps of a run that goes to its end.
+    pub fn steps(&self, images: usize) -> u64 {
+        let all = (self.epochs as u64).saturating_mul(self.steps_per_epoch(images) as u64);
+        self.recipe.max_steps.map_or(all, |most| most.min(all))
+    }
+
+    /// Epochs of a run that goes to its end, the last of them in part where the steps are over before it is.
+    pub(super) fn last_epoch(&self, images: usize) -> usize {
+        let steps = self.steps(images);
+        steps.div_ceil(self.steps_per_epoch(images).max(1) as u64) as usize
+    }
+
+    /// Learning rate of a step, counted from 0, of a run on so many images.
+    pub fn rate(&self, step: u64, images: usize) -> f64 {
+        self.lr * self.recipe.schedule.factor(step, self.steps(images))
     }
 
     /// Whether a run ends that has had so many epochs in a row that were no better.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::embed;
-use super::frozen::Prefix;
+use super::prefix::Prefix;
 use super::step::{Given, Network};
 use crate::autograd::{Tape, Var};
 use crate::data::ImageStore;

@@ -132,7 +132,8 @@ impl Run {
         Ok(run)
     }
 
-    /// The settings of the run in `folder`: its `run.toml`, also of one that was ended before it was put in place.
+    /// The settings of the run in `folder`: its `run.toml`, also of one that was ended before it was put in place. Paths in it
+    /// are from where it will be, which is the path that is returned.
     ///
     /// # Errors
     /// [`Error::Data`] where there is none.
@@ -149,7 +150,7 @@ impl Run {
         let text = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
         let table = text.parse();
         let table = table.map_err(|e| Error::data(&path, format!("not a run's settings ({e})")))?;
-        Ok((path, table))
+        Ok((folder.join(SETTINGS), table))
     }
 
     /// Takes the run in `folder` up again.

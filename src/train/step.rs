@@ -1,12 +1,12 @@
 //! One step: from what the frozen layers made of its images to the loss and the gradients of the factors.
 
 use super::cache::Input;
-use super::frozen::Prefix;
+use super::prefix::Prefix;
 use crate::autograd::{Gradient, Tape, Var};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback};
 use crate::nn::{Adapter, Factors, Vgg};
-use crate::ops::{self, Targets};
+use crate::ops::{self, Criterion, Targets};
 use crate::tensor::Tensor;
 
 /// What a step comes to.
@@ -32,6 +32,33 @@ pub(super) struct Given<'a> {
     pub(super) pixels: Option<&'a Var>,
 }
 
+/// What is asked of the network for a step's images, or for a part of them.
+pub(super) struct Asked<'a> {
+    /// The class of each image.
+    pub(super) labels: &'a [u32],
+    /// What the loss makes of them, with the divisor of all of the step's images.
+    pub(super) criterion: Criterion<'a>,
+    /// Images of the step before these.
+    pub(super) first: usize,
+    /// The share of dropout, its seed and the step's number.
+    pub(super) dropout: (f64, u64, u64),
+    /// The word of the updates before that says whether all they wrote was finite.
+    pub(super) lost: Option<&'a Tensor>,
+}
+
+impl Step {
+    /// Adds what another part of the same step's images came to.
+    pub(super) fn add(&mut self, more: Step) -> Result<()> {
+        let both = self.gradients.iter().zip(&more.gradients);
+        self.gradients = both
+            .map(|(sum, more)| Ok(sum.dense()?.plus(&more.dense()?)?.into()))
+            .collect::<Result<_>>()?;
+        self.losses.extend(more.losses);
+        self.kept = self.kept.max(more.kept);
+        Ok(())
+    }
+}
+
 /// What a step goes through.
 pub(super) struct Network {
     pub(super) base: Vgg,
@@ -53,27 +80,19 @@ impl Network {
         }
     }
 
-    /// A step's loss and the gradients of the factors. Images that do not fit the device together go in
-    /// groups, whose losses and gradients add up. `lost` is [`crate::optim::Adam::lost`] of the updates before.
-    pub(super) fn step(
-        &self,
-        input: &Input,
-        labels: &[u32],
-        adapter: &Adapter,
-        lost: Option<&Tensor>,
-        (p, seed, step): (f64, u64, u64),
-    ) -> Result<Step> {
-        let n = labels.len();
-        let mut kept = 0;
-        let mut readings = Vec::new();
-        let mut sums: Vec<Gradient> = Vec::new();
-        for first in (0..n).step_by(self.most.min(n)) {
+    /// The loss of some of a step's images and the gradients of the factors. Images that do not fit the device together go in
+    /// groups, whose losses and gradients add up.
+    pub(super) fn step(&self, input: &Input, adapter: &Adapter, asked: &Asked) -> Result<Step> {
+        let n = asked.labels.len();
+        let (p, seed, number) = asked.dropout;
+        let mut sum: Option<Step> = None;
+        for first in (0..n).step_by(self.most.min(n).max(1)) {
             let rows = first..(first + self.most).min(n);
             let gpu = self.base.gpu();
             let before = used(gpu);
             let mut tape = Tape::new();
             let (tracked, leaves) = adapter.track(&mut tape);
-            let tracked = tracked.with_dropout(p, seed, &step.to_string(), first);
+            let tracked = tracked.with_dropout(p, seed, &number.to_string(), asked.first + first);
             let features = Var::frozen(&input.features.rows(rows.clone())?);
             let pixels = match &input.pixels {
                 Some(pixels) => Some(Var::frozen(&pixels.rows(rows.clone())?)),
@@ -89,27 +108,21 @@ impl Network {
                 pixels: pixels.as_ref(),
             };
             let logits = self.logits(&mut tape, x, &tracked)?;
-            let targets = Targets::Classes(&labels[rows.clone()]);
-            let mut loss = ops::cross_entropy(&mut tape, &logits, targets)?;
-            if rows.len() < n {
-                loss = ops::scale(&mut tape, rows.len() as f32 / n as f32, &loss)?;
-            }
-            readings.push(loss.tensor.read_with(lost)?);
-            kept = kept.max(used(gpu).saturating_sub(before) / rows.len() as u64);
-            let gradients = tape.backward(&loss)?.of_all(&leaves)?;
-            sums = if sums.is_empty() {
-                gradients
-            } else {
-                let both = sums.iter().zip(&gradients);
-                both.map(|(sum, more)| Ok(sum.dense()?.plus(&more.dense()?)?.into()))
-                    .collect::<Result<_>>()?
+            let targets = Targets::Classes(&asked.labels[rows.clone()]);
+            let loss = ops::cross_entropy_by(&mut tape, &logits, targets, &asked.criterion)?;
+            let reading = loss.tensor.read_with(asked.lost)?;
+            let kept = used(gpu).saturating_sub(before) / rows.len() as u64;
+            let group = Step {
+                losses: vec![reading],
+                gradients: tape.backward(&loss)?.of_all(&leaves)?,
+                kept,
             };
+            match &mut sum {
+                Some(sum) => sum.add(group)?,
+                None => sum = Some(group),
+            }
         }
-        Ok(Step {
-            losses: readings,
-            gradients: sums,
-            kept,
-        })
+        sum.ok_or_else(|| Error::Usage("a step has no image".into()))
     }
 
     pub(super) fn logits(&self, tape: &mut Tape, x: Given, adapter: &Factors) -> Result<Var> {

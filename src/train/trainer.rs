@@ -2,17 +2,19 @@
 
 use std::sync::atomic::Ordering;
 
-use super::frozen::Prefix;
 use super::ledger::{Ledger, Pending, Seen};
+use super::plan::Plan;
 use super::predict::answers;
+use super::prefix::Prefix;
 use super::snapshot::{Best, Snapshot};
-use super::step::Network;
+use super::step::{Asked, Network, Step};
 use super::task::{Task, Trained};
 use super::watch::Watch;
 use crate::data::{Score, Tally};
 use crate::error::{Error, Result};
 use crate::nn::Adapter;
-use crate::optim::Adam;
+use crate::ops::{Criterion, Targets};
+use crate::optim::Optimizer;
 
 /// Steps whose loss may still be on its way to the host. A software device works while it is handed its work: there is
 /// nothing to overlap.
@@ -24,7 +26,9 @@ pub(super) struct Trainer<'a, W> {
     task: Task<'a>,
     network: Network,
     in_flight: usize,
-    adam: Adam,
+    optimizer: Optimizer,
+    /// What each class counts in the loss, where they differ.
+    weights: Option<Vec<f32>>,
     /// Epochs whose steps have all been handed over.
     epochs: usize,
     /// Steps of the epoch that is under way that have been.
@@ -52,11 +56,16 @@ impl<'a, W: Watch> Trainer<'a, W> {
                     .into(),
             ));
         }
-        let mut adam = Adam::new(plan.lr);
+        let begun = begun(&start, plan, task.split.train.len())?;
+        let mut optimizer = Optimizer::new(&plan.recipe.optimizer, plan.lr);
         let parameters = start.adapter.trained();
-        adam.restore(start.position.steps, &parameters, &mut |name, _| {
+        optimizer.restore(start.position.steps, &parameters, &mut |name, _| {
             start.optimizer(name)
         })?;
+        let labels = task.split.train.iter().map(|&image| task.labels[image]);
+        let labels: Vec<u32> = labels.collect();
+        let classes = start.adapter.classes(prefix.base().arch());
+        let weights = plan.recipe.class_weights.of(&labels, classes);
         let network = Network::after(prefix, task.images.transform().size, plan.checkpoint);
         let in_flight = match prefix.base().gpu().is_software() {
             true => 0,
@@ -73,11 +82,11 @@ impl<'a, W: Watch> Trainer<'a, W> {
             task,
             network,
             in_flight,
-            adam,
+            optimizer,
+            weights,
             epochs: position.epochs,
-            begun: position.steps as usize
-                - position.epochs * plan.steps_per_epoch(task.split.train.len()),
-            ledger: Ledger::new(plan, &adapter, position, watch),
+            begun,
+            ledger: Ledger::new(task, &adapter, position, watch),
             adapter,
             best,
             kept: 0,
@@ -89,7 +98,8 @@ impl<'a, W: Watch> Trainer<'a, W> {
         let plan = self.task.plan;
         let waited_enough = |trainer: &Self| plan.waited_enough(trainer.ledger.position.waited);
         let mut early = waited_enough(&self);
-        while !early && !self.ledger.ended() && self.epochs < plan.epochs {
+        let last = plan.last_epoch(self.task.split.train.len());
+        while !early && !self.ledger.ended() && self.epochs < last {
             let done = self.steps().and_then(|()| self.close());
             self.ledger.check(done);
             early = waited_enough(&self);
@@ -130,38 +140,75 @@ impl<'a, W: Watch> Trainer<'a, W> {
             stop,
         } = self.task;
         let order = plan.order(self.epochs, &split.train).into_iter();
-        let order: Vec<Vec<usize>> = order.skip(self.begun).collect();
+        let mut order: Vec<Vec<usize>> = order.skip(self.begun).collect();
+        // Of images that are augmented, the variant of this epoch.
+        for image in order.iter_mut().flatten() {
+            *image = images.position(*image, self.epochs);
+        }
+        let parts = |step: &Vec<usize>| plan.parts(step).map(<[usize]>::to_vec).collect::<Vec<_>>();
+        let mut inputs = self
+            .prefix
+            .inputs(images, order.iter().flat_map(parts).collect());
         let mut left = order.len();
-        for input in self.prefix.inputs(images, order) {
-            let input = input?;
+        for step in &order {
             let Trainer {
                 network,
-                adam,
+                optimizer,
+                weights,
                 adapter,
                 ledger,
                 ..
             } = self;
-            if stop.load(Ordering::Relaxed) {
-                ledger.stop(Error::Interrupted { step: adam.steps });
-                break;
+            let number = optimizer.steps();
+            let all: Vec<u32> = step.iter().map(|&at| labels[images.image(at)]).collect();
+            let criterion = plan.recipe.criterion(weights.as_deref());
+            let criterion = Criterion {
+                divisor: Some(criterion.divisor(Targets::Classes(&all), all.len())?),
+                ..criterion
+            };
+            let (mut sum, mut first): (Option<Step>, usize) = (None, 0);
+            for labels in plan.parts(&all) {
+                let Some(input) = inputs.next() else {
+                    break;
+                };
+                let input = input?;
+                if stop.load(Ordering::Relaxed) {
+                    ledger.stop(Error::Interrupted { step: number });
+                    return Ok(());
+                }
+                let asked = Asked {
+                    labels,
+                    criterion,
+                    first,
+                    dropout: (plan.dropout, plan.seed, number),
+                    lost: optimizer.lost(),
+                };
+                let part = network.step(&input, adapter, &asked)?;
+                first += labels.len();
+                match &mut sum {
+                    Some(sum) => sum.add(part)?,
+                    None => sum = Some(part),
+                }
             }
-            let labels: Vec<u32> = input.indices.iter().map(|&i| labels[i]).collect();
-            let dropout = (plan.dropout, plan.seed, adam.steps);
-            let step = network.step(&input, &labels, adapter, adam.lost(), dropout)?;
-            self.kept = self.kept.max(step.kept);
+            let Some(whole) = sum else {
+                break;
+            };
+            self.kept = self.kept.max(whole.kept);
             let mut factors = adapter.trained();
-            adam.step(&mut factors, &step.gradients)?;
+            optimizer.set_lr(plan.rate(number, split.train.len()));
+            plan.recipe
+                .update(optimizer, &mut factors, &whole.gradients)?;
             let next = adapter.with(&factors);
             let used = std::mem::replace(adapter, next);
-            let pending = Pending::Step(used, step.losses, labels.len());
+            let pending = Pending::Step(used, whole.losses, all.len());
             ledger.enter(pending, self.in_flight)?;
             self.begun += 1;
             left -= 1;
             // The last one's epoch is closed first.
             if left > 0 && !ledger.ended() && ledger.watch.due(None) {
-                let (last, lost) = (adapter.clone(), adam.lost());
+                let (last, lost) = (adapter.clone(), optimizer.lost());
                 ledger.settle_all(last, lost)?;
-                save(ledger, adam, &self.best);
+                save(ledger, optimizer, &self.best);
             }
             if ledger.ended() {
                 break;
@@ -199,8 +246,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
             better
         });
         let seen = Seen {
-            step: self.adam.steps,
-            lr: plan.lr,
+            step: self.optimizer.steps(),
             validation,
             better,
         };
@@ -208,7 +254,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
         (self.epochs, self.begun) = (epoch, 0);
         if !self.ledger.ended() && self.ledger.watch.due(Some(epoch)) {
             self.settle()?;
-            save(&mut self.ledger, &self.adam, &self.best);
+            save(&mut self.ledger, &self.optimizer, &self.best);
         }
         Ok(())
     }
@@ -223,7 +269,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
             stop,
         } = self.task;
         let which = &split.validation;
-        let (mut tally, mut done, step) = (Tally::default(), 0, self.adam.steps);
+        let (mut tally, mut done, step) = (Tally::default(), 0, self.optimizer.steps());
         let watch = &mut *self.ledger.watch;
         answers(
             self.prefix,
@@ -235,7 +281,8 @@ impl<'a, W: Watch> Trainer<'a, W> {
                     return Err(Error::Interrupted { step });
                 }
                 if logits.iter().any(|logit| !logit.is_finite()) {
-                    let (loss, lr) = (f32::NAN, plan.lr);
+                    let lr = plan.rate(step.saturating_sub(1), split.train.len());
+                    let loss = f32::NAN;
                     return Err(Error::NonFinite { step, loss, lr });
                 }
                 tally.add(logits, labels[image] as usize);
@@ -249,17 +296,40 @@ impl<'a, W: Watch> Trainer<'a, W> {
 
     fn settle(&mut self) -> Result<()> {
         let last = self.adapter.clone();
-        self.ledger.settle_all(last, self.adam.lost())
+        self.ledger.settle_all(last, self.optimizer.lost())
     }
 
     fn snapshot(&self) -> Snapshot {
-        snapshot(&self.ledger, &self.adam, &self.best)
+        snapshot(&self.ledger, &self.optimizer, &self.best)
+    }
+}
+
+/// Steps of the epoch that is under way where a run stands.
+fn begun(start: &Snapshot, plan: Plan, images: usize) -> Result<usize> {
+    let per_epoch = plan.steps_per_epoch(images);
+    let (steps, epochs) = (start.steps(), start.epochs());
+    // An epoch that the most steps cut short is closed too.
+    if epochs > 0 && epochs == plan.last_epoch(images) && steps == plan.steps(images) {
+        return Ok(0);
+    }
+    let closed = (epochs as u64).checked_mul(per_epoch as u64);
+    let begun = closed.and_then(|closed| steps.checked_sub(closed));
+    match begun.filter(|&begun| begun <= per_epoch as u64) {
+        Some(begun) => Ok(begun as usize),
+        None => Err(Error::Usage(format!(
+            "a run of {per_epoch} steps an epoch has not made {steps} steps after {epochs} epochs: it is another one that is \
+             taken up"
+        ))),
     }
 }
 
 /// Where a run stands, all of its steps being settled.
-fn snapshot<W: Watch>(ledger: &Ledger<'_, W>, adam: &Adam, best: &Option<Best>) -> Snapshot {
-    let (_, optimizer) = adam.state();
+fn snapshot<W: Watch>(
+    ledger: &Ledger<'_, W>,
+    optimizer: &Optimizer,
+    best: &Option<Best>,
+) -> Snapshot {
+    let (_, optimizer) = optimizer.state();
     Snapshot {
         adapter: ledger.good.clone(),
         optimizer,
@@ -269,9 +339,9 @@ fn snapshot<W: Watch>(ledger: &Ledger<'_, W>, adam: &Adam, best: &Option<Best>) 
 }
 
 /// Puts a run down here.
-fn save<W: Watch>(ledger: &mut Ledger<'_, W>, adam: &Adam, best: &Option<Best>) {
+fn save<W: Watch>(ledger: &mut Ledger<'_, W>, optimizer: &Optimizer, best: &Option<Best>) {
     if !ledger.ended() {
-        let snapshot = snapshot(ledger, adam, best);
+        let snapshot = snapshot(ledger, optimizer, best);
         let saved = ledger.watch.save(&snapshot);
         ledger.check(saved);
     }

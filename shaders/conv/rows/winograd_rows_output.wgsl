@@ -1,10 +1,18 @@
 // Winograd's output transform in rows, with bias and ReLU.
 #import transforms
+#import run
 #import conv/rows/winograd_rows.wgsl
 
 @group(0) @binding(1) var<storage, read> m: array<f32>; // [A * A, padded, count]
 @group(0) @binding(2) var<storage, read> bias: array<f32>; // [channels]
-@group(0) @binding(3) var<storage, read_write> y: array<f32>; // [n, channels, h, w]
+@group(0) @binding(3) var<storage, read_write> y: array<Run>; // [n, channels, h, w], whose w is a multiple of RUN
+
+const RUNS: u32 = M / RUN; // of a tile's line
+
+fn finished(value: f32, channel: u32) -> f32 {
+    let y = params.scale * value + bias[channel];
+    return select(y, 0.0, bitcast<i32>(y) < params.floor);
+}
 
 // One thread finishes one channel of one tile.
 @compute @workgroup_size(64)
@@ -42,11 +50,15 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
         }
         let t = transform_output(line);
         // unroll
-        for (var j = 0u; j < M; j++) {
-            let at = place.zy * M + vec2u(j, row);
+        for (var j = 0u; j < RUNS; j++) {
+            let at = place.zy * M + vec2u(j * RUN, row);
             if at.x < params.w && at.y < params.h {
-                let value = params.scale * t[j] + bias[channel];
-                y[plane + at.y * params.w + at.x] = select(value, 0.0, bitcast<i32>(value) < params.floor);
+                y[(plane + at.y * params.w + at.x) / RUN] = run_of(
+                    finished(t[j * RUN], channel),
+                    finished(t[min(j * RUN + 1u, M - 1u)], channel),
+                    finished(t[min(j * RUN + 2u, M - 1u)], channel),
+                    finished(t[min(j * RUN + 3u, M - 1u)], channel),
+                );
             }
         }
     }

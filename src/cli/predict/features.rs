@@ -1,7 +1,6 @@
 //! `--features LAYER`: embeddings instead of predictions.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use goldfish::formats::write_features;
 use goldfish::nn::{Adapter, Arch, Vgg};
@@ -9,6 +8,7 @@ use goldfish::train::embed;
 use goldfish::{Error, Result};
 
 use super::stream::Stream;
+use crate::cli::stop::go_on;
 
 /// The name of what the convolutions make of an image: the mean over 7x7 that the classifier takes.
 const POOLED: &str = "avgpool";
@@ -53,15 +53,13 @@ pub fn write(
     let length = network.row_len(layer.next, stream.side());
     let names = stream.names();
     // What was written so far goes with the error: nothing is left behind.
-    let stop = crate::cli::stop_on_ctrl_c();
+    crate::cli::stop_on_ctrl_c();
     let mut step = 0;
     let images = write_features(path, &layer.name, length, &names, |put| {
         stream.each("features", |group| {
             let (images, progress) = (&group.images, group.progress);
             embed(network, images, adapter, layer.next, |image, row| {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted { step });
-                }
+                go_on(step)?;
                 step += 1;
                 progress.one();
                 put(&images.path(image).to_string_lossy(), row)

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use clap::ValueEnum;
+use goldfish::Result;
 use goldfish::data::{Prediction, Skipped};
-use goldfish::{Error, Result};
 use serde::Serialize;
 
 use crate::cli::base::BaseReport;
 use crate::cli::images::Bad;
+use crate::cli::rows::rows;
 use crate::cli::terminal::{json, json_line, plain, write};
 
 /// `--format`.
@@ -142,15 +143,4 @@ fn csv(image: &Shown, first: bool) -> Result<String> {
             writer.serialize((path, rank + 1, p.index, &p.category, p.logit, p.probability))
         })
     })
-}
-
-/// What `fill` writes as CSV.
-fn rows(fill: impl FnOnce(&mut csv::Writer<Vec<u8>>) -> csv::Result<()>) -> Result<String> {
-    let failed = |e: String| Error::Usage(format!("the table cannot be written as CSV: {e}"));
-    let mut writer = csv::WriterBuilder::new()
-        .has_headers(false)
-        .from_writer(Vec::new());
-    fill(&mut writer).map_err(|e| failed(e.to_string()))?;
-    let bytes = writer.into_inner().map_err(|e| failed(e.to_string()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

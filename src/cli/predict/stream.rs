@@ -10,6 +10,7 @@ use goldfish::data::{ImageStore, Origin, Skipped, Transform};
 use crate::cli::base::BaseArgs;
 use crate::cli::images::tell_skipped;
 use crate::cli::progress::Progress;
+use crate::cli::stop::go_on;
 
 /// Images of the first group, so that the first result is there soon; each has twice as many as the one before.
 const FIRST: usize = 8;
@@ -80,7 +81,7 @@ impl Stream {
                         self.exif,
                         self.memory,
                         self.skip_bad,
-                        |_| {},
+                        |_| go_on(0),
                     );
                     // A reader that is gone wants no more.
                     if sender.send(group).is_err() {

@@ -12,7 +12,10 @@ use goldfish::train::{Metric, Plan, Room};
 use serde::Serialize;
 use toml::Table;
 
+use super::augment::AugmentArgs;
+use super::recipe::RecipeArgs;
 use crate::cli::base::BaseArgs;
+use crate::cli::store::StoreArgs;
 
 /// What is asked of a training run.
 pub struct Request<'a> {
@@ -70,13 +73,13 @@ pub struct TrainArgs {
     /// Passes over the images
     #[arg(short, long, default_value_t = 20)]
     pub(super) epochs: usize,
-    /// Images a step
-    #[arg(short, long, default_value_t = 5)]
-    pub(super) batch_size: usize,
-    /// Adam's learning rate
+    /// Images at once, a step's where none are gathered; auto: the largest power of two whose step fits the device's memory
+    #[arg(short, long, value_name = "IMAGES|auto", default_value = "5")]
+    pub(in crate::cli) batch_size: BatchSize,
+    /// Learning rate
     #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true)]
     pub(super) lr: f64,
-    /// Seed of the adapter's start, of the order of the images and of dropout
+    /// Seed of the adapter's start, of the order of the images, of their augmentation and of dropout
     #[arg(long, default_value_t = 0)]
     pub(in crate::cli) seed: u64,
     /// Start from the adapter in this folder, or of this file; its modules, ranks and alphas are kept
@@ -89,6 +92,8 @@ pub struct TrainArgs {
     /// Memory for what is kept, in MiB: on the device, as much again on the host, then a file beside the run
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     pub(super) cache_memory: u64,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
     /// Keep less of each step for its gradient and compute it once more instead
     #[arg(long)]
     pub(super) checkpoint_activations: bool,
@@ -98,6 +103,9 @@ pub struct TrainArgs {
     /// Share of each class's images that is not trained on, drawn by the seed: 0.2 is every fifth
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = VALIDATION)]
     pub(in crate::cli) val_split: Option<f64>,
+    /// Part I of K of the images is not trained on, and the other parts are: 2/5 is the second of five. See sweep --kfold
+    #[arg(long, value_name = "I/K", conflicts_with_all = ["val", "val_split"], help_heading = VALIDATION)]
+    pub(in crate::cli) fold: Option<Fold>,
     /// What makes one epoch better than another: the best is kept in RUN/best
     #[arg(long, value_enum, default_value = "loss", help_heading = VALIDATION)]
     pub(super) metric: MetricArg,
@@ -110,6 +118,10 @@ pub struct TrainArgs {
     /// States to go on from that are kept, the newest ones
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = KEEPING)]
     pub(super) keep: usize,
+    #[command(flatten)]
+    pub(super) recipe: RecipeArgs,
+    #[command(flatten)]
+    pub(in crate::cli) augment: AugmentArgs,
     /// All of the above and the base's, as run.toml has them.
     #[arg(skip)]
     pub(in crate::cli) table: Table,
@@ -117,6 +129,46 @@ pub struct TrainArgs {
 
 const VALIDATION: &str = "How good it is";
 const KEEPING: &str = "What is kept";
+
+/// Images of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BatchSize {
+    Of(usize),
+    Auto,
+}
+
+impl FromStr for BatchSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(BatchSize::Auto),
+            (_, Ok(images)) => Ok(BatchSize::Of(images)),
+            _ => Err("is a number of images, or auto".into()),
+        }
+    }
+}
+
+/// One of so many parts of the images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::cli) struct Fold {
+    /// Counted from 1.
+    pub(in crate::cli) part: usize,
+    pub(in crate::cli) of: usize,
+}
+
+impl FromStr for Fold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (part, of) = text.split_once('/')?;
+            let (part, of) = (part.parse().ok()?, of.parse().ok()?);
+            (1..=of).contains(&part).then_some(Fold { part, of })
+        };
+        parse().ok_or_else(|| "is part I of K, as in 2/5".into())
+    }
+}
 
 /// When a run is put down.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -158,11 +210,21 @@ impl From<MetricArg> for Metric {
 }
 
 impl TrainArgs {
-    pub(super) fn plan(&self) -> Plan {
+    /// Whether some images are not trained on.
+    pub(in crate::cli) fn validates(&self) -> bool {
+        self.val.is_some() || self.val_split.is_some() || self.fold.is_some()
+    }
+
+    pub(in crate::cli) fn plan(&self) -> Plan {
         Plan {
             epochs: self.epochs,
-            batch_size: self.batch_size,
+            batch_size: match self.batch_size {
+                BatchSize::Of(images) => images,
+                // Until the images are counted.
+                BatchSize::Auto => 1,
+            },
             lr: self.lr,
+            recipe: self.recipe.recipe(),
             seed: self.seed,
             dropout: self.dropout,
             checkpoint: self.checkpoint_activations,

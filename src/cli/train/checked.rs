@@ -4,25 +4,18 @@ use std::path::{Path, PathBuf};
 
 use goldfish::data::{Classes, Dataset, Labels};
 use goldfish::formats::adapter;
-use goldfish::nn::{Adapter, Arch, Head, Identity};
-use goldfish::train::{Plan, Run};
-use goldfish::{Error, Gpu, Result};
+use goldfish::nn::{Adapter, Arch, Head, Identity, Loading};
+use goldfish::train::store::Shelf;
+use goldfish::train::{Plan, Run, largest_batch};
+use goldfish::{Error, Gpu, Precision, Result};
 
-use super::args::{HeadArg, Request, TrainArgs};
+use super::args::{BatchSize, Cache, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
+use super::shared::Shared;
 use crate::cli::base::Base;
 use crate::cli::open_device;
-
-/// The parts of a run that need neither its folder nor an image, found sound.
-pub(in crate::cli) struct Parts {
-    pub(in crate::cli) plan: Plan,
-    pub(in crate::cli) gpu: Gpu,
-    pub(in crate::cli) base: Base,
-    pub(in crate::cli) identity: Identity,
-    /// The adapter to start from.
-    pub(in crate::cli) start: Adapter,
-    pub(in crate::cli) dataset: Dataset,
-}
+use crate::cli::store::Needs;
+use crate::cli::terminal::note;
 
 /// A request whose parts are known to go together, and the folder that is its own.
 pub(in crate::cli) struct Checked {
@@ -31,56 +24,25 @@ pub(in crate::cli) struct Checked {
     pub(in crate::cli) gpu: Gpu,
     pub(in crate::cli) base: Base,
     pub(in crate::cli) identity: Identity,
+    /// How its network is loaded, where all of it is needed.
+    pub(in crate::cli) how: Loading,
+    /// Where what frozen layers make of the images is kept between runs.
+    pub(in crate::cli) shelf: Option<Shelf>,
     /// The adapter to start from.
     pub(in crate::cli) start: Adapter,
     pub(in crate::cli) data: Data,
 }
 
-impl Parts {
-    /// Options, weights, device.
-    pub(in crate::cli) fn new(request: &Request) -> Result<Self> {
-        let args = request.settings;
-        let plan = args.plan();
-        plan.check()?;
-        args.check()?;
-        let base = request.base.resolve()?;
-        let identity = base.identity()?;
-        // The folders' names are known before anything costly is done, but for those of an adapter's classes.
-        let (gpu, dataset, start);
-        match &args.init_adapter {
-            Some(folder) => {
-                base.check(folder)?;
-                gpu = open_device(request.device.clone(), request.base.precision)?;
-                let stored = adapter::load(&gpu, folder, base.arch, base.transform.size)?;
-                let classes = stored.classes_on(folder, &base.classes)?;
-                dataset = Dataset::open(request.data, &Labels::Of(classes))?;
-                start = stored.adapter;
-            }
-            None => {
-                dataset = labelled(request.data, args, &base)?;
-                gpu = open_device(request.device.clone(), request.base.precision)?;
-                start = fresh(&gpu, &base, args, &dataset.classes)?;
-            }
-        }
-        start.check_trainable()?;
-        Ok(Parts {
-            plan,
-            gpu,
-            base,
-            identity,
-            start,
-            dataset,
-        })
-    }
-}
-
 impl Checked {
     /// Options, folder, weights, device, room on the disk, and then the images: the costliest last, and nothing is touched
     /// that is there.
-    pub(super) fn new(request: &Request) -> Result<Self> {
+    /// What the runs of a sweep have in common is taken from `before`.
+    pub(super) fn new(request: &Request, before: Option<&mut Shared>) -> Result<Self> {
         let args = request.settings;
-        args.plan().check()?;
+        let mut plan = args.plan();
+        plan.check()?;
         args.check()?;
+        args.augment.variants(&plan)?;
         for data in [Some(request.data), args.val.as_deref()]
             .into_iter()
             .flatten()
@@ -91,34 +53,97 @@ impl Checked {
             true => Run::resume(request.output)?,
             false => Run::create(request.output, request.overwrite)?,
         };
-        let Parts {
-            plan,
-            gpu,
-            base,
-            identity,
-            start,
-            dataset,
-        } = Parts::new(request)?;
+        let (open, base, identity, images) = match before.and_then(|before| before.found.take()) {
+            Some(found) => (
+                Some(found.gpu),
+                found.base,
+                found.identity,
+                Some(found.images),
+            ),
+            None => {
+                let base = request.base.resolve()?;
+                let identity = base.identity()?;
+                (None, base, identity, None)
+            }
+        };
+        let open = |device: Option<String>, precision| match open {
+            Some(gpu) => Ok(gpu),
+            None => open_device(device, precision),
+        };
+        let (gpu, dataset, start) = ground(request, &base, open)?;
         let [_, most] = disk(&start, args);
         run.check_room(most)?;
-        let data = Data::read(request, dataset, &base)?;
+        let how = Loading {
+            ranks: start.ranks(),
+            trained: true,
+            headless: start.head.is_some(),
+            ..Loading::default()
+        };
+        let needs = Needs {
+            gpu: &gpu,
+            base: &base,
+            identity: &identity,
+            start: &start,
+            exif: request.base.exif,
+        };
+        let shelf = match args.cache {
+            // What these images give is there already.
+            _ if images.is_some() => None,
+            Cache::Auto => args.store.shelf(&needs, how.clone())?,
+            Cache::Off => None,
+        };
+        let data = Data::read(request, dataset, &base, shelf.as_ref(), images)?;
+        if args.batch_size == BatchSize::Auto {
+            let (side, images) = (base.transform.size, data.split.train.len());
+            plan.batch_size = largest_batch(base.arch, &start, side, images, gpu.memory());
+            note!("batch    {} images, as many as fit", plan.batch_size);
+        }
         Ok(Checked {
             run,
             plan,
             gpu,
             base,
             identity,
+            how,
+            shelf,
             start,
             data,
         })
     }
 }
 
+/// The device that `open` gives, the data by name, and the adapter to start from: what needs no image.
+pub(in crate::cli) fn ground(
+    request: &Request,
+    base: &Base,
+    open: impl FnOnce(Option<String>, Precision) -> Result<Gpu>,
+) -> Result<(Gpu, Dataset, Adapter)> {
+    let args = request.settings;
+    // The folders' names are known before anything costly is done, but for those of an adapter's classes.
+    let (gpu, dataset, start);
+    match &args.init_adapter {
+        Some(folder) => {
+            base.check(folder)?;
+            gpu = open(request.device.clone(), request.base.precision)?;
+            let stored = adapter::load(&gpu, folder, base.arch, base.transform.size)?;
+            let classes = stored.classes_on(folder, &base.classes)?;
+            dataset = Dataset::open(request.data, &Labels::Of(classes))?;
+            start = stored.adapter;
+        }
+        None => {
+            dataset = labelled(request.data, args, base)?;
+            gpu = open(request.device.clone(), request.base.precision)?;
+            start = fresh(&gpu, base, args, &dataset.classes)?;
+        }
+    }
+    start.check_trainable()?;
+    Ok((gpu, dataset, start))
+}
+
 /// Bytes that a run takes of the disk at its end, and at most: adapters, and beside each state that is kept the next one.
 pub(in crate::cli) fn disk(start: &Adapter, args: &TrainArgs) -> [u64; 2] {
     let adapter = 4 * start.parameters() as u64;
-    let validated = args.val.is_some() || args.val_split.is_some();
-    let best = u64::from(validated);
+    let best = u64::from(args.validates());
     // Numbers and two moments, and the best ones.
     let state = (3 + best) * adapter;
     let states = |kept: usize| state.saturating_mul(kept as u64);

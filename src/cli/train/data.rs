@@ -1,15 +1,14 @@
 //! The images of a training run: named, read, counted, and parted into those that are trained on and those that show how
 //! good it is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goldfish::data::{Classes, Dataset, ImageStore, Item, Labels, split};
+use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Labels, folds, split};
+use goldfish::train::store::Shelf;
 use goldfish::train::{Listing, Split};
 use goldfish::{Error, Result};
-use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::args::{ClassesArg, Request, TrainArgs};
 use crate::cli::base::Base;
@@ -56,7 +55,13 @@ pub(super) fn labelled(data: &Path, args: &TrainArgs, base: &Base) -> Result<Dat
 
 impl Data {
     /// Reads every image, says what was left out and leaves it out of the data.
-    pub(super) fn read(request: &Request, mut dataset: Dataset, base: &Base) -> Result<Self> {
+    pub(super) fn read(
+        request: &Request,
+        mut dataset: Dataset,
+        base: &Base,
+        shelf: Option<&Shelf>,
+        read: Option<Arc<ImageStore>>,
+    ) -> Result<Self> {
         let args = request.settings;
         let mut apart = match &args.val {
             Some(folder) => Some((
@@ -71,9 +76,18 @@ impl Data {
             images::tell(&apart.left_out);
             paths.extend(self::paths(apart));
         }
-        let (images, skipped) = images::open_images(&paths, base, request.base)?;
-        let left_out: HashSet<&Path> = skipped.iter().map(|s| s.path.as_path()).collect();
-        let keep = |path: &Path| !left_out.contains(path);
+        // Of what is known of an image's content nothing is decoded before it is asked for.
+        let known = |content: &ContentHash| shelf.is_some_and(|shelf| shelf.has(content));
+        let images = match read {
+            Some(images) => images,
+            None => images::open_images(&paths, base, request.base, Some(&known))?.0,
+        };
+        let there: HashSet<&Path> = (0..images.len()).map(|i| images.path(i)).collect();
+        let skipped = paths
+            .iter()
+            .filter(|path| !there.contains(path.as_path()))
+            .count();
+        let keep = |path: &Path| there.contains(path);
         dataset.retain(request.data, keep)?;
         if let Some((folder, apart)) = &mut apart {
             apart.retain(folder, keep)?;
@@ -85,10 +99,18 @@ impl Data {
         let beside = apart.iter().flat_map(|(_, apart)| &apart.items);
         let items: Vec<&Item> = dataset.items.iter().chain(beside).collect();
         let labels: Vec<u32> = items.iter().map(|item| item.label).collect();
-        let split = match (&apart, args.val_split) {
-            (None, Some(share)) => {
+        let split = match (&apart, args.val_split, args.fold) {
+            (None, Some(share), _) => {
                 let (train, validation) = split(&labels, share, args.seed)?;
                 Split { train, validation }
+            }
+            (None, None, Some(fold)) => {
+                let validation = folds(&labels, fold.of, args.seed)?.swap_remove(fold.part - 1);
+                let train = (0..trained).filter(|image| validation.binary_search(image).is_err());
+                Split {
+                    train: train.collect(),
+                    validation,
+                }
             }
             _ => Split {
                 train: (0..trained).collect(),
@@ -104,6 +126,10 @@ impl Data {
             path.to_string_lossy().into_owned()
         });
         let names = names.collect();
+        let images = match args.augment.variants(&args.plan())? {
+            Some(variants) => images.augmented(variants, &split.train)?,
+            None => images,
+        };
         let data = Data {
             images,
             labels,
@@ -111,8 +137,15 @@ impl Data {
             names,
             classes: dataset.classes.clone(),
         };
-        data.tell(&dataset, skipped.len());
+        data.tell(&dataset, skipped);
         Ok(data)
+    }
+
+    /// The classes of the images that are trained on, by name.
+    pub(super) fn trained_on(&self) -> Vec<String> {
+        let labels: BTreeSet<u32> = self.split.train.iter().map(|&i| self.labels[i]).collect();
+        let names = labels.into_iter();
+        names.map(|l| self.classes.name(l as usize)).collect()
     }
 
     /// Says how many there are.
@@ -143,14 +176,11 @@ impl Data {
     pub(super) fn listing(&self) -> Result<Listing> {
         let images = &self.images;
         let digests: Vec<String> = (0..images.len())
-            .into_par_iter()
             .map(|index| {
-                let path = images.path(index);
-                let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
-                let digest = Sha256::digest(bytes);
-                Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+                let content = images.content(index).expect("contents are asked for");
+                content.to_string()
             })
-            .collect::<Result<_>>()?;
+            .collect();
         let named = self.names.iter().cloned().zip(digests);
         Ok(Listing::new(
             named,

@@ -23,7 +23,7 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
         same_base(checked, request)?;
     }
     let listing = checked.data.listing()?;
-    let settings = settings(checked, request);
+    let settings = settings(checked, request)?;
     let room = 4 * checked.start.parameters() as u64 + BESIDE;
     let keep = request.settings.keep;
     let begun = checked

@@ -12,7 +12,7 @@ use crate::cli::base::Weights;
 use crate::cli::config::note_paths;
 
 /// What a run may be gone on with otherwise: its numbers do not depend on it.
-const FREE: [&str; 10] = [
+const FREE: [&str; 12] = [
     "data",
     "val",
     "weights",
@@ -21,12 +21,14 @@ const FREE: [&str; 10] = [
     "image_memory",
     "cache",
     "cache_memory",
+    "store",
+    "store_size",
     "save_every",
     "keep",
 ];
 
 /// What a run settles where nobody says it.
-const RESOLVED: [&str; 7] = [
+const RESOLVED: [&str; 9] = [
     "data",
     "weights",
     "arch",
@@ -34,6 +36,8 @@ const RESOLVED: [&str; 7] = [
     "targets",
     "rank",
     "rank_pattern",
+    "batch_size",
+    "weight_decay",
 ];
 
 /// One adapted module.
@@ -46,7 +50,7 @@ struct Module<'a> {
 }
 
 /// What run.toml says of the run that is `checked`.
-pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
+pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     let (base, data, args) = (&checked.base, &checked.data, request.settings);
     // What is resolved stands behind what was typed, in one order whether it was typed or not.
     let typed = args
@@ -61,6 +65,9 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
         table.insert(key.into(), value);
     };
     set("data", noted(request.data, request.output).into());
+    for (key, numbers) in args.augment.drawn()? {
+        set(key, numbers);
+    }
     let weights = match &base.weights {
         Weights::File(path) => noted(path, request.output),
         random => random.to_string(),
@@ -82,6 +89,11 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
             set("rank_pattern", ranks.collect::<Vec<_>>().into());
         }
     }
+    set("batch_size", (checked.plan.batch_size as i64).into());
+    set(
+        "weight_decay",
+        checked.plan.recipe.optimizer.weight_decay.into(),
+    );
     let mut run = Table::new();
     run.insert("goldfish".into(), env!("CARGO_PKG_VERSION").into());
     run.insert("device".into(), checked.gpu.info().name.clone().into());
@@ -90,6 +102,9 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
     run.insert("validation_images".into(), validation.into());
     if !data.classes.is_imagenet() {
         run.insert("classes".into(), data.classes.names().to_vec().into());
+    }
+    if data.classes.from_imagenet() > 0 {
+        run.insert("trained_on".into(), data.trained_on().into());
     }
     if let Some(head) = head {
         let trained = (head.outputs() - head.frozen()) as i64;
@@ -109,7 +124,7 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Table {
         Value::try_from(module).expect("plain values become TOML")
     });
     set("modules", modules.collect::<Vec<_>>().into());
-    table
+    Ok(table)
 }
 
 /// Refuses to go on with a run whose settings, read from `before`, `typed` ones contradict. More epochs are no contradiction.
@@ -164,8 +179,8 @@ pub(super) fn same_base(checked: &Checked, request: &Request) -> Result<()> {
 
 impl TrainArgs {
     /// Refuses settings that go with a validation and have none.
-    pub(super) fn check(&self) -> Result<()> {
-        let validated = self.val.is_some() || self.val_split.is_some();
+    pub(in crate::cli) fn check(&self) -> Result<()> {
+        let validated = self.validates();
         match self.early_stop {
             Some(_) if !validated => Err(Error::setting(
                 "early_stop",

@@ -14,6 +14,7 @@ use super::part::Part;
 use super::place;
 use super::source::{Source, Wanted};
 use super::transfer::{Patience, download};
+use crate::cli::stop::last_words;
 use crate::cli::terminal::note;
 
 #[derive(ClapArgs)]
@@ -89,7 +90,11 @@ pub fn run(args: Args) -> Result<()> {
         part.discard();
         return have(&target, &wanted);
     }
-    keep_on_ctrl_c(part.path());
+    // What came is always fit to go on from: every byte that was written is one of the file.
+    last_words(format!(
+        "kept     {}: the same command goes on from there",
+        part.path().display()
+    ));
     let patience = Patience {
         timeout: Duration::from_secs(args.timeout),
         retries: args.retries,
@@ -191,19 +196,6 @@ fn tell(
         "weights  {} ({size:.1} MB)\nsha256   {sha256} ({checked})\n",
         target.display()
     ))
-}
-
-/// What came is always fit to go on from: every byte that was written is one of the file.
-fn keep_on_ctrl_c(part: &Path) {
-    let part = part.to_path_buf();
-    // Where no handler can be set, Ctrl-C ends the program as it does any other.
-    let _ = ctrlc::set_handler(move || {
-        note!(
-            "\nkept     {}: the same command goes on from there",
-            part.display()
-        );
-        std::process::exit(130);
-    });
 }
 
 /// A page that did not say that it is one: a portal's, or a proxy's.

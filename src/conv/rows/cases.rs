@@ -43,6 +43,9 @@ pub(crate) fn cases() -> Vec<Case> {
         conv("winograd6", way(six, F32), [10, 7, 2, 14, 13], middle)
             .within(WINOGRAD)
             .mixing(),
+        conv("winograd6", way(six, F32), [5, 6, 1, 9, 14], middle)
+            .within(WINOGRAD)
+            .mixing(),
         conv("winograd4 f16", way(four, F16), [10, 9, 1, 9, 7], middle)
             .within(HALF_WINOGRAD)
             .mixing(),

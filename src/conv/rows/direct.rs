@@ -77,6 +77,14 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
     kernels
 }
 
+/// What [`Direct::run`] dispatches.
+pub(super) fn dispatched(site: &Site, tile: Tile, splits: usize) -> Vec<&'static Kernel> {
+    match splits {
+        1 => vec![forward(site.precision, tile)],
+        _ => vec![forward(site.precision, tile), &FINISH],
+    }
+}
+
 /// The weight as the kernel takes it: [9 taps, padded channels in, channels out], whole quads.
 #[derive(Clone)]
 pub(super) struct Direct {
@@ -98,14 +106,6 @@ impl Direct {
         }
         let weight = upload(gpu, site.precision, [9 * padded, columns], &rows)?;
         Ok(Direct { site, weight })
-    }
-
-    /// What [`Direct::run`] dispatches.
-    pub(super) fn kernels(&self, tile: Tile, splits: usize) -> Vec<&'static Kernel> {
-        match splits {
-            1 => vec![forward(self.site.precision, tile)],
-            _ => vec![forward(self.site.precision, tile), &FINISH],
-        }
     }
 
     /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.

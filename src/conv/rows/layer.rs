@@ -68,9 +68,11 @@ impl Layer {
 
     /// What it will dispatch.
     pub(crate) fn kernels(&self) -> Vec<&'static Kernel> {
-        let directions = std::iter::once(&self.forward).chain(&self.backward);
-        let kernels = directions.map(|Direction { choice, prepared }| prepared.kernels(*choice));
-        kernels.flatten().collect()
+        let mut kernels = self.forward.choice.kernels(&self.site);
+        if let Some(backward) = &self.backward {
+            kernels.extend(backward.choice.kernels(&self.site.turned()));
+        }
+        kernels
     }
 
     /// The most channels of an image's planes that it keeps in one tensor: its own, and those of a sum's splits.

@@ -1,12 +1,22 @@
 //! A weight prepared for the algorithm that a layer's [`Choice`] names.
 
 use super::choice::{Algorithm, Choice, Site};
-use super::direct::Direct;
-use super::winograd::Winograd;
+use super::direct::{self, Direct};
+use super::winograd::{self, Winograd};
 use crate::error::Result;
 use crate::gpu::{Gpu, Kernel};
 use crate::ops::relu::Floor;
 use crate::tensor::Tensor;
+
+impl Choice {
+    /// What it dispatches for `site`.
+    pub(super) fn kernels(self, site: &Site) -> Vec<&'static Kernel> {
+        match self.algorithm {
+            Algorithm::Direct { splits } => direct::dispatched(site, self.tile, splits),
+            Algorithm::Winograd { m } => winograd::dispatched(site, self.tile, m),
+        }
+    }
+}
 
 /// A weight prepared for an algorithm.
 #[derive(Clone)]
@@ -22,17 +32,6 @@ impl Prepared {
             Algorithm::Direct { .. } => Prepared::Direct(Direct::new(gpu, site, weight)?),
             Algorithm::Winograd { m } => Prepared::Winograd(Winograd::new(gpu, site, m, weight)?),
         })
-    }
-
-    /// What `run` dispatches.
-    pub(super) fn kernels(&self, choice: Choice) -> Vec<&'static Kernel> {
-        match (self, choice.algorithm) {
-            (Prepared::Direct(direct), Algorithm::Direct { splits }) => {
-                direct.kernels(choice.tile, splits)
-            }
-            (Prepared::Winograd(winograd), _) => winograd.kernels(choice.tile),
-            _ => unreachable!("a weight is prepared for its choice"),
-        }
     }
 
     /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.

@@ -120,11 +120,11 @@ impl Tuner {
     }
 
     /// Measures what no earlier run did for `sites`, and keeps it. `progress` hears how many candidates are measured, and of
-    /// how many.
+    /// how many; its error ends it.
     pub(crate) fn measure(
         &mut self,
         sites: &[Site],
-        mut progress: impl FnMut(usize, usize),
+        mut progress: impl FnMut(usize, usize) -> Result<()>,
     ) -> Result<Measured> {
         let mut missing: Vec<Site> = Vec::new();
         for site in sites {
@@ -136,11 +136,15 @@ impl Tuner {
         let candidates = |site: &Site| Choice::candidates(&self.gpu, site, &self.matrices);
         let candidates: Vec<Vec<Choice>> = missing.iter().map(candidates).collect();
         let of = candidates.iter().map(Vec::len).sum();
+        let both = missing.iter().zip(&candidates);
+        let kernels =
+            both.flat_map(|(site, all)| all.iter().flat_map(|choice| choice.kernels(site)));
+        self.gpu.prepare(&kernels.collect::<Vec<_>>());
         let mut done = 0;
         for (site, candidates) in missing.iter().zip(&candidates) {
             let mut one = || {
                 done += 1;
-                progress(done, of);
+                progress(done, of)
             };
             let best = fastest(&self.gpu, site, candidates, &mut one)?;
             self.kept.choices.insert(site.to_string(), best.to_string());
@@ -158,6 +162,11 @@ impl Tuner {
         let kept = self.kept.choices.get(&site.to_string())?;
         let mut candidates = Choice::candidates(&self.gpu, site, &self.matrices).into_iter();
         candidates.find(|choice| choice.to_string() == *kept)
+    }
+
+    /// The spelling of [`Tuner::choice`].
+    pub(crate) fn spelling(&self, site: &Site) -> String {
+        self.choice(site).to_string()
     }
 
     /// How the device computes `site`: as was measured, where it was.
@@ -192,7 +201,7 @@ fn fastest(
     gpu: &Gpu,
     site: &Site,
     candidates: &[Choice],
-    progress: &mut dyn FnMut(),
+    progress: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Choice> {
     let noise = |name, n: usize, deviation| -> Vec<f32> {
         let some = Stream::new(0, name).normals(n.min(NOISE), deviation);
@@ -260,7 +269,7 @@ fn fastest(
                 failed = Some(error);
             }
         }
-        progress();
+        progress()?;
     }
     gpu.trim();
     match (best, failed) {

@@ -68,6 +68,20 @@ fn transforming(kernel: &Kernel, m: usize) -> &'static Kernel {
     })
 }
 
+/// The output transform for planes of rows of `w`: it stores as much at a time as such a row and a tile's line are whole
+/// multiples of, or a GPU writes a part of what it moves anyway.
+fn output(m: usize, w: usize) -> &'static Kernel {
+    let (run, file) = match (m, w % 4) {
+        (4, 0) => (4, "snippets/run4.wgsl"),
+        (_, 0 | 2) => (2, "snippets/run2.wgsl"),
+        _ => (1, "snippets/run1.wgsl"),
+    };
+    let kernel = transforming(&OUTPUT, m);
+    kernel.variant(format!("{}.{run}", kernel.name), |kernel| {
+        kernel.import("run", file)
+    })
+}
+
 fn product_kernel(precision: Precision, tile: Tile) -> &'static Kernel {
     tiled(&PRODUCT, precision, tile)
 }
@@ -75,12 +89,23 @@ fn product_kernel(precision: Precision, tile: Tile) -> &'static Kernel {
 pub(super) fn kernels() -> Vec<&'static Kernel> {
     let mut kernels = Vec::new();
     for m in [4, 6] {
-        kernels.extend([transforming(&INPUT, m), transforming(&OUTPUT, m)]);
+        kernels.push(transforming(&INPUT, m));
+        let widths: &[usize] = if m == 4 { &[1, 2, 4] } else { &[1, 2] };
+        kernels.extend(widths.iter().map(|&w| output(m, w)));
     }
     for precision in [Precision::F32, Precision::F16] {
         kernels.extend(Tile::ALL.map(|tile| product_kernel(precision, tile)));
     }
     kernels
+}
+
+/// What [`Winograd::run`] of F(m x m, 3x3) dispatches.
+pub(super) fn dispatched(site: &Site, tile: Tile, m: usize) -> Vec<&'static Kernel> {
+    vec![
+        transforming(&INPUT, m),
+        product_kernel(site.precision, tile),
+        output(m, site.side),
+    ]
 }
 
 /// The most memory of a chunk's transformed input or output.
@@ -142,16 +167,6 @@ impl Winograd {
             weight,
             scale,
         })
-    }
-
-    /// What [`Winograd::run`] dispatches.
-    pub(super) fn kernels(&self, tile: Tile) -> Vec<&'static Kernel> {
-        let product = product_kernel(self.site.precision, tile);
-        vec![
-            transforming(&INPUT, self.m),
-            product,
-            transforming(&OUTPUT, self.m),
-        ]
     }
 
     /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
@@ -218,12 +233,7 @@ impl Winograd {
                 y.buffer("conv2d")?,
             ];
             let groups = (cout * count).div_ceil(64);
-            gpu.run(
-                transforming(&OUTPUT, self.m),
-                &params(cout),
-                &bindings,
-                groups,
-            )?;
+            gpu.run(output(self.m, w), &params(cout), &bindings, groups)?;
         }
         Ok(y)
     }

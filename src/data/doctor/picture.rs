@@ -9,7 +9,7 @@ use super::checks::Checks;
 use super::fault::Fault;
 use crate::data::codecs::Format;
 use crate::data::duplicates::Print;
-use crate::data::image::{Decoded, parse, read};
+use crate::data::image::{Decoded, content, parse};
 use crate::error::{Error, Result};
 
 /// The short side of a picture that shows something.
@@ -28,7 +28,7 @@ pub(super) struct Seen {
 
 /// Reads the picture at `path`: what is kept of it, where it can be read, and its faults.
 pub(super) fn examine(path: &Path, checks: &Checks) -> (Option<Seen>, Vec<(Fault, String)>) {
-    let bytes = match read(path) {
+    let bytes = match content(path) {
         Ok(bytes) => bytes,
         Err(error) => return (None, vec![(Fault::Unreadable, reason(error))]),
     };

@@ -18,6 +18,7 @@ pub(super) struct Params {
     pub(super) out_total: u32,
     pub(super) span: u32,
     pub(super) first: u32,
+    pub(super) split: u32,
     pub(super) accumulate: u32,
     pub(super) alpha: f32,
 }

@@ -1,0 +1,103 @@
+//! Where the time of a forward pass and of a training step goes: how long each kernel takes on the device.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::lesson::{Lesson, store};
+use super::measure::median;
+use crate::error::Result;
+use crate::gpu::KernelTime;
+use crate::nn::Vgg;
+use crate::random::Stream;
+use crate::tensor::Tensor;
+
+/// Stamped repetitions.
+const RUNS: usize = 5;
+/// Steps whose median is taken.
+const STEPS: usize = 30;
+/// Seconds of steps before anything is measured.
+const WARM_UP: f64 = 0.5;
+
+/// A piece of work by its kernels.
+#[derive(Clone, Debug, Serialize)]
+pub struct Profile {
+    /// What was done.
+    pub work: String,
+    /// Median seconds of it whole, without stamps.
+    pub seconds: f64,
+    /// Median seconds of bringing its images to the device, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload: Option<f64>,
+    /// What its kernels took on the device, the longest first.
+    pub kernels: Vec<KernelTime>,
+}
+
+impl Profile {
+    /// Seconds of all kernels together.
+    pub fn on_device(&self) -> f64 {
+        self.kernels.iter().map(|time| time.seconds).sum()
+    }
+}
+
+/// The kernels of one of `runs` repetitions of `work`.
+fn stamped(base: &Vgg, runs: usize, work: impl FnOnce() -> Result<()>) -> Result<Vec<KernelTime>> {
+    base.gpu().start_stamps()?;
+    work()?;
+    let mut times = base.gpu().end_stamps()?;
+    for time in &mut times {
+        time.runs /= runs as f64;
+        time.seconds /= runs as f64;
+    }
+    Ok(times)
+}
+
+/// The forward pass of `batch` images of `side`.
+///
+/// # Errors
+/// What the device reported; [`crate::Error::Usage`] where it was not opened with [`crate::GpuOptions::stamps`].
+pub fn forward(base: &Vgg, side: usize, batch: usize) -> Result<Profile> {
+    let pixels = Stream::new(0, "pixels").normals(batch * 3 * side * side, 1.0);
+    let pass = || base.logits(&pixels, side).map(drop);
+    let upload = || {
+        let images = Tensor::from_slice(base.gpu(), [batch, 3, side, side], &pixels)?;
+        base.gpu().wait()?;
+        drop(images);
+        Ok(())
+    };
+    Ok(Profile {
+        work: format!("forward, batch {batch}"),
+        seconds: median(pass)?,
+        upload: Some(median(upload)?),
+        kernels: stamped(base, RUNS, || (0..RUNS).try_for_each(|_| pass()))?,
+    })
+}
+
+/// A step on `targets` of `batch` images, those of `paths` over and over. What lies below is kept. `base` was loaded as
+/// [`super::loading`] says.
+///
+/// # Errors
+/// As [`forward`]; what an image file reported.
+pub fn step(
+    base: &Vgg,
+    paths: &[PathBuf],
+    side: usize,
+    batch: usize,
+    targets: &[String],
+) -> Result<Profile> {
+    let paths: Vec<PathBuf> = paths.iter().cycle().take(batch).cloned().collect();
+    let images = store(&paths, side)?;
+    let mut lesson = Lesson::new(base, &images, targets, true)?;
+    // A device that was idle takes a while until it is as fast as it can be.
+    let start = Instant::now();
+    while start.elapsed().as_secs_f64() < WARM_UP {
+        lesson.train(2)?;
+    }
+    Ok(Profile {
+        work: format!("step on {}, batch {batch}", targets.join(",")),
+        seconds: lesson.train(STEPS)?.each,
+        upload: None,
+        kernels: stamped(base, RUNS, || lesson.train(RUNS).map(drop))?,
+    })
+}

@@ -1,0 +1,107 @@
+//! What, beside the weights and the images, decides the bits of what a network's layers give: the kernels, how they were
+//! chosen, and the device. Numbers that were made by one engine are taken for those of another where both are equal.
+
+use serde::{Deserialize, Serialize};
+
+use super::arch::Arch;
+use super::digest::hex;
+use super::load::{LoadStep, Loading, Place};
+use crate::conv::{planes, rows};
+use crate::error::Result;
+use crate::gpu::{Gpu, shaders_version};
+
+/// Raised with every change of what the host has to do with the numbers of frozen layers that the shaders' text and the
+/// package's version do not tell of.
+const VERSION: u32 = 1;
+
+/// What computes the lower layers of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    /// The package's version, this file's, and a hash of all shaders.
+    pub version: String,
+    /// The adapter's name, which of a software device has its compiler's version.
+    pub device: String,
+    /// `vulkan`, `metal` or `dx12`.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// Lanes of a subgroup, smallest and largest.
+    pub subgroup: [u32; 2],
+    /// What the processor has of what a compiler for it may use, where that is what computes.
+    pub processor: Vec<String>,
+    /// Whose kernels: see [`Vgg::family`](super::Vgg::family).
+    pub family: String,
+    /// Of the frozen weights.
+    pub precision: String,
+    /// How each convolution is computed, where that is chosen.
+    pub choices: Vec<String>,
+}
+
+impl Engine {
+    /// What computes the layers below number `layer` of a network that is loaded as `how` says. What of it is measured and
+    /// was not yet is measured here, and `progress` hears of it; `None` where it cannot be kept, so that the network may be
+    /// computed otherwise when it is loaded.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn new(
+        gpu: &Gpu,
+        arch: Arch,
+        how: &Loading,
+        layer: usize,
+        mut progress: impl FnMut(LoadStep) -> Result<()>,
+    ) -> Result<Option<Self>> {
+        let info = gpu.info();
+        let software = !how.portable && planes::suits(gpu);
+        let mut choices = Vec::new();
+        if !software {
+            let places = Place::all(arch, how);
+            let mut tuner = rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
+            let sites = Place::sites(&places, how.precision);
+            let measured =
+                tuner.measure(&sites, |done, of| progress(LoadStep::Measured { done, of }))?;
+            if measured.lost.is_some() {
+                return Ok(None);
+            }
+            let below = places.iter().take(layer).filter(|p| p.layer.is_conv());
+            let spelling = |place: &Place| tuner.spelling(&place.site(how.precision));
+            choices = below.map(spelling).collect();
+        }
+        Ok(Some(Engine {
+            version: format!(
+                "{} {VERSION} {}",
+                env!("CARGO_PKG_VERSION"),
+                hex(&shaders_version())
+            ),
+            device: info.name.clone(),
+            backend: info.backend.clone(),
+            driver: info.driver.clone(),
+            subgroup: info.subgroup,
+            processor: match gpu.is_software() {
+                true => processor(),
+                false => Vec::new(),
+            },
+            family: if software { "software" } else { "portable" }.into(),
+            precision: how.precision.to_string(),
+            choices,
+        }))
+    }
+}
+
+/// What this processor has of what decides how a product and a sum are rounded, or in which order sums are formed.
+fn processor() -> Vec<String> {
+    let mut has = vec![std::env::consts::ARCH.to_string()];
+    #[cfg(target_arch = "x86_64")]
+    {
+        let known = [
+            ("avx", std::arch::is_x86_feature_detected!("avx")),
+            ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+            ("fma", std::arch::is_x86_feature_detected!("fma")),
+            ("f16c", std::arch::is_x86_feature_detected!("f16c")),
+            ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+        ];
+        let found = known.into_iter().filter(|(_, there)| *there);
+        has.extend(found.map(|(name, _)| name.to_string()));
+    }
+    has
+}
