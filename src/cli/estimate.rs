@@ -136,7 +136,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
     let mut plan = args.plan();
     plan.check()?;
     args.check()?;
-    let variants = args.augment.variants(&plan)?;
+    let variants = args.variants(&plan)?;
     let base = request.base.resolve()?;
     // It is read for it once, as by a run.
     base.identity()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::Result;
+use goldfish::data::Variants;
 use goldfish::nn::lora::{Init, PIXELS};
 use goldfish::nn::{Arch, Choice, HeadInit};
 use goldfish::train::{Metric, Plan, Room};
@@ -121,7 +122,7 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub(super) recipe: RecipeArgs,
     #[command(flatten)]
-    pub(in crate::cli) augment: AugmentArgs,
+    pub(super) augment: AugmentArgs,
     /// All of the above and the base's, as run.toml has them.
     #[arg(skip)]
     pub(in crate::cli) table: Table,
@@ -231,6 +232,11 @@ impl TrainArgs {
             metric: self.metric.into(),
             patience: self.early_stop,
         }
+    }
+
+    /// How the pictures that are trained on are augmented, where they are.
+    pub(in crate::cli) fn variants(&self, plan: &Plan) -> Result<Option<Variants>> {
+        self.augment.variants(plan)
     }
 
     /// Where what the frozen layers make is kept; `folder` is for a file of what does not fit.

@@ -87,7 +87,7 @@ impl AugmentArgs {
     }
 
     /// How the pictures that are trained on are augmented, where they are.
-    pub(in crate::cli) fn variants(&self, plan: &Plan) -> Result<Option<Variants>> {
+    pub(super) fn variants(&self, plan: &Plan) -> Result<Option<Variants>> {
         let augment = self.augment()?;
         augment.check()?;
         let count = self.cache_variants;
