@@ -567,7 +567,7 @@ impl Run {
     fn whole(&self, cache: bool) -> (Vec<u32>, usize) {
         let mut prefix = self.prefix(cache);
         let trained = self.train(&mut prefix, self.start.clone(), PLAN.epochs);
-        assert!(trained.end.is_ok());
+        assert!(trained.end.is_ok(), "{:?}", trained.end);
         (bits(&trained), prefix.passes())
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::TINY;
 use crate::support::{gpu_trial, pictures};
 
 pub fn trials() -> Vec<Trial> {
-    let kinds: [(&str, &[&str]); 5] = [
+    let kinds: [(&str, &[&str]); 7] = [
         ("pixels", &["--targets", "pixels"]),
         (
             "pixels_with_dropout",
@@ -27,6 +27,29 @@ pub fn trials() -> Vec<Trial> {
         (
             "a_convolution_with_dropout",
             &["--targets", "features.28", "--dropout", "0.2"],
+        ),
+        (
+            "augmented_pictures_with_dropout",
+            &["--augment", "strong", "--dropout", "0.2"],
+        ),
+        (
+            "a_recipe",
+            &[
+                "--targets",
+                "classifier",
+                "--optimizer",
+                "adamw",
+                "--weight-decay",
+                "0.01",
+                "--schedule",
+                "cosine",
+                "--grad-accum",
+                "2",
+                "--augment",
+                "light",
+                "--cache-variants",
+                "2",
+            ],
         ),
         (
             "the_best_epoch",

@@ -432,6 +432,8 @@ fn validated() {
         &TINY,
     ];
     let said = goldfish(at).args(words.concat()).assert().success();
+    let leaks = "18 of the 18 images to validate with are trained on too";
+    assert!(String::from_utf8_lossy(&said.get_output().stderr).contains(leaks));
     assert!(
         stdout(&said).contains("best     epoch 1 "),
         "{}",

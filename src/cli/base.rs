@@ -21,6 +21,7 @@ use super::terminal::note;
 use super::weights::place;
 
 #[derive(Args, Clone)]
+#[command(next_help_heading = "The base and its images")]
 pub struct BaseArgs {
     /// Base weights: a safetensors file or PyTorch's (.pth) under torchvision's or timm's names, a folder with such files, or random[:SEED]
     /// [default: GOLDFISH_WEIGHTS, else those of the network in ./weights, else those that `goldfish weights fetch` put

@@ -18,7 +18,7 @@ use super::adopt::noted;
 use super::train::BatchSize;
 
 /// Flags that decide where a run goes and not what it is.
-const NOT_SETTINGS: [&str; 8] = [
+const NOT_SETTINGS: [&str; 9] = [
     "output",
     "overwrite",
     "config",
@@ -27,6 +27,7 @@ const NOT_SETTINGS: [&str; 8] = [
     "version",
     "device",
     "dry-run",
+    "verify-determinism",
 ];
 /// Settings that are paths.
 const PATHS: [&str; 4] = ["data", "val", "weights", "init-adapter"];

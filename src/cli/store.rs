@@ -13,6 +13,7 @@ use super::stop::go_on;
 use super::terminal::{note, plain};
 
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "What is computed once")]
 pub struct StoreArgs {
     /// Keep what the layers below the lowest adapted one make of each image for other runs too, and take what is there
     /// (auto), or neither (off); the adapter is the same

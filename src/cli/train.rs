@@ -9,6 +9,7 @@ mod keep;
 mod recipe;
 mod settings;
 mod shared;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,9 @@ pub struct Args {
     /// Say what the run will take, as `goldfish estimate` does, and do not train
     #[arg(long, conflicts_with = "resume", help_heading = KEEPING)]
     pub dry_run: bool,
+    /// Do the run twice and say whether both came to the same bytes
+    #[arg(long, conflicts_with_all = ["resume", "dry_run"], help_heading = KEEPING)]
+    verify_determinism: bool,
     #[command(flatten)]
     base: BaseArgs,
     #[command(flatten)]
@@ -149,7 +153,7 @@ impl Args {
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
     let (resume, output) = (&args.resume, &args.output);
-    let job = job(Request {
+    let request = Request {
         data: args.data()?,
         output: resume.as_ref().unwrap_or(output),
         overwrite: args.overwrite,
@@ -157,7 +161,11 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         base: &args.base,
         settings: &args.settings,
         device,
-    })?;
+    };
+    let job = job(request.clone())?;
+    if args.verify_determinism {
+        verify::again(&request, &job)?;
+    }
     let mut text = format!("steps    {}\n", job.trained.steps);
     if let [first, .., last] = &*job.trained.losses {
         text += &format!("loss     {first:.4} -> {last:.4}\n");

@@ -273,16 +273,19 @@ pub fn leaks(training: &[Print], validation: &[Print]) -> Vec<Leak> {
         .collect()
 }
 
-/// The same of images that were read for a run, by what the network sees of them: their crops.
+/// The same of the images at the positions `training` and `validation` of a run, by what the network sees of them: their
+/// crops. A leak names positions in those lists.
 ///
 /// # Errors
 /// As [`decode`](super::decode), where a file that is not kept in memory has changed since it was first read.
-pub fn leaks_between(training: &ImageStore, validation: &ImageStore) -> Result<Vec<Leak>> {
-    let prints = |images: &ImageStore| -> Result<Vec<Print>> {
-        let size = images.transform().size;
-        let print = |i| Ok(Print::of(&images.crop(i)?, size, size));
-        (0..images.len()).into_par_iter().map(print).collect()
-    };
+pub fn leaks_between(
+    images: &ImageStore,
+    training: &[usize],
+    validation: &[usize],
+) -> Result<Vec<Leak>> {
+    let size = images.transform().size;
+    let print = |&at: &usize| Ok(Print::of(&images.crop(at)?, size, size));
+    let prints = |which: &[usize]| which.par_iter().map(print).collect::<Result<Vec<Print>>>();
     Ok(leaks(&prints(training)?, &prints(validation)?))
 }
 

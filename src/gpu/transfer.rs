@@ -158,3 +158,35 @@ impl Readback {
         Ok(take(&view))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Gpu;
+    use crate::error::Result;
+    use crate::gpu::select::devices;
+
+    /// wgpu panics where it finds the loss while it waits.
+    #[test]
+    fn no_call_to_a_lost_device_panics_or_succeeds() {
+        if devices().is_empty() {
+            // A unit test has no other way to say that it was skipped.
+            return eprintln!("skipped: this machine has no device");
+        }
+        let gpu = Gpu::new().expect("a device opens");
+        let buffer = gpu.alloc(16).expect("a buffer");
+        gpu.write(&buffer, 0, &[1; 16]).expect("written");
+        let reading = gpu.read(&buffer).expect("a readback");
+        gpu.0.device.destroy();
+        gpu.0.failures.lose("pulled out");
+        let lost = |result: Result<()>| {
+            let error = result.expect_err("there is no device");
+            assert!(error.to_string().contains("lost (pulled out)"), "{error}");
+        };
+        lost(gpu.wait());
+        lost(gpu.submit());
+        lost(reading.wait().map(drop));
+        lost(gpu.read(&buffer).and_then(|r| r.wait()).map(drop));
+        lost(gpu.write(&buffer, 0, &[1; 16]));
+        lost(gpu.alloc(1 << 22).map(drop));
+    }
+}

@@ -14,11 +14,12 @@ use serde::Serialize;
 use toml::Table;
 
 use super::augment::AugmentArgs;
-use super::recipe::RecipeArgs;
+use super::recipe::{RecipeArgs, STEPS};
 use crate::cli::base::BaseArgs;
 use crate::cli::store::StoreArgs;
 
 /// What is asked of a training run.
+#[derive(Clone)]
 pub struct Request<'a> {
     pub data: &'a Path,
     pub output: &'a Path,
@@ -32,6 +33,7 @@ pub struct Request<'a> {
 
 /// What decides the adapter, given base and data.
 #[derive(ClapArgs, Clone)]
+#[command(next_help_heading = ADAPTED)]
 pub struct TrainArgs {
     /// What the folders are named by: ImageNet's categories where all are and classes of your own where none is (auto), or
     /// the one or the other whatever their names
@@ -72,31 +74,31 @@ pub struct TrainArgs {
     #[arg(long, value_enum)]
     pub(super) init: Option<InitArg>,
     /// Passes over the images
-    #[arg(short, long, default_value_t = 20)]
+    #[arg(short, long, default_value_t = 20, help_heading = STEPS)]
     pub(super) epochs: usize,
     /// Images at once, a step's where none are gathered; auto: the largest power of two whose step fits the device's memory
-    #[arg(short, long, value_name = "IMAGES|auto", default_value = "5")]
+    #[arg(short, long, value_name = "IMAGES|auto", default_value = "5", help_heading = STEPS)]
     pub(in crate::cli) batch_size: BatchSize,
     /// Learning rate
-    #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true, help_heading = STEPS)]
     pub(super) lr: f64,
     /// Seed of the adapter's start, of the order of the images, of their augmentation and of dropout
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, help_heading = STEPS)]
     pub(in crate::cli) seed: u64,
     /// Start from the adapter in this folder, or of this file; its modules, ranks and alphas are kept
     #[arg(long, value_name = "DIR", conflicts_with_all = ["classes", "keep_imagenet", "head", "targets", "rank", "alpha", "rank_pattern", "alpha_pattern", "rslora", "init"])]
     pub(in crate::cli) init_adapter: Option<PathBuf>,
     /// Keep what the layers below the lowest adapted one make of each image (auto), or compute it in every epoch (off);
     /// the adapter is the same
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_enum, default_value = "auto", help_heading = ONCE)]
     pub(super) cache: Cache,
     /// Memory for what is kept, in MiB: on the device, as much again on the host, then a file beside the run
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    #[arg(long, value_name = "MIB", default_value_t = 1024, help_heading = ONCE)]
     pub(super) cache_memory: u64,
     #[command(flatten)]
     pub(super) store: StoreArgs,
     /// Keep less of each step for its gradient and compute it once more instead
-    #[arg(long)]
+    #[arg(long, help_heading = ONCE)]
     pub(super) checkpoint_activations: bool,
     /// Folder with images of the same classes that are not trained on: each epoch ends with how good the adapter is on them
     #[arg(long, value_name = "DIR", conflicts_with = "val_split", help_heading = VALIDATION)]
@@ -128,6 +130,9 @@ pub struct TrainArgs {
     pub(in crate::cli) table: Table,
 }
 
+const ADAPTED: &str = "What is adapted";
+/// What is computed once and kept in memory.
+pub(super) const ONCE: &str = "What is computed once";
 const VALIDATION: &str = "How good it is";
 const KEEPING: &str = "What is kept";
 

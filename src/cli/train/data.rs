@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use goldfish::data::duplicates::leaks_between;
 use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Labels, folds, split};
 use goldfish::train::store::Shelf;
 use goldfish::train::{Listing, Split};
@@ -13,7 +14,7 @@ use goldfish::{Error, Result};
 use super::args::{ClassesArg, Request, TrainArgs};
 use crate::cli::base::Base;
 use crate::cli::images;
-use crate::cli::terminal::note;
+use crate::cli::terminal::{note, plain};
 
 /// Images with their classes.
 pub(in crate::cli) struct Data {
@@ -126,6 +127,7 @@ impl Data {
             path.to_string_lossy().into_owned()
         });
         let names = names.collect();
+        let paths: Vec<PathBuf> = items.iter().map(|item| item.path.clone()).collect();
         let images = match args.augment.variants(&args.plan())? {
             Some(variants) => images.augmented(variants, &split.train)?,
             None => images,
@@ -138,6 +140,7 @@ impl Data {
             classes: dataset.classes.clone(),
         };
         data.tell(&dataset, skipped);
+        data.tell_leaks(&paths)?;
         Ok(data)
     }
 
@@ -170,6 +173,26 @@ impl Data {
             },
             dataset.left_out.len()
         );
+    }
+
+    /// Says which of the images to validate with are trained on too, or all but the same: they flatter it.
+    fn tell_leaks(&self, paths: &[PathBuf]) -> Result<()> {
+        let Split { train, validation } = &self.split;
+        let leaks = leaks_between(&self.images, train, validation)?;
+        let Some(first) = leaks.first() else {
+            return Ok(());
+        };
+        let name = |path: &Path| plain(&path.to_string_lossy());
+        let path = |at: usize| name(&paths[at]);
+        note!(
+            "leak     {} of the {} images to validate with are trained on too, or all but the same ({} and {}): what is \
+             measured flatters. `goldfish doctor` lists them",
+            leaks.len(),
+            validation.len(),
+            path(validation[first.validation]),
+            path(train[first.training])
+        );
+        Ok(())
     }
 
     /// Which images these are, by their content.

@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::optim::{Curve, Rule, Schedule, Settings};
 use goldfish::train::{ClassWeights, Recipe};
 
-const STEPS: &str = "How it learns";
+pub(super) const STEPS: &str = "How it learns";
 
 /// What moves the adapter from step to step.
 #[derive(ClapArgs, Clone)]

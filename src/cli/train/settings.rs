@@ -134,7 +134,9 @@ pub(in crate::cli) fn unchanged(before: &Table, typed: &Table) -> Result<()> {
         .filter(|(key, _)| !FREE.contains(&key.as_str()))
         .filter_map(|(key, value)| {
             let was = before.get(key);
-            let more = || value.as_integer() > was.and_then(Value::as_integer);
+            // Where the rate falls towards the end, a later end is another run from its first step on.
+            let constant = before.get("schedule").and_then(Value::as_str) == Some("constant");
+            let more = || constant && value.as_integer() > was.and_then(Value::as_integer);
             if was == Some(value) || key == "epochs" && more() {
                 return None;
             }
