@@ -10,6 +10,7 @@ mod convert;
 mod damaged;
 mod data;
 mod doctor;
+mod estimate;
 mod export;
 mod family;
 mod faults;
@@ -72,6 +73,7 @@ fn main() {
         recipe::trials(),
         store::trials(),
         cli::trials(),
+        estimate::trials(),
         runs::trials(),
         kept::trials(),
         sweep::trials(),

@@ -19,7 +19,7 @@ pub fn taken(gpu: &Gpu, prefix: &Prefix, step: u64) -> String {
 }
 
 /// The most memory that this process ever had, where the system says so.
-fn peak_resident() -> Option<u64> {
+pub fn peak_resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;

@@ -11,6 +11,7 @@ mod convert;
 mod demo;
 mod devices;
 mod doctor;
+mod estimate;
 mod eval;
 mod exhausted;
 mod export;
@@ -68,6 +69,8 @@ enum Command {
     Train(train::Args),
     /// Say what is wrong with DATA/<class>/<image>, before it is trained on
     Doctor(doctor::Args),
+    /// Say what `train` with the same options will take: time, memory, disk
+    Estimate(estimate::Args),
     /// Train every combination of some learning rates and ranks, and say which is the best
     Sweep(sweep::Args),
     /// Say what images show
@@ -149,8 +152,10 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
         }
     }
     match cli.command {
+        Command::Train(args) if args.dry_run => estimate::dry_run(&args, cli.device),
         Command::Train(args) => train::run(args, cli.device),
         Command::Doctor(args) => doctor::run(args),
+        Command::Estimate(args) => estimate::run(args, cli.device),
         Command::Sweep(args) => {
             let own = matches
                 .subcommand_matches("sweep")

@@ -16,9 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::{ArgMatches, Args as ClapArgs, Command};
-use goldfish::train::{
-    BEST, Ended, Frozen, Prefix, Room, Run, Snapshot, Subject, Task, Trained, train,
-};
+use goldfish::train::{BEST, Ended, Frozen, Prefix, Run, Snapshot, Subject, Task, Trained, train};
 use goldfish::{Error, Result};
 use toml::Table;
 
@@ -35,8 +33,8 @@ use super::stop::go_on;
 use super::store;
 use super::terminal::note;
 use super::weights::place;
-use args::Cache;
 use checked::Checked;
+pub(super) use checked::{disk, ground};
 use keep::Keeper;
 
 /// The figures are those of README.md, of benches/compare/own.py.
@@ -69,8 +67,11 @@ pub struct Args {
     /// Take settings from this file, a run.toml too; what is typed goes before it
     #[arg(long, value_name = "FILE", help_heading = KEEPING)]
     config: Option<PathBuf>,
-    /// Do the run twice and say whether both came to the same bytes
+    /// Say what the run will take, as `goldfish estimate` does, and do not train
     #[arg(long, conflicts_with = "resume", help_heading = KEEPING)]
+    pub dry_run: bool,
+    /// Do the run twice and say whether both came to the same bytes
+    #[arg(long, conflicts_with_all = ["resume", "dry_run"], help_heading = KEEPING)]
     verify_determinism: bool,
     #[command(flatten)]
     base: BaseArgs,
@@ -135,6 +136,16 @@ impl Args {
         }
     }
 
+    /// The folder of images, which may stand in a file with settings.
+    pub fn data(&self) -> Result<&Path> {
+        let file = self.resume.as_ref().or(self.config.as_ref());
+        let none = || {
+            let problem = "names no data: add data = \"FOLDER\", or name the folder";
+            Error::data(file.unwrap_or(&self.output), problem)
+        };
+        self.data.as_deref().ok_or_else(none)
+    }
+
     /// Hands over all settings as run.toml has them.
     pub fn set_table(&mut self, table: Table) {
         self.settings.table = table;
@@ -142,24 +153,11 @@ impl Args {
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
-    let Args {
-        data,
-        output,
-        resume,
-        overwrite,
-        ..
-    } = &args;
-    let Some(data) = data else {
-        let file = resume.as_ref().or(args.config.as_ref()).unwrap_or(output);
-        return Err(Error::data(
-            file,
-            "names no data: add data = \"FOLDER\", or name the folder",
-        ));
-    };
+    let (resume, output) = (&args.resume, &args.output);
     let request = Request {
-        data,
+        data: args.data()?,
         output: resume.as_ref().unwrap_or(output),
-        overwrite: *overwrite,
+        overwrite: args.overwrite,
         resume: resume.is_some(),
         base: &args.base,
         settings: &args.settings,
@@ -271,16 +269,12 @@ fn prefix(checked: &mut Checked, request: &Request, before: &mut Shared) -> Resu
     } = checked;
     let images = &data.images;
     let args = request.settings;
-    if args.cache == Cache::Off {
+    let Some(room) = args.room(request.output) else {
         let network = base.load(gpu, checked.how.clone())?;
         let prefix = Prefix::new(network, start, images, None);
         args.augment
             .tell(&checked.plan, &prefix, data.split.train.len())?;
         return Ok(prefix);
-    }
-    let room = Room {
-        bytes: args.cache_memory.saturating_mul(1 << 20),
-        folder: request.output.to_path_buf(),
     };
     if let Some(frozen) = before.frozen.take() {
         let network = match before.network.take() {

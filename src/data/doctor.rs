@@ -1,6 +1,7 @@
 //! What is wrong with a dataset, found before it is trained on: every picture is read once, on all cores, as training would
 //! read it, and whatever is wrong with one keeps no other from being looked at. No device is opened.
 
+mod checks;
 mod fault;
 mod folder;
 mod picture;
@@ -11,27 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::dataset::{Dataset, Labels};
+use super::dataset::Dataset;
 use super::duplicates::{Alike, Likeness, Print, groups};
 use crate::error::{Error, Result};
+pub use checks::Checks;
+use fault::Findings;
 pub use fault::{Fault, Finding, Place, Severity};
 use folder::Folder;
 use picture::{Seen, examine};
-
-/// What is to be examined, and how it is to be trained on.
-#[derive(Clone, Debug)]
-pub struct Checks<'a> {
-    /// The dataset.
-    pub data: &'a Path,
-    /// One to validate with.
-    pub validation: Option<&'a Path>,
-    /// What the folders are named by.
-    pub labels: Labels,
-    /// Pictures are turned as EXIF says.
-    pub exif: bool,
-    /// Side of the crop.
-    pub size: usize,
-}
 
 /// A class folder to train with, and how many of its pictures can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,30 +48,6 @@ impl Examined {
     pub fn count(&self, severity: Severity) -> usize {
         let findings = self.findings.iter();
         findings.filter(|f| f.fault.severity() == severity).count()
-    }
-}
-
-/// Findings as they come.
-#[derive(Default)]
-struct Findings(BTreeMap<Fault, Vec<Place>>);
-
-impl Findings {
-    fn add(&mut self, fault: Fault, path: &Path, says: impl Into<String>) {
-        self.add_with(fault, path, Vec::new(), says);
-    }
-
-    fn add_with(&mut self, fault: Fault, path: &Path, with: Vec<PathBuf>, says: impl Into<String>) {
-        let (path, says) = (path.to_path_buf(), says.into());
-        self.0
-            .entry(fault)
-            .or_default()
-            .push(Place { path, with, says });
-    }
-
-    fn has_errors(&self) -> bool {
-        self.0
-            .keys()
-            .any(|fault| fault.severity() == Severity::Error)
     }
 }
 
@@ -184,11 +148,7 @@ pub fn doctor(
     Ok(Examined {
         classes: counted(&training, &readable[0]),
         validation: validation.map_or(Vec::new(), |folder| counted(&folder, &readable[1])),
-        findings: findings
-            .0
-            .into_iter()
-            .map(|(fault, places)| Finding { fault, places })
-            .collect(),
+        findings: findings.all(),
     })
 }
 

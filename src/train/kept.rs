@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Add;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +38,50 @@ impl Room {
             folder: self.folder.clone(),
         }
     }
+}
+
+/// Bytes that rows take, by their place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// On the device.
+    pub device: u64,
+    /// In host memory.
+    pub host: u64,
+    /// In a file.
+    pub file: u64,
+}
+
+impl Takes {
+    /// Of so many rows of `length` bytes.
+    pub(super) fn rows(rows: usize, length: usize, room: &Room) -> Self {
+        let fit = (room.bytes / length as u64) as usize;
+        let on_device = rows.min(fit);
+        let in_host = (rows - on_device).min(fit);
+        let block = in_block(length, rows);
+        let bytes = |rows: usize| (rows * length) as u64;
+        Takes {
+            device: bytes(on_device.div_ceil(block) * block),
+            host: bytes(in_host),
+            file: bytes(rows - on_device - in_host),
+        }
+    }
+}
+
+impl Add for Takes {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Takes {
+            device: self.device + other.device,
+            host: self.host + other.host,
+            file: self.file + other.file,
+        }
+    }
+}
+
+/// Rows of `length` bytes of one block where there are so many.
+fn in_block(length: usize, rows: usize) -> usize {
+    (BLOCK / length).clamp(1, rows.max(1))
 }
 
 /// A row's place.
@@ -224,7 +269,7 @@ impl Kept {
 
     /// Rows of one block.
     fn in_block(&self) -> usize {
-        (BLOCK / self.length).clamp(1, self.rows.max(1))
+        in_block(self.length, self.rows)
     }
 
     /// The block of row `place` on the device, and its byte there.

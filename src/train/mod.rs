@@ -3,6 +3,7 @@
 mod batch;
 mod cache;
 mod embed;
+pub mod estimate;
 mod folder;
 mod frozen;
 pub mod history;
@@ -30,7 +31,7 @@ pub use batch::largest_batch;
 pub use embed::embed;
 pub use folder::FILES;
 pub use frozen::Frozen;
-pub use kept::Room;
+pub use kept::{Room, Takes};
 pub use listing::{Listed, Listing};
 pub use look::{SIDE, look};
 pub use plan::{Metric, Plan, Split};

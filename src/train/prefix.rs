@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cache::{Cache, Input};
 use super::frozen::Frozen;
-use super::kept::{Kept, Room};
+use super::kept::{Kept, Room, Takes};
 use super::normalize::crop_bytes;
 use super::store::Shelf;
 use crate::data::{Batch, ImageStore};
@@ -115,6 +115,31 @@ impl Prefix {
     /// Whether anything is.
     pub fn keeps(&self) -> bool {
         self.frozen.cache.is_some()
+    }
+
+    /// What so many rows, an image's or a variant's each, take in `room`.
+    pub fn takes(&self, rows: usize, room: &Room) -> Takes {
+        let crop = crop_bytes(self.frozen.transform);
+        let crops = |room: &Room| match (rows * crop) as u64 <= 2 * room.bytes {
+            true => Takes::rows(rows, crop, room),
+            false => Takes::default(),
+        };
+        if self.frozen.from == 0 {
+            return crops(room);
+        }
+        // As they are given their room: the costlier first.
+        let features = self.row_len() * 4;
+        let product = self.below.base.product_len(self.frozen.from).map(|n| n * 4);
+        let mut rest = room.clone();
+        let mut all = Takes::default();
+        for length in std::iter::once(features).chain(product) {
+            all = all + Takes::rows(rows, length, &rest);
+            rest = rest.without((rows * length) as u64);
+        }
+        match self.frozen.pixels {
+            true => all + crops(&rest),
+            false => all,
+        }
     }
 
     /// What is kept, in a word.

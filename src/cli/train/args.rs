@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::Result;
+use goldfish::data::Variants;
 use goldfish::nn::lora::{Init, PIXELS};
 use goldfish::nn::{Arch, Choice, HeadInit};
-use goldfish::train::{Metric, Plan};
+use goldfish::train::{Metric, Plan, Room};
 use serde::Serialize;
 use toml::Table;
 
@@ -77,16 +78,16 @@ pub struct TrainArgs {
     pub(super) epochs: usize,
     /// Images at once, a step's where none are gathered; auto: the largest power of two whose step fits the device's memory
     #[arg(short, long, value_name = "IMAGES|auto", default_value = "5", help_heading = STEPS)]
-    pub(super) batch_size: BatchSize,
+    pub(in crate::cli) batch_size: BatchSize,
     /// Learning rate
     #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true, help_heading = STEPS)]
     pub(super) lr: f64,
     /// Seed of the adapter's start, of the order of the images, of their augmentation and of dropout
     #[arg(long, default_value_t = 0, help_heading = STEPS)]
-    pub(super) seed: u64,
+    pub(in crate::cli) seed: u64,
     /// Start from the adapter in this folder, or of this file; its modules, ranks and alphas are kept
     #[arg(long, value_name = "DIR", conflicts_with_all = ["classes", "keep_imagenet", "head", "targets", "rank", "alpha", "rank_pattern", "alpha_pattern", "rslora", "init"])]
-    pub(super) init_adapter: Option<PathBuf>,
+    pub(in crate::cli) init_adapter: Option<PathBuf>,
     /// Keep what the layers below the lowest adapted one make of each image (auto), or compute it in every epoch (off);
     /// the adapter is the same
     #[arg(long, value_enum, default_value = "auto", help_heading = ONCE)]
@@ -101,13 +102,13 @@ pub struct TrainArgs {
     pub(super) checkpoint_activations: bool,
     /// Folder with images of the same classes that are not trained on: each epoch ends with how good the adapter is on them
     #[arg(long, value_name = "DIR", conflicts_with = "val_split", help_heading = VALIDATION)]
-    pub(super) val: Option<PathBuf>,
+    pub(in crate::cli) val: Option<PathBuf>,
     /// Share of each class's images that is not trained on, drawn by the seed: 0.2 is every fifth
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = VALIDATION)]
-    pub(super) val_split: Option<f64>,
+    pub(in crate::cli) val_split: Option<f64>,
     /// Part I of K of the images is not trained on, and the other parts are: 2/5 is the second of five. See sweep --kfold
     #[arg(long, value_name = "I/K", conflicts_with_all = ["val", "val_split"], help_heading = VALIDATION)]
-    pub(super) fold: Option<Fold>,
+    pub(in crate::cli) fold: Option<Fold>,
     /// What makes one epoch better than another: the best is kept in RUN/best
     #[arg(long, value_enum, default_value = "loss", help_heading = VALIDATION)]
     pub(super) metric: MetricArg,
@@ -156,10 +157,10 @@ impl FromStr for BatchSize {
 
 /// One of so many parts of the images.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Fold {
+pub(in crate::cli) struct Fold {
     /// Counted from 1.
-    pub(super) part: usize,
-    pub(super) of: usize,
+    pub(in crate::cli) part: usize,
+    pub(in crate::cli) of: usize,
 }
 
 impl FromStr for Fold {
@@ -220,7 +221,7 @@ impl TrainArgs {
         self.val.is_some() || self.val_split.is_some() || self.fold.is_some()
     }
 
-    pub(super) fn plan(&self) -> Plan {
+    pub(in crate::cli) fn plan(&self) -> Plan {
         Plan {
             epochs: self.epochs,
             batch_size: match self.batch_size {
@@ -236,6 +237,19 @@ impl TrainArgs {
             metric: self.metric.into(),
             patience: self.early_stop,
         }
+    }
+
+    /// How the pictures that are trained on are augmented, where they are.
+    pub(in crate::cli) fn variants(&self, plan: &Plan) -> Result<Option<Variants>> {
+        self.augment.variants(plan)
+    }
+
+    /// Where what the frozen layers make is kept; `folder` is for a file of what does not fit.
+    pub(in crate::cli) fn room(&self, folder: &Path) -> Option<Room> {
+        (self.cache == Cache::Auto).then(|| Room {
+            bytes: self.cache_memory.saturating_mul(1 << 20),
+            folder: folder.to_path_buf(),
+        })
     }
 
     /// What is adapted for the classes of `arch`, with a new head or without one.

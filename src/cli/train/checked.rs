@@ -7,7 +7,7 @@ use goldfish::formats::adapter;
 use goldfish::nn::{Adapter, Arch, Head, Identity, Loading};
 use goldfish::train::store::Shelf;
 use goldfish::train::{Plan, Run, largest_batch};
-use goldfish::{Error, Gpu, Result};
+use goldfish::{Error, Gpu, Precision, Result};
 
 use super::args::{BatchSize, Cache, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
@@ -70,25 +70,9 @@ impl Checked {
             Some(gpu) => Ok(gpu),
             None => open_device(device, precision),
         };
-        // The folders' names are known before anything costly is done, but for those of an adapter's classes.
-        let (gpu, dataset, start);
-        match &args.init_adapter {
-            Some(folder) => {
-                base.check(folder)?;
-                gpu = open(request.device.clone(), request.base.precision)?;
-                let stored = adapter::load(&gpu, folder, base.arch, base.transform.size)?;
-                let classes = stored.classes_on(folder, &base.classes)?;
-                dataset = Dataset::open(request.data, &Labels::Of(classes))?;
-                start = stored.adapter;
-            }
-            None => {
-                dataset = labelled(request.data, args, &base)?;
-                gpu = open(request.device.clone(), request.base.precision)?;
-                start = fresh(&gpu, &base, args, &dataset.classes)?;
-            }
-        }
-        start.check_trainable()?;
-        run.check_room(disk(&start, args))?;
+        let (gpu, dataset, start) = ground(request, &base, open)?;
+        let [_, most] = disk(&start, args);
+        run.check_room(most)?;
         let how = Loading {
             ranks: start.ranks(),
             trained: true,
@@ -128,14 +112,45 @@ impl Checked {
     }
 }
 
-/// Bytes that a run takes of the disk: adapters, and beside each state that is kept the next one.
-fn disk(start: &Adapter, args: &TrainArgs) -> u64 {
+/// The device that `open` gives, the data by name, and the adapter to start from: what needs no image.
+pub(in crate::cli) fn ground(
+    request: &Request,
+    base: &Base,
+    open: impl FnOnce(Option<String>, Precision) -> Result<Gpu>,
+) -> Result<(Gpu, Dataset, Adapter)> {
+    let args = request.settings;
+    // The folders' names are known before anything costly is done, but for those of an adapter's classes.
+    let (gpu, dataset, start);
+    match &args.init_adapter {
+        Some(folder) => {
+            base.check(folder)?;
+            gpu = open(request.device.clone(), request.base.precision)?;
+            let stored = adapter::load(&gpu, folder, base.arch, base.transform.size)?;
+            let classes = stored.classes_on(folder, &base.classes)?;
+            dataset = Dataset::open(request.data, &Labels::Of(classes))?;
+            start = stored.adapter;
+        }
+        None => {
+            dataset = labelled(request.data, args, base)?;
+            gpu = open(request.device.clone(), request.base.precision)?;
+            start = fresh(&gpu, base, args, &dataset.classes)?;
+        }
+    }
+    start.check_trainable()?;
+    Ok((gpu, dataset, start))
+}
+
+/// Bytes that a run takes of the disk at its end, and at most: adapters, and beside each state that is kept the next one.
+pub(in crate::cli) fn disk(start: &Adapter, args: &TrainArgs) -> [u64; 2] {
     let adapter = 4 * start.parameters() as u64;
-    let validated = args.validates();
-    let best = u64::from(validated);
+    let best = u64::from(args.validates());
     // Numbers and two moments, and the best ones.
     let state = (3 + best) * adapter;
-    (2 + best) * adapter + state.saturating_mul(args.keep as u64 + 1)
+    let states = |kept: usize| state.saturating_mul(kept as u64);
+    [
+        (1 + best) * adapter + states(args.keep),
+        (2 + best) * adapter + states(args.keep.saturating_add(1)),
+    ]
 }
 
 /// Refuses a run's folder within the images, where the next run would take it for a class.

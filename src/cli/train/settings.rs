@@ -169,7 +169,7 @@ pub(super) fn same_base(checked: &Checked, request: &Request) -> Result<()> {
 
 impl TrainArgs {
     /// Refuses settings that go with a validation and have none.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(in crate::cli) fn check(&self) -> Result<()> {
         let validated = self.validates();
         match self.early_stop {
             Some(_) if !validated => Err(Error::setting(

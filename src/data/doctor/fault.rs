@@ -1,6 +1,7 @@
 //! What can be wrong with a dataset, and how much it matters.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -118,4 +119,42 @@ pub struct Finding {
     pub fault: Fault,
     /// One or more, in the order of the dataset.
     pub places: Vec<Place>,
+}
+
+/// Findings as they come.
+#[derive(Default)]
+pub(super) struct Findings(BTreeMap<Fault, Vec<Place>>);
+
+impl Findings {
+    pub(super) fn add(&mut self, fault: Fault, path: &Path, says: impl Into<String>) {
+        self.add_with(fault, path, Vec::new(), says);
+    }
+
+    pub(super) fn add_with(
+        &mut self,
+        fault: Fault,
+        path: &Path,
+        with: Vec<PathBuf>,
+        says: impl Into<String>,
+    ) {
+        let (path, says) = (path.to_path_buf(), says.into());
+        self.0
+            .entry(fault)
+            .or_default()
+            .push(Place { path, with, says });
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.0
+            .keys()
+            .any(|fault| fault.severity() == Severity::Error)
+    }
+
+    /// All of them, the worst first.
+    pub(super) fn all(self) -> Vec<Finding> {
+        let findings = self.0.into_iter();
+        findings
+            .map(|(fault, places)| Finding { fault, places })
+            .collect()
+    }
 }

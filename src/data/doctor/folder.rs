@@ -5,8 +5,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::Findings;
-use super::fault::Fault;
+use super::fault::{Fault, Findings};
 use super::picture::reason;
 use crate::data::classes::{Classes, kind as spelling};
 use crate::data::codecs::Format;
@@ -20,6 +19,8 @@ pub(super) struct Class {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) images: Vec<PathBuf>,
+    /// Whether what is in it could be listed.
+    listed: bool,
     /// Its label, where the folders have some.
     pub(super) label: Option<usize>,
 }
@@ -42,19 +43,19 @@ impl Folder {
         for path in list(folder)? {
             match kind(&path) {
                 Kind::Folder => {
-                    let images = images_below(&path, &mut left_out).unwrap_or_else(|error| {
+                    let images = images_below(&path, &mut left_out).map_err(|error| {
                         let at = match &error {
-                            Error::Io { path, .. } => path.clone(),
-                            _ => path.clone(),
+                            Error::Io { path, .. } => path,
+                            _ => &path,
                         };
-                        findings.add(Fault::Folder, &at, reason(error));
-                        Vec::new()
+                        findings.add(Fault::Folder, &at.clone(), reason(error));
                     });
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
                     classes.push(Class {
                         name: name.into_owned(),
                         path,
-                        images,
+                        listed: images.is_ok(),
+                        images: images.unwrap_or_default(),
                         label: None,
                     });
                 }
@@ -113,7 +114,11 @@ impl Folder {
 
     /// Empty and clashing classes, and folders that are no classes but parts of the data.
     pub(super) fn check_names(&self, findings: &mut Findings) {
-        for class in self.classes.iter().filter(|class| class.images.is_empty()) {
+        for class in self
+            .classes
+            .iter()
+            .filter(|c| c.listed && c.images.is_empty())
+        {
             findings.add(Fault::EmptyClass, &class.path, "");
         }
         let mut spelled = BTreeMap::<String, Vec<&Class>>::new();

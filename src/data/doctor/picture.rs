@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::metadata::Orientation;
 
-use super::Checks;
+use super::checks::Checks;
 use super::fault::Fault;
 use crate::data::codecs::Format;
 use crate::data::duplicates::Print;
@@ -28,33 +28,35 @@ pub(super) struct Seen {
 
 /// Reads the picture at `path`: what is kept of it, where it can be read, and its faults.
 pub(super) fn examine(path: &Path, checks: &Checks) -> (Option<Seen>, Vec<(Fault, String)>) {
+    let bytes = match content(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return (None, vec![(Fault::Unreadable, reason(error))]),
+    };
     // Decoders are other people's, and this is where a file that breaks one is to be named.
-    let looked = catch_unwind(|| look(path, checks));
+    let looked = catch_unwind(|| look(path, &bytes, checks));
     let broke = || Err(Error::data(path, "the decoder failed on it"));
     match looked.unwrap_or_else(|_| broke()) {
         Ok((seen, faults)) => (Some(seen), faults),
         Err(error) => {
             let why = reason(error);
-            let fault = if is_cut(&why) {
-                Fault::Cut
-            } else {
-                Fault::Unreadable
+            let fault = match is_cut(&bytes, &why) {
+                true => Fault::Cut,
+                false => Fault::Unreadable,
             };
             (None, vec![(fault, why)])
         }
     }
 }
 
-fn look(path: &Path, checks: &Checks) -> Result<(Seen, Vec<(Fault, String)>)> {
+fn look(path: &Path, bytes: &[u8], checks: &Checks) -> Result<(Seen, Vec<(Fault, String)>)> {
     let mut faults = Vec::new();
     let mut add = |is: bool, fault: Fault, says: String| {
         if is {
             faults.push((fault, says));
         }
     };
-    let bytes = content(path)?;
-    let picture = parse(path, &bytes)?;
-    if let (Some(is), Some(named)) = (Format::of(&bytes), Format::named(path)) {
+    let picture = parse(path, bytes)?;
+    if let (Some(is), Some(named)) = (Format::of(bytes), Format::named(path)) {
         let says = format!("is a {}, named like a {}", is.names().0, named.names().0);
         add(is != named, Fault::WrongEnding, says);
     }
@@ -100,20 +102,29 @@ pub(super) fn reason(error: Error) -> String {
     }
 }
 
-/// Whether a reader's words mean that the file goes on no further.
-fn is_cut(why: &str) -> bool {
-    const WORDS: [&str; 8] = [
+/// Whether a file that cannot be read goes on no further: by its own account, or by the reader's words.
+fn is_cut(bytes: &[u8], why: &str) -> bool {
+    const WORDS: [&str; 6] = [
         "ends early",
         "end of file",
-        "end of the",
         "unexpected end",
         "eof",
-        "not enough data",
         "failed to fill",
         "truncated",
     ];
-    let why = why.to_lowercase();
-    WORDS.iter().any(|words| why.contains(words))
+    match Format::of(bytes) {
+        // A chunk of its own ends it.
+        Some(Format::Png) => !bytes.windows(4).any(|word| word == b"IEND"),
+        // It says how long it is.
+        Some(Format::WebP) => bytes
+            .get(4..8)
+            .and_then(|size| size.first_chunk())
+            .is_some_and(|size| u64::from(u32::from_le_bytes(*size)) + 8 > bytes.len() as u64),
+        _ => {
+            let why = why.to_lowercase();
+            WORDS.iter().any(|words| why.contains(words))
+        }
+    }
 }
 
 fn how(turn: Orientation) -> &'static str {

@@ -1,0 +1,363 @@
+//! `goldfish estimate` and `train --dry-run`: what will it take?
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args as ClapArgs;
+use goldfish::Result;
+use goldfish::data::{Dataset, Labels, folds, split};
+use goldfish::nn::Loading;
+use goldfish::train::estimate::{Seconds, measure, sample_size};
+use goldfish::train::{Prefix, Room, Takes, largest_batch};
+use serde::Serialize;
+
+use super::adopt::adopt;
+use super::base::BaseArgs;
+use super::images::open_images;
+use super::memory::peak_resident;
+use super::open_device;
+use super::terminal::{json, note};
+use super::train::{self, BatchSize, Request, TrainArgs, disk, ground};
+
+#[derive(ClapArgs)]
+#[command(after_help = "\
+The options are those of `train`. A few of the images are read, the base is loaded, and the frozen layers and some steps are \
+timed on the device; nothing is written. The times hold for a machine that is as busy then as now, and for pictures of which no other \
+run has kept what the frozen layers make: a second run has less to do.")]
+pub struct Args {
+    /// Folder with one folder a class
+    data: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    base: BaseArgs,
+    #[command(flatten)]
+    settings: TrainArgs,
+}
+
+pub fn run(args: Args, device: Option<String>) -> Result<()> {
+    let estimate = estimate(&Request {
+        data: &args.data,
+        // It is not looked at.
+        output: Path::new(""),
+        overwrite: false,
+        resume: false,
+        base: &args.base,
+        settings: &args.settings,
+        device,
+    })?;
+    match args.json {
+        true => super::print(&json(&estimate)),
+        false => super::print(&estimate.text()),
+    }
+}
+
+/// `train --dry-run`.
+pub fn dry_run(args: &train::Args, device: Option<String>) -> Result<()> {
+    super::print(&estimate(&args.request(args.data()?, device))?.text())
+}
+
+/// What a run will take.
+#[derive(Serialize)]
+struct Estimate {
+    images: usize,
+    /// Of these, those to validate with.
+    validation: usize,
+    epochs: usize,
+    steps: u64,
+    /// Images that go through the network at once.
+    batch_size: usize,
+    /// Numbers that are trained.
+    parameters: usize,
+    seconds: Parted,
+    /// The most that the device holds.
+    device_bytes: u64,
+    /// The most that the process holds in the machine's memory, where the system says what it holds now. A device without
+    /// memory of its own has what it holds in there too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_bytes: Option<u64>,
+    cache: Kept,
+    disk: Disk,
+    measured: Sample,
+}
+
+/// What is kept of the frozen layers, in bytes.
+#[derive(Serialize)]
+struct Kept {
+    device: u64,
+    host: u64,
+    file: u64,
+}
+
+/// What the run's folder holds, in bytes.
+#[derive(Serialize)]
+struct Disk {
+    /// When the run is over.
+    folder: u64,
+    /// At most, with what is written before what it replaces goes, and the file of what is kept.
+    most: u64,
+}
+
+#[derive(Serialize)]
+struct Sample {
+    images: usize,
+    steps: usize,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Parted {
+    all: f64,
+    /// Up to the first image: options, weights, device.
+    start: f64,
+    images: f64,
+    base: f64,
+    frozen: f64,
+    steps: f64,
+    validation: f64,
+}
+
+/// Measures on a sample what `request` will take.
+fn estimate(request: &Request) -> Result<Estimate> {
+    let stop = super::stop_on_ctrl_c();
+    let begun = Instant::now();
+    let mut asked = request.base.clone();
+    if let Some(folder) = &request.settings.init_adapter {
+        adopt(&mut asked, folder)?;
+    }
+    let request = &Request {
+        base: &asked,
+        device: request.device.clone(),
+        ..*request
+    };
+    let seconds = |since: Instant| since.elapsed().as_secs_f64();
+    let args = request.settings;
+    let mut plan = args.plan();
+    plan.check()?;
+    args.check()?;
+    let variants = args.variants(&plan)?;
+    let base = request.base.resolve()?;
+    // It is read for it once, as by a run.
+    base.identity()?;
+    let (gpu, mut dataset, adapter) = ground(request, &base, open_device)?;
+    let start = seconds(begun);
+    let counts = counted(request, &dataset)?;
+    let images: usize = counts.iter().sum();
+    if args.batch_size == BatchSize::Auto {
+        let side = base.transform.size;
+        plan.batch_size = largest_batch(base.arch, &adapter, side, counts[0], gpu.memory());
+    }
+
+    // A sample from end to end of the data.
+    let items = &mut dataset.items;
+    let all = items.len();
+    let most = sample_size(images, &plan, AT_ONCE).min(all);
+    *items = (0..most).map(|i| items[i * all / most].clone()).collect();
+    let paths: Vec<PathBuf> = items.iter().map(|item| item.path.clone()).collect();
+    let reading = Instant::now();
+    let (sample, skipped) = open_images(&paths, &base, request.base, None)?;
+    let read = seconds(reading) / paths.len() as f64 * images as f64;
+    let left_out = |path: &PathBuf| skipped.iter().any(|skipped| skipped.path == *path);
+    let labels: Vec<u32> = items
+        .iter()
+        .filter(|item| !left_out(&item.path))
+        .map(|item| item.label)
+        .collect();
+    let taken = sample.len();
+    let sample = match variants {
+        Some(variants) => sample.augmented(variants, &(0..taken).collect::<Vec<_>>())?,
+        None => sample,
+    };
+    // Of an image that is augmented as many rows are kept as it has lasting variants; those that are validated are not.
+    let sampled = sample.lasting().len();
+    let rows = sampled * counts[0] / taken + counts[1];
+
+    let loading = Instant::now();
+    let how = Loading {
+        ranks: adapter.ranks(),
+        trained: true,
+        headless: adapter.head.is_some(),
+        ..Loading::default()
+    };
+    let network = base.load(&gpu, how)?;
+    let loaded = seconds(loading);
+    let room = args.room(request.output);
+    let whole = Prefix::new(network, &adapter, &sample, None);
+    // What does not fit the device goes where that of all images would, in the same proportion.
+    let small = room.as_ref().map(|room| {
+        Room::of(match (whole.bytes_per_image() * rows) as u64 > room.bytes {
+            true => (room.bytes as f64 * sampled as f64 / rows as f64) as u64,
+            false => room.bytes,
+        })
+    });
+    let network = whole.base().clone();
+    drop(whole);
+    let mut prefix = Prefix::new(network, &adapter, &sample, small.clone());
+    let what = (&adapter, &plan, counts[1] > 0);
+    let timing = Instant::now();
+    let measured = measure(&mut prefix, &sample, &labels, what, stop)?;
+    note!(
+        "measured {} images and {} steps in {:.1} s",
+        sample.len(),
+        measured.steps,
+        seconds(timing)
+    );
+
+    let Seconds {
+        frozen,
+        steps,
+        validation,
+    } = measured.whole(&plan, counts, rows);
+    let takes = |room: &Option<Room>, rows| match room {
+        Some(room) => prefix.takes(rows, room),
+        None => Takes::default(),
+    };
+    let (kept, here) = (takes(&room, rows), takes(&small, sampled));
+    let more = |whole: u64, part: u64| whole.saturating_sub(part);
+    let more_on_device = more(kept.device, here.device);
+    // Crops are kept as far as they may be.
+    let crop = 3 * (base.transform.size as u64).pow(2);
+    let crops = |images: usize| (images as u64 * crop).min(request.base.memory());
+    let more_crops = more(crops(images), crops(taken));
+    let shared = match gpu.is_software() {
+        true => more_on_device,
+        false => 0,
+    };
+    let more_in_host = more_crops + more(kept.host, here.host) + shared;
+    let [folder, most] = disk(&adapter, args);
+    Ok(Estimate {
+        images,
+        validation: counts[1],
+        epochs: plan.epochs,
+        steps: plan.steps(counts[0]),
+        batch_size: plan.batch_size,
+        parameters: adapter.parameters(),
+        seconds: Parted {
+            all: start + read + loaded + frozen + steps + validation,
+            start,
+            images: read,
+            base: loaded,
+            frozen,
+            steps,
+            validation,
+        },
+        device_bytes: gpu.pool_stats().peak_bytes + more_on_device,
+        host_bytes: peak_resident().map(|peak| peak + more_in_host),
+        cache: Kept {
+            device: kept.device,
+            host: kept.host,
+            file: kept.file,
+        },
+        disk: Disk {
+            folder,
+            most: most + kept.file,
+        },
+        measured: Sample {
+            images: taken,
+            steps: measured.steps,
+            seconds: seconds(begun),
+        },
+    })
+}
+
+/// Images that go through the frozen layers together at most.
+const AT_ONCE: usize = 8;
+
+/// How many images are trained and validated with.
+fn counted(request: &Request, dataset: &Dataset) -> Result<[usize; 2]> {
+    let args = request.settings;
+    let all = dataset.items.len();
+    if let Some(folder) = &args.val {
+        let apart = Dataset::open(folder, &Labels::Of(dataset.classes.clone()))?;
+        return Ok([all, apart.items.len()]);
+    }
+    let labels: Vec<u32> = dataset.items.iter().map(|item| item.label).collect();
+    let validation = match (args.val_split, args.fold) {
+        (Some(share), _) => split(&labels, share, args.seed)?.1.len(),
+        (None, Some(fold)) => folds(&labels, fold.of, args.seed)?[fold.part - 1].len(),
+        (None, None) => 0,
+    };
+    Ok([all - validation, validation])
+}
+
+impl Estimate {
+    /// As a person reads it.
+    fn text(&self) -> String {
+        let Estimate {
+            seconds,
+            cache,
+            disk,
+            measured,
+            ..
+        } = self;
+        let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
+        let parts = [
+            ("start", seconds.start),
+            ("images", seconds.images),
+            ("base", seconds.base),
+            ("frozen layers", seconds.frozen),
+            ("steps", seconds.steps),
+            ("validation", seconds.validation),
+        ];
+        let parts = parts.iter().filter(|(_, seconds)| *seconds >= 0.05);
+        let parts: Vec<String> = parts.map(|(name, s)| format!("{name} {s:.1}")).collect();
+        let places = [
+            ("on the device", cache.device),
+            ("in memory", cache.host),
+            ("in a file", cache.file),
+        ];
+        let places = places.iter().filter(|(_, bytes)| *bytes > 0);
+        let places: Vec<String> = places
+            .map(|(at, bytes)| format!("{} {at}", mib(*bytes)))
+            .collect();
+        let mut text = format!(
+            "run      {} images, {} of them to validate with; {} steps in {} epochs; {} parameters\n",
+            self.images, self.validation, self.steps, self.epochs, self.parameters
+        );
+        text += &format!("time     {} ({})\n", clock(seconds.all), parts.join(", "));
+        text += &format!("device   {} at most\n", mib(self.device_bytes));
+        if let Some(bytes) = self.host_bytes {
+            text += &format!("memory   {} at most\n", mib(bytes));
+        }
+        if !places.is_empty() {
+            text += &format!("kept     {} of the frozen layers\n", places.join(", "));
+        }
+        text += &format!(
+            "disk     {:.1} MB in the run's folder, {:.1} MB at most while it goes\n",
+            disk.folder as f64 / 1e6,
+            disk.most as f64 / 1e6
+        );
+        text + &format!(
+            "measured on {} images and {} steps in {:.1} s\n",
+            measured.images, measured.steps, measured.seconds
+        )
+    }
+}
+
+/// Seconds as a person says them.
+fn clock(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..100 => format!("{seconds:.1} s"),
+        100..6000 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clock;
+
+    #[test]
+    fn a_time_has_the_unit_that_suits_it() {
+        for (seconds, says) in [
+            (0.04, "0.0 s"),
+            (99.4, "99.4 s"),
+            (100.0, "1 min 40 s"),
+            (7265.0, "2 h 1 min"),
+        ] {
+            assert_eq!(clock(seconds), says);
+        }
+    }
+}
