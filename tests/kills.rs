@@ -63,7 +63,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// So that there are some hundred moments to be killed at, each with something to lose.
-const EPOCHS: &str = "30";
+const EPOCHS: &str = "20";
 
 fn train(folder: &Path, to: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_goldfish"));
@@ -98,7 +98,7 @@ fn files(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 fn killed(name: &str, settings: &[&str]) {
     let wanted = std::env::var("GOLDFISH_KILLS").ok();
-    let wanted: usize = wanted.map_or(3, |count| count.parse().expect("a number of kills"));
+    let wanted: usize = wanted.map_or(2, |count| count.parse().expect("a number of kills"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     pictures(&data, "goldfish", &[(40, 50), (60, 40), (33, 90)]);
@@ -187,7 +187,7 @@ fn killed(name: &str, settings: &[&str]) {
         }
         fs::remove_dir_all(&at).expect("it goes");
     }
-    if wanted > 3 {
+    if wanted > 2 {
         eprintln!(
             "{name}: {kills} kills, {resumed} of them of a run that was taken up, {runs} runs ended alike"
         );
