@@ -75,7 +75,7 @@ fn adapter(folder: &Path) -> u64 {
 /// Waits until the metrics have lines.
 #[cfg(unix)]
 fn begun(child: &mut Child, folder: &Path) {
-    let metrics = folder.join("run/metrics.jsonl");
+    let metrics = folder.join("run/.goldfish-new/metrics.jsonl");
     while fs::metadata(&metrics).map_or(0, |about| about.len()) == 0 {
         let state = child.try_wait().expect("a state");
         assert!(state.is_none(), "it ended by itself: {state:?}");
@@ -191,7 +191,9 @@ fn nohup() {
         .stdout(Stdio::null());
     let mut child = unread(command);
     begun(&mut child, folder.path());
-    let lines = || fs::metadata(folder.path().join("run/metrics.jsonl")).map_or(0, |m| m.len());
+    let lines = || {
+        fs::metadata(folder.path().join("run/.goldfish-new/metrics.jsonl")).map_or(0, |m| m.len())
+    };
     signal("HUP", &child);
     // It would have ended after the step at hand.
     std::thread::sleep(Duration::from_millis(300));

@@ -12,7 +12,7 @@ use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
 use crate::cli::{TINY, goldfish, stdout};
-use crate::support::{gpu_trial, pictures, trial};
+use crate::support::{gpu_trial, pictures, run_files, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -50,31 +50,12 @@ fn data() -> tempfile::TempDir {
     folder
 }
 
-/// What says when a run ran and what it took, which no other run has alike.
-const TIMES: [&str; 4] = ["timing.jsonl", "cost.json", "report.html", "events"];
-
 /// Every file below a folder but the times in it.
-pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let name = path
-                .strip_prefix(folder)
-                .expect("below")
-                .to_string_lossy()
-                .into_owned();
-            if !TIMES.iter().any(|times| name.starts_with(times)) {
-                all.insert(name, fs::read(&path).expect("a file"));
-            }
-        }
-    }
-    all
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = run_files(folder).into_iter();
+    files
+        .map(|(name, bytes)| (name.to_string_lossy().into_owned(), bytes))
+        .collect()
 }
 
 fn names(folder: &Path) -> Vec<String> {

@@ -112,6 +112,31 @@ pub fn fixture(name: &str) -> BTreeMap<String, Vec<f64>> {
         .collect()
 }
 
+/// The files of a run by their names in its folder, but for those that tell of when and how long.
+pub fn run_files(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![run.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(run).expect("below").to_path_buf();
+            if goldfish::train::TIMES
+                .iter()
+                .any(|times| name == Path::new(times))
+            {
+                continue;
+            }
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    files.insert(name, std::fs::read(&path).expect("a file"));
+                }
+            }
+        }
+    }
+    files
+}
+
 /// The package's folder.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -39,6 +39,9 @@ pub const FILES: &[&str] = &[
     adapter::MODEL,
 ];
 
+/// Those that tell of when a run was and how long it took: two runs alike do not have them alike.
+pub const TIMES: &[&str] = &["timing.jsonl", "cost.json", "report.html", "events"];
+
 /// Where in a run's folder its files are at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {

@@ -42,11 +42,17 @@ impl Lock {
                 continue;
             }
             let said = format!("pid {}\nhost {}\n", std::process::id(), host());
-            file.set_len(0)
+            let written = file
+                .set_len(0)
                 .and_then(|()| file.rewind())
-                .and_then(|()| file.write_all(said.as_bytes()))
-                .map_err(Error::io(&path, "write"))?;
-            return Ok(Lock { _file: file, path });
+                .and_then(|()| file.write_all(said.as_bytes()));
+            // From here on it goes with the lock.
+            let lock = Lock {
+                _file: file,
+                path: path.clone(),
+            };
+            written.map_err(Error::io(&path, "write"))?;
+            return Ok(lock);
         }
     }
 }

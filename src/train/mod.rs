@@ -29,7 +29,7 @@ mod watch;
 
 pub use batch::largest_batch;
 pub use embed::embed;
-pub use folder::FILES;
+pub use folder::{FILES, TIMES};
 pub use frozen::Frozen;
 pub use kept::{Room, Takes};
 pub use listing::{Listed, Listing};

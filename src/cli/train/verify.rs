@@ -3,22 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use goldfish::train::FILES;
+use goldfish::train::{FILES, TIMES};
 use goldfish::{Error, Remedy, Result};
 
 use super::args::Request;
 use crate::cli::store::StoreArg;
 use crate::cli::terminal::note;
 
-/// What tells of when and where a run was (its images by their paths from there), and not of what came of it.
-const OF_THE_MOMENT: [&str; 6] = [
-    "run.toml",
-    "timing.jsonl",
-    "validation.jsonl",
-    "cost.json",
-    "report.html",
-    "events",
-];
+/// What tells of where a run lies: paths in them are from there.
+const PLACES: [&str; 2] = ["run.toml", "validation.jsonl"];
 
 /// Does the run in `folder`, which is what `request` asked for, again beside it by `train`, and compares.
 pub(super) fn again(
@@ -48,7 +41,8 @@ pub(super) fn again(
         ..request.clone()
     })?;
     let (mut same, mut other) = (Vec::new(), Vec::new());
-    for name in FILES.iter().filter(|name| !OF_THE_MOMENT.contains(name)) {
+    let of_the_moment = |name: &&str| TIMES.contains(name) || PLACES.contains(name);
+    for name in FILES.iter().filter(|name| !of_the_moment(name)) {
         for name in below(folder, Path::new(name))? {
             let read = |folder: &Path| fs::read(folder.join(&name)).ok();
             match read(folder) == read(&output) {
