@@ -85,7 +85,9 @@ fn killed(name: &str, settings: &[&str]) {
     pictures(&data, "tench", &[(64, 64), (48, 37), (50, 50)]);
     let begin = |run: &str| {
         let mut words = vec!["data".to_string(), "-o".into(), run.into()];
-        words.extend(["--epochs", EPOCHS, "--batch-size", "2"].map(String::from));
+        words.extend(
+            ["--epochs", EPOCHS, "--batch-size", "2", "--save-every", "1"].map(String::from),
+        );
         words.extend(TINY.iter().chain(settings).map(|word| word.to_string()));
         words
     };

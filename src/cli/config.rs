@@ -129,7 +129,8 @@ pub fn arguments(command: &Command, table: &Table, path: &Path) -> Result<Vec<Os
         .collect();
     let (mut typed, mut last) = (Vec::new(), Vec::new());
     for (name, value) in table {
-        if matches!(value, Value::Table(_)) || name == "modules" {
+        // What a run tells of itself.
+        if ["run", "base", "modules"].contains(&name.as_str()) {
             continue;
         }
         let Some((_, arg)) = known.iter().find(|(key, _)| key == name) else {

@@ -130,13 +130,17 @@ pub fn run(
             }
             note!("sweep    {}/{of}: {}", rows.len() + 1, output.display());
             let began = Instant::now();
-            let one = parsed(train, &table, &output, args.overwrite)?;
-            let mut request = one.request(&args.data, device.clone());
             let begun = args.resume.then(|| Run::settings(&output).ok()).flatten();
-            if let Some((_, before)) = begun {
-                train::unchanged(&before, &table)?;
-                request.resume = true;
+            let mut before = None;
+            if let Some((path, mut settings)) = begun {
+                train::unchanged(&settings, &table)?;
+                // What is not typed again is as it was.
+                settings.retain(|key, _| !table.contains_key(key) && key != "data");
+                before = Some((path, settings));
             }
+            let one = parsed(train, &table, before.as_ref(), &output, args.overwrite)?;
+            let mut request = one.request(&args.data, device.clone());
+            request.resume = before.is_some();
             let (score, epoch) = match train::job_after(request, &mut shared) {
                 Ok(job) => {
                     let best = job.trained.best.as_ref();
@@ -229,6 +233,7 @@ fn name(settings: &toml::Table, fold: Option<usize>) -> String {
 fn parsed(
     train: &Command,
     table: &toml::Table,
+    before: Option<&(PathBuf, toml::Table)>,
     output: &Path,
     overwrite: bool,
 ) -> Result<train::Args> {
@@ -237,6 +242,9 @@ fn parsed(
     named.push(output);
     words.push(named);
     words.extend(overwrite.then(|| "--overwrite".into()));
+    if let Some((path, before)) = before {
+        words.extend(config::arguments(train, before, path)?);
+    }
     words.extend(config::arguments(train, table, Path::new(""))?);
     let said = |error: clap::Error| Error::Usage(error.to_string());
     let matches = train.clone().try_get_matches_from(words).map_err(said)?;

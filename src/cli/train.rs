@@ -240,7 +240,7 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
     let start = keep::begin(&mut checked, &request)?;
     let mut prefix = match prefix(&mut checked, &request, before) {
         Err(error @ Error::Interrupted { .. }) => {
-            checked.run.give_up(Ended::Interrupted)?;
+            checked.run.give_up(Ended::Interrupted, Some(&start))?;
             return Err(error);
         }
         prefix => prefix?,

@@ -126,9 +126,10 @@ pub(super) fn put_in_place(folder: &Path) -> Result<()> {
 fn finish(folder: &Path) -> Result<()> {
     let [ready, old] = [READY, OLD].map(|name| folder.join(name));
     move_files(&ready, folder)?;
-    remove(&ready)?;
+    // As long as it is there, whoever finds what is left of the other finishes this.
+    remove(&old)?;
     sync_folder(folder)?;
-    remove(&old)
+    remove(&ready)
 }
 
 /// Moves the files of a run from one folder to another.
@@ -164,6 +165,23 @@ fn gone(path: &Path, removed: std::io::Result<()>) -> Result<()> {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(path, "remove")(e)),
         _ => Ok(()),
     }
+}
+
+/// Whether a run is being built in `folder`, or was when its process ended.
+pub(super) fn staged(folder: &Path) -> bool {
+    folder.join(NEW).join("run.toml").exists()
+}
+
+/// A file in `folder` that a run would put there, of a folder that holds none.
+pub(super) fn foreign(folder: &Path) -> Option<&'static str> {
+    let own = ["run.toml", adapter::MODEL, adapter::CONFIG];
+    if own.iter().any(|name| folder.join(name).exists()) {
+        return None;
+    }
+    FILES
+        .iter()
+        .find(|name| folder.join(name).exists())
+        .copied()
 }
 
 /// The folder of a run's files as they are found without taking the folder: where a run has begun, else where one was

@@ -163,7 +163,7 @@ impl History {
         };
         let before = after.checked_sub(1).map_or(0, |i| self.times[i].step);
         let steps = end.step.saturating_sub(before).max(1);
-        end.unix - end.seconds * end.step.saturating_sub(step) as f64 / steps as f64
+        end.unix - self.took(after) * end.step.saturating_sub(step) as f64 / steps as f64
     }
 
     /// Loss and learning rate of every step, and the mean loss of every epoch.

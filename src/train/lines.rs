@@ -1,10 +1,11 @@
 //! A file of a run that grows by a line at a time. What the disk has no room for is kept until it has.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
@@ -48,6 +49,35 @@ impl Lines {
         Ok(())
     }
 
+    /// Goes on after the first whole lines of the file in `folder` that `keep` wants.
+    pub(super) fn resume_while<T: DeserializeOwned>(
+        &mut self,
+        folder: &Path,
+        keep: impl Fn(&T) -> bool,
+    ) -> Result<()> {
+        let path = folder.join(self.name);
+        let there = match std::fs::read(&path) {
+            Ok(there) => there,
+            Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(Error::io(&path, "read")(e)),
+        };
+        let lines = there.split_inclusive(|&byte| byte == b'\n');
+        let wanted = lines.take_while(|line| {
+            line.ends_with(b"\n") && serde_json::from_slice(line).is_ok_and(|line| keep(&line))
+        });
+        self.resume(folder, wanted.map(|line| line.len() as u64).sum())
+    }
+
+    /// Sees to it that the lines outlive a loss of power.
+    pub(super) fn sync(&self) -> Result<()> {
+        match &self.file {
+            Some(file) => file
+                .sync_data()
+                .map_err(Error::io(Path::new(self.name), "write")),
+            None => Ok(()),
+        }
+    }
+
     /// Adds a line to the file in `folder`.
     pub(super) fn add(&mut self, folder: &Path, record: &impl Serialize) -> Result<()> {
         serde_json::to_writer(&mut self.waiting, record).expect("plain values become JSON");
@@ -57,6 +87,7 @@ impl Lines {
 
     /// Writes what is waiting.
     pub(super) fn flush(&mut self, folder: &Path) -> Result<()> {
+        self.open(folder)?;
         let waiting = std::mem::take(&mut self.waiting);
         let written = self.written;
         let (path, file) = self.open(folder)?;

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::folder::{Place, RESERVE, found, mend, put_in_place, stage, unstage};
+use super::folder::{Place, RESERVE, foreign, found, mend, put_in_place, stage, staged, unstage};
 use super::lines::Lines;
 use super::listing::Listing;
 use super::lock::Lock;
@@ -111,7 +111,9 @@ pub struct Run {
     /// States to keep.
     keep: usize,
     start: Instant,
-    _lock: Lock,
+    /// Whether a run that was never put in place is taken up.
+    again: bool,
+    lock: Option<Lock>,
 }
 
 impl Run {
@@ -126,6 +128,12 @@ impl Run {
         if folder.join(adapter::MODEL).exists() && !overwrite {
             let taken = Error::data(folder, "holds an adapter already");
             return Err(taken.with(Remedy::OtherFolder));
+        }
+        if let Some(name) = foreign(folder) {
+            let problem = format!(
+                "has {name} and is no run's folder: a run would put its own in that place. Choose another folder"
+            );
+            return Err(Error::data(folder, problem));
         }
         stage(folder)?;
         run.place = Place::Staged;
@@ -142,6 +150,13 @@ impl Run {
             let problem = format!("holds no run to go on with: there is no {SETTINGS}");
             return Err(Error::data(folder, problem));
         };
+        if folder.join(SETTINGS).exists() && staged(folder) {
+            return Err(Error::data(
+                folder,
+                "holds a whole run, and one that was to take its place and was ended before it had anything to keep: begin \
+                 that one again, or remove .goldfish-new to go on with the other",
+            ));
+        }
         let path = at.join(SETTINGS);
         let about = fs::metadata(&path).map_err(Error::io(&path, "read"))?;
         if !about.is_file() || about.len() > MOST_SETTINGS {
@@ -163,9 +178,9 @@ impl Run {
         }
         let mut run = Self::take(folder)?;
         if !folder.join(SETTINGS).exists() {
-            // It was ended before there was anything to go on from.
-            stage(folder)?;
+            // It was ended before there was anything to go on from; its settings stay until they are written again.
             run.place = Place::Staged;
+            run.again = true;
         }
         Ok(run)
     }
@@ -188,7 +203,8 @@ impl Run {
             settings: toml::Table::new(),
             keep: 1,
             start: Instant::now(),
-            _lock: Lock::take(folder)?,
+            again: false,
+            lock: Some(Lock::take(folder)?),
         };
         mend(folder)?;
         Ok(run)
@@ -247,7 +263,9 @@ impl Run {
     ) -> Result<(Option<Snapshot>, Vec<Error>)> {
         let state = self.folder.join(STATE);
         let mut damaged = Vec::new();
-        for path in states(&state)?.into_iter().rev() {
+        let all = states(&state)?;
+        let some = !all.is_empty();
+        for path in all.into_iter().rev() {
             let (snapshot, beside) = match Snapshot::open(&path, start) {
                 Ok(opened) => opened,
                 Err(error @ (Error::Data { .. } | Error::Io { .. })) => {
@@ -268,12 +286,20 @@ impl Run {
             }
             let length = |name: &str| beside[name].as_u64().unwrap_or(u64::MAX);
             self.metrics.resume(&self.folder, length("metrics"))?;
-            let there =
-                fs::metadata(self.folder.join("timing.jsonl")).map_or(0, |about| about.len());
-            self.timing.resume(&self.folder, there)?;
+            // Those of later epochs are of a life that this run has not had.
+            let done = |line: &Timing| line.step <= snapshot.steps();
+            self.timing.resume_while(&self.folder, done)?;
             return Ok((Some(snapshot), damaged));
         }
-        Ok((None, damaged))
+        // Nobody who asks for a run to go on wants it to begin again over what it has.
+        match damaged.into_iter().next() {
+            Some(error) => Err(error),
+            None if some || self.folder.join(adapter::MODEL).exists() => Err(Error::data(
+                &self.folder,
+                "has an adapter and no state to go on from: start another run from this adapter",
+            )),
+            None => Ok((None, Vec::new())),
+        }
     }
 
     /// Adds a step to the metrics.
@@ -328,12 +354,13 @@ impl Run {
         let _ = fs::remove_file(at.join(RESERVE));
         let far = (trained.steps, trained.epochs, trained.best.as_ref());
         if trained.steps == 0 && ended != Ended::Complete {
-            self.give_up(ended)?;
+            self.give_up(ended, None)?;
             return Ok(None);
         }
         let written = self.write(&trained.adapter, trained.best.as_ref(), subject);
         let bytes = match written {
             Ok(bytes) => bytes,
+            Err(first) if !is_full(&first) => return Err(first),
             Err(first) => {
                 // An adapter is worth more than what it could go on from.
                 for state in states(&at.join(STATE))? {
@@ -348,8 +375,9 @@ impl Run {
             Some(snapshot) => self.write_state(snapshot),
             None => self.metrics.flush(&at),
         };
-        self.write_settings(ended, far)?;
+        let told = self.write_settings(ended, far);
         self.put_in_place()?;
+        let late = late.and(told);
         Ok(Some(Saved {
             adapter: self.folder.join(adapter::MODEL),
             bytes,
@@ -357,14 +385,15 @@ impl Run {
         }))
     }
 
-    /// Ends a run that has not made a step: it can be begun again from its settings, unless there is another one in its place.
+    /// Ends a run that has made no step since it was taken up from `snapshot`: it can be taken up again from there, or begun
+    /// again from its settings, unless there is another one in its place.
     ///
     /// # Errors
     /// [`Error::Io`] where it cannot be written.
-    pub fn give_up(&mut self, ended: Ended) -> Result<()> {
+    pub fn give_up(&mut self, ended: Ended, snapshot: Option<&Snapshot>) -> Result<()> {
         let over_another = self.folder.join(adapter::MODEL).exists();
         if self.place == Place::There || !over_another {
-            self.write_settings(ended, (0, 0, None))?;
+            self.write_settings(ended, snapshot.map_or((0, 0, None), Snapshot::far))?;
             self.put_in_place()?;
         }
         Ok(())
@@ -408,16 +437,17 @@ impl Run {
     fn write_state(&mut self, snapshot: &Snapshot) -> Result<()> {
         let at = self.at();
         self.metrics.flush(&at)?;
+        // The state says how long it is.
+        self.metrics.sync()?;
         let state = at.join(STATE);
         let beside = json!({"metrics": self.metrics.len()});
         let path = state.join(format!("step-{:08}.safetensors", snapshot.steps()));
         snapshot.save(&path, &beside)?;
-        let all = states(&state)?;
         // Those of later steps are of a life that this run has not had.
         let later = |path: &PathBuf| step_of(path) > Some(snapshot.steps());
-        let old = all.len().saturating_sub(self.keep);
-        let old = all.iter().take(old);
-        for path in old.chain(all.iter().filter(|path| later(path))) {
+        let (later, kept): (Vec<_>, Vec<_>) = states(&state)?.into_iter().partition(later);
+        let old = kept.len().saturating_sub(self.keep);
+        for path in later.iter().chain(&kept[..old]) {
             let _ = fs::remove_file(path);
         }
         Ok(())
@@ -455,19 +485,24 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
+        let _ = fs::remove_file(self.at().join(RESERVE));
         // Nothing is left of a run that was never put in place; what cannot be removed, the next one sweeps.
-        if self.place == Place::Staged {
+        if self.place == Place::Staged && !self.again {
             let _ = unstage(&self.folder);
         }
-        let _ = fs::remove_file(self.at().join(RESERVE));
-        if !self.made.is_empty() {
-            // The lock is in it, and a folder goes only where it is empty.
-            let _ = fs::remove_file(self.folder.join(super::lock::LOCK));
-        }
+        // The lock is in the folder, which goes only where it is empty.
+        drop(self.lock.take());
         for folder in &self.made {
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// Whether it is that there is no room.
+fn is_full(error: &Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let full = [FileTooLarge, QuotaExceeded, StorageFull];
+    matches!(error, Error::Io { source, .. } if full.contains(&source.kind()))
 }
 
 /// Takes `bytes` of the disk.

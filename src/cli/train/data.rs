@@ -100,6 +100,13 @@ impl Data {
         let beside = apart.iter().flat_map(|(_, apart)| &apart.items);
         let items: Vec<&Item> = dataset.items.iter().chain(beside).collect();
         let labels: Vec<u32> = items.iter().map(|item| item.label).collect();
+        let same = |(at, item): (usize, &&Item)| images.path(at) == item.path;
+        if images.len() < items.len() || !items.iter().enumerate().all(same) {
+            return Err(Error::data(
+                request.data,
+                "has other images than a moment ago: leave them as they are while they are trained on",
+            ));
+        }
         let split = match (&apart, args.val_split, args.fold) {
             (None, Some(share), _) => {
                 let (train, validation) = split(&labels, share, args.seed)?;

@@ -3,6 +3,7 @@
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::optim::{Curve, Rule, Schedule, Settings};
 use goldfish::train::{ClassWeights, Recipe};
+use goldfish::{Error, Result};
 
 pub(super) const STEPS: &str = "How it learns";
 
@@ -85,6 +86,29 @@ impl RecipeArgs {
             max_steps: self.max_steps,
             label_smoothing: self.label_smoothing,
             class_weights: self.class_weights.into(),
+        }
+    }
+
+    /// Refuses what the rule or the schedule that is asked for does not have.
+    pub(super) fn check(&self) -> Result<()> {
+        let sgd = self.optimizer == RuleArg::Sgd;
+        if !sgd && (self.momentum != 0.0 || self.nesterov) {
+            let name = if self.nesterov {
+                "nesterov"
+            } else {
+                "momentum"
+            };
+            return Err(Error::setting(
+                name,
+                "goes with --optimizer sgd, which alone has it",
+            ));
+        }
+        match self.step_every {
+            Some(_) if self.schedule != CurveArg::Step => Err(Error::setting(
+                "step_every",
+                "goes with --schedule step, which alone has it",
+            )),
+            _ => Ok(()),
         }
     }
 

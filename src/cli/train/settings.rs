@@ -7,7 +7,7 @@ use goldfish::{Error, Result};
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::args::{Request, TrainArgs};
+use super::args::{MetricArg, Request, TrainArgs};
 use super::checked::{Checked, arch_of};
 use crate::cli::adopt::noted;
 use crate::cli::base::Weights;
@@ -168,15 +168,20 @@ pub(super) fn same_base(checked: &Checked, request: &Request) -> Result<()> {
 }
 
 impl TrainArgs {
-    /// Refuses settings that go with a validation and have none.
+    /// Refuses settings that would do nothing, which nobody asks for.
     pub(in crate::cli) fn check(&self) -> Result<()> {
-        let validated = self.validates();
-        match self.early_stop {
-            Some(_) if !validated => Err(Error::setting(
-                "early_stop",
-                "needs images that are not trained on: name them with --val, or a share of the images with --val-split",
-            )),
-            _ => Ok(()),
+        if !self.validates() {
+            let needs = "needs images that are not trained on: name them with --val, or a share of the images with --val-split";
+            if self.early_stop.is_some() {
+                return Err(Error::setting("early_stop", needs));
+            }
+            if self.metric != MetricArg::Loss {
+                return Err(Error::setting("metric", needs));
+            }
         }
+        if self.keep == 0 {
+            return Err(Error::setting("keep", "must be at least 1"));
+        }
+        self.recipe.check()
     }
 }
