@@ -130,6 +130,9 @@ pub fn run(
             }
             note!("sweep    {}/{of}: {}", rows.len() + 1, output.display());
             let began = Instant::now();
+            if args.resume {
+                Run::repair(&output)?;
+            }
             let begun = args.resume.then(|| Run::settings(&output).ok()).flatten();
             let mut before = None;
             if let Some((path, mut settings)) = begun {

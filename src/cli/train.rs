@@ -101,7 +101,10 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
     };
     let run = own.get_one::<PathBuf>("resume");
     let (path, mut file) = match (run, own.get_one::<PathBuf>("config")) {
-        (Some(run), _) => Run::settings(run)?,
+        (Some(run), _) => {
+            Run::repair(run)?;
+            Run::settings(run)?
+        }
         (None, Some(path)) => (path.clone(), config::read(path)?),
         (None, None) => return Ok(None),
     };

@@ -1,5 +1,6 @@
 //! A run's folder: settings, a line a step, the adapter, the best one, and where it stands.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,8 @@ pub struct Timing {
 /// What [`Run::finish`] wrote.
 #[derive(Debug)]
 pub struct Saved {
+    /// The run's folder: another one beside it where the run that was to be replaced is whole, and this one is not.
+    pub folder: PathBuf,
     /// The adapter's numbers.
     pub adapter: PathBuf,
     /// Bytes of those.
@@ -108,6 +111,8 @@ pub struct Run {
     metrics: Lines,
     timing: Lines,
     settings: toml::Table,
+    /// Those that decide its numbers.
+    deciding: serde_json::Value,
     /// States to keep.
     keep: usize,
     start: Instant,
@@ -168,6 +173,17 @@ impl Run {
         Ok((folder.join(SETTINGS), table))
     }
 
+    /// Finishes or undoes what a process that is gone was about to do in `folder`, so that what is found there is one run's.
+    ///
+    /// # Errors
+    /// As [`Run::create`].
+    pub fn repair(folder: &Path) -> Result<()> {
+        match folder.is_dir() {
+            true => Self::take(folder).map(drop),
+            false => Ok(()),
+        }
+    }
+
     /// Takes the run in `folder` up again.
     ///
     /// # Errors
@@ -201,6 +217,7 @@ impl Run {
             metrics: Lines::new("metrics.jsonl"),
             timing: Lines::new("timing.jsonl"),
             settings: toml::Table::new(),
+            deciding: serde_json::Value::Null,
             keep: 1,
             start: Instant::now(),
             again: false,
@@ -220,7 +237,7 @@ impl Run {
         self.place.of(&self.folder)
     }
 
-    /// Begins the run, or goes on with it: writes its settings, keeps `room` bytes of the disk for its adapter, and says what
+    /// Begins the run, or goes on with it: writes its settings, of which `deciding` decide its numbers, keeps `room` bytes of the disk for its adapter, and says what
     /// it was put down with, of which `keep` are kept. What of that is damaged is returned too.
     ///
     /// # Errors
@@ -229,14 +246,15 @@ impl Run {
     pub fn begin(
         &mut self,
         settings: toml::Table,
+        deciding: &toml::Table,
         images: &Listing,
         start: &Adapter,
-        room: u64,
-        keep: usize,
+        [room, keep]: [u64; 2],
     ) -> Result<(Option<Snapshot>, Vec<Error>)> {
         let at = self.at();
-        self.keep = keep.max(1);
+        self.keep = (keep as usize).max(1);
         self.settings = settings;
+        self.deciding = serde_json::to_value(deciding).expect("TOML becomes JSON");
         let (snapshot, damaged) = match self.place {
             Place::Staged => (None, Vec::new()),
             Place::There => self.restore(images, start)?,
@@ -266,6 +284,9 @@ impl Run {
         let all = states(&state)?;
         let some = !all.is_empty();
         for path in all.into_iter().rev() {
+            if let Ok(beside) = Snapshot::beside(&path) {
+                self.same_settings(&beside["settings"])?;
+            }
             let (snapshot, beside) = match Snapshot::open(&path, start) {
                 Ok(opened) => opened,
                 Err(error @ (Error::Data { .. } | Error::Io { .. })) => {
@@ -299,6 +320,36 @@ impl Run {
                 "has an adapter and no state to go on from: start another run from this adapter",
             )),
             None => Ok((None, Vec::new())),
+        }
+    }
+
+    /// Refuses to go on with other settings than the state was written under.
+    fn same_settings(&self, before: &serde_json::Value) -> Result<()> {
+        let of = |value: &serde_json::Value| value.as_object().cloned().unwrap_or_default();
+        let (before, now) = (of(before), of(&self.deciding));
+        let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let said =
+            |value: Option<&serde_json::Value>| value.map_or("not set".into(), |v| v.to_string());
+        let changed: Vec<String> = keys
+            .into_iter()
+            .filter(|key| before.get(*key) != now.get(*key))
+            .map(|key| {
+                format!(
+                    "{key} was {} and is {}",
+                    said(before.get(key)),
+                    said(now.get(key))
+                )
+            })
+            .collect();
+        match changed.is_empty() {
+            true => Ok(()),
+            false => Err(Error::data(
+                &self.folder.join(SETTINGS),
+                format!(
+                    "has other settings than the run had: {}. Put them back, or start another run",
+                    changed.join(", ")
+                ),
+            )),
         }
     }
 
@@ -376,10 +427,23 @@ impl Run {
             None => self.metrics.flush(&at),
         };
         let told = self.write_settings(ended, far);
-        self.put_in_place()?;
         let late = late.and(told);
+        let whole = matches!(ended, Ended::Complete | Ended::EarlyStop);
+        let over = self.place == Place::Staged && self.folder.join(adapter::MODEL).exists();
+        let beside = match over && !whole {
+            true => self.put_beside(),
+            false => None,
+        };
+        let folder = match beside {
+            Some(folder) => folder,
+            None => {
+                self.put_in_place()?;
+                self.folder.clone()
+            }
+        };
         Ok(Some(Saved {
-            adapter: self.folder.join(adapter::MODEL),
+            adapter: folder.join(adapter::MODEL),
+            folder,
             bytes,
             beside: late,
         }))
@@ -440,7 +504,7 @@ impl Run {
         // The state says how long it is.
         self.metrics.sync()?;
         let state = at.join(STATE);
-        let beside = json!({"metrics": self.metrics.len()});
+        let beside = json!({"metrics": self.metrics.len(), "settings": self.deciding});
         let path = state.join(format!("step-{:08}.safetensors", snapshot.steps()));
         snapshot.save(&path, &beside)?;
         // Those of later steps are of a life that this run has not had.
@@ -469,6 +533,21 @@ impl Run {
         let text = toml::to_string(&settings)
             .map_err(|e| Error::data(&self.folder, format!("cannot write the settings: {e}")))?;
         write_atomic(&self.at().join(SETTINGS), text.as_bytes())
+    }
+
+    /// Puts the run beside the one that it was to replace, where that can be.
+    fn put_beside(&mut self) -> Option<PathBuf> {
+        let (name, above) = (self.folder.file_name()?, self.folder.parent()?);
+        self.metrics.close().ok()?;
+        self.timing.close().ok()?;
+        let _ = fs::remove_file(self.at().join(RESERVE));
+        (1..1000).find_map(|number| {
+            let mut name = name.to_os_string();
+            name.push(format!("-stopped-{number}"));
+            let beside = above.join(name);
+            let free = !beside.exists();
+            (free && fs::rename(self.at(), &beside).is_ok()).then_some(beside)
+        })
     }
 
     fn put_in_place(&mut self) -> Result<()> {

@@ -163,6 +163,21 @@ impl Snapshot {
         Ok(())
     }
 
+    /// What [`Snapshot::save`] was given beside a snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the file is damaged or another version's.
+    pub(super) fn beside(path: &Path) -> Result<serde_json::Value> {
+        let file = State::open(path)?;
+        let note: Note = serde_json::from_str(file.note()).map_err(|e| {
+            Error::data(
+                path,
+                format!("not where a run of this goldfish stood ({e})"),
+            )
+        })?;
+        Ok(note.beside)
+    }
+
     /// What [`Snapshot::save`] wrote of the run that `start`, its fresh adapter, begins; and what was beside it.
     ///
     /// # Errors

@@ -96,6 +96,21 @@ impl Data {
                 return Err(Error::data(folder, "none of its images can be read"));
             }
         }
+        if let Some((folder, apart)) = &apart {
+            let (all, there) = (dataset.counts(), apart.counts());
+            let lacks = all.keys().filter(|label| !there.contains_key(label));
+            let lacks: Vec<String> = lacks
+                .map(|&l| plain(&dataset.classes.name(l as usize)))
+                .collect();
+            if let Some(first) = lacks.first() {
+                note!(
+                    "notice   {} has no image of {} of the {} classes ({first}...): how good those are is not measured",
+                    plain(&folder.to_string_lossy()),
+                    lacks.len(),
+                    all.len()
+                );
+            }
+        }
         let trained = dataset.items.len();
         let beside = apart.iter().flat_map(|(_, apart)| &apart.items);
         let items: Vec<&Item> = dataset.items.iter().chain(beside).collect();

@@ -10,7 +10,7 @@ use goldfish::{Error, Result};
 
 use super::args::{Every, Request, TrainArgs};
 use super::checked::Checked;
-use super::settings::{same_base, settings};
+use super::settings::{deciding, same_base, settings};
 use crate::cli::progress::Progress;
 use crate::cli::terminal::note;
 
@@ -25,10 +25,11 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
     let listing = checked.data.listing()?;
     let settings = settings(checked, request)?;
     let room = 4 * checked.start.parameters() as u64 + BESIDE;
-    let keep = request.settings.keep;
+    let keep = request.settings.keep as u64;
+    let deciding = deciding(&settings);
     let begun = checked
         .run
-        .begin(settings, &listing, &checked.start, room, keep);
+        .begin(settings, &deciding, &listing, &checked.start, [room, keep]);
     let (snapshot, damaged) = begun?;
     for error in damaged {
         note!("notice   {error}");
@@ -171,7 +172,10 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
         (Ok(Some(saved)), Err(error)) => {
             note!("saved    {}", saved.adapter.display());
             if trained.snapshot.is_some() && saved.beside.is_ok() {
-                note!("resume   goldfish train --resume {}", folder.display());
+                note!(
+                    "resume   goldfish train --resume {}",
+                    saved.folder.display()
+                );
             }
             Err(error)
         }

@@ -64,11 +64,15 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
         set("targets", choice.targets.into());
         set("rank", (choice.rank as i64).into());
         if !choice.ranks.is_empty() {
-            let ranks = choice
-                .ranks
-                .iter()
-                .map(|(name, rank)| format!("{name}={rank}"));
-            set("rank_pattern", ranks.collect::<Vec<_>>().into());
+            // Of what is settled here, what is adapted.
+            let typed = |name: &String| args.rank_pattern.iter().any(|(typed, _)| typed == name);
+            let there = |name: &String| typed(name) || checked.start.get(name).is_some();
+            let ranks = choice.ranks.iter().filter(|(name, _)| there(name));
+            let ranks = ranks.map(|(name, rank)| format!("{name}={rank}"));
+            let ranks: Vec<String> = ranks.collect();
+            if !ranks.is_empty() {
+                set("rank_pattern", ranks.into());
+            }
         }
     }
     set("batch_size", (checked.plan.batch_size as i64).into());
@@ -113,6 +117,18 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     });
     set("modules", modules.collect::<Vec<_>>().into());
     Ok(table)
+}
+
+/// Of what run.toml says, what decides a run's numbers.
+pub(super) fn deciding(settings: &Table) -> Table {
+    let constant = settings.get("schedule").and_then(Value::as_str) == Some("constant");
+    let free = |key: &str| {
+        let told = ["run", "base", "modules"].contains(&key);
+        told || FREE.contains(&key) || constant && key == "epochs"
+    };
+    let all = settings.iter().filter(|(key, _)| !free(key));
+    all.map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// Refuses to go on with a run whose settings, read from `before`, `typed` ones contradict. More epochs are no contradiction.
