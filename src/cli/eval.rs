@@ -1,6 +1,7 @@
 //! `goldfish eval`: how often are the base and its adapters right, and in what are they wrong?
 
 mod against;
+mod judged;
 mod show;
 
 use std::collections::HashSet;
@@ -20,7 +21,8 @@ use super::output::Output;
 use super::progress::Progress;
 use super::terminal::json;
 use against::{Against, Kind};
-use show::{Judged, Report};
+use judged::Judged;
+use show::Report;
 
 #[derive(ClapArgs)]
 pub struct Args {

@@ -6,7 +6,7 @@ use goldfish::data::Classes;
 use goldfish::nn::Adapter;
 use serde::Serialize;
 
-use super::show::Judged;
+use super::judged::Judged;
 use crate::cli::terminal::plain;
 
 /// What of an adapted network's answers the base can be asked about.

@@ -1,12 +1,11 @@
 //! How an evaluation is printed: as a table, as CSV, as one JSON object.
 
-use std::path::Path;
-
 use goldfish::Result;
-use goldfish::data::{Classes, Figures, Matrix, Quality, Score, Verdict};
+use goldfish::data::{Figures, Matrix, Quality, Score};
 use serde::Serialize;
 
 use super::against::Against;
+use super::judged::Shown;
 use crate::cli::base::BaseReport;
 use crate::cli::images::Bad;
 use crate::cli::rows::rows;
@@ -14,69 +13,6 @@ use crate::cli::terminal::plain;
 
 /// The most classes whose confusion matrix stands in the table.
 const FEW: usize = 12;
-
-/// What was said of a picture.
-pub struct Judged<'a> {
-    pub path: &'a Path,
-    pub label: usize,
-    pub verdict: Verdict,
-    /// The base's, where it was asked and has the class.
-    pub before: Option<Verdict>,
-}
-
-impl Judged<'_> {
-    /// What of the name is not UTF-8 stands as U+FFFD.
-    pub fn path(&self) -> String {
-        self.path.to_string_lossy().into_owned()
-    }
-
-    /// Whether the base was, and whether the adapted network is.
-    pub fn right(&self) -> (bool, bool) {
-        let before = self.before.as_ref().is_some_and(Verdict::is_right);
-        (before, self.verdict.is_right())
-    }
-
-    pub fn shown(&self, classes: &Classes) -> Shown {
-        Shown {
-            path: self.path(),
-            category: classes.name(self.label),
-            said: classes.name(self.verdict.said),
-            right: self.verdict.is_right(),
-            confidence: self.verdict.confidence,
-            probability: (-self.verdict.loss).exp(),
-            before: self.before.map(|verdict| Before {
-                said: classes.name(verdict.said),
-                right: verdict.is_right(),
-                confidence: verdict.confidence,
-            }),
-        }
-    }
-}
-
-/// The same as results show it.
-#[derive(Serialize)]
-pub struct Shown {
-    path: String,
-    /// What it is.
-    category: String,
-    /// What it was taken for.
-    said: String,
-    right: bool,
-    /// Probability of what was said.
-    confidence: f64,
-    /// Probability of what it is.
-    probability: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<Before>,
-}
-
-/// The base's answer.
-#[derive(Serialize)]
-struct Before {
-    said: String,
-    right: bool,
-    confidence: f64,
-}
 
 #[derive(Serialize)]
 pub struct Report {
