@@ -11,9 +11,9 @@ use std::sync::LazyLock;
 use libtest_mimic::Trial;
 
 use crate::cli::{TINY, dataset};
-use crate::support::gpu_trial;
 #[cfg(unix)]
 use crate::support::signal;
+use crate::support::{gpu_trial, run_files};
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
@@ -67,6 +67,7 @@ fn mounted(folder: &Path, script: &str, more: &[&str]) -> Command {
         .args(["-rm", "sh", "-ec", script, "sh"])
         .arg(folder)
         .args(more)
+        .env("GOLDFISH_CACHE", folder.with_file_name(".cache"))
         .stdin(Stdio::null());
     command
 }
@@ -87,26 +88,6 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// All files below `folder`, but for the times in them.
-fn files(folder: &Path) -> Files {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(at) = folders.pop() {
-        for entry in fs::read_dir(at).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false if path.ends_with("timing.jsonl") => {}
-                false => {
-                    let name = path.strip_prefix(folder).expect("below").to_path_buf();
-                    files.insert(name, fs::read(&path).expect("a file"));
-                }
-            }
-        }
-    }
-    files
-}
-
 /// Two runs of the same data and other seeds, `old` and `new`: the folder they are in, and their files.
 fn two_runs() -> (tempfile::TempDir, [Files; 2]) {
     let folder = dataset();
@@ -115,7 +96,7 @@ fn two_runs() -> (tempfile::TempDir, [Files; 2]) {
         let output = output.expect("it runs");
         assert!(output.status.success(), "{}", said(&output));
     }
-    let both = ["old", "new"].map(|run| files(&folder.path().join(run)));
+    let both = ["old", "new"].map(|run| run_files(&folder.path().join(run)));
     assert_ne!(both[0], both[1]);
     (folder, both)
 }
@@ -200,7 +181,7 @@ fn bad_weights() {
             !said.contains("images   "),
             "it is known before pictures are read: {said}"
         );
-        assert_eq!(files(&folder.path().join("old")), before, "{weights}");
+        assert_eq!(run_files(&folder.path().join("old")), before, "{weights}");
     }
 }
 
@@ -232,7 +213,7 @@ fn at_once() {
                 "{said}"
             );
         }
-        no_mixture(&files(&folder.path().join(run)), &both, Some(0), run);
+        no_mixture(&run_files(&folder.path().join(run)), &both, Some(0), run);
     }
 }
 
@@ -282,7 +263,7 @@ fn locked() {
     let output = output.expect("it runs");
     assert!(output.status.success(), "{}", said(&output));
     no_mixture(
-        &files(&folder.path().join("old")),
+        &run_files(&folder.path().join("old")),
         &both,
         Some(0),
         "after a kill",
@@ -304,6 +285,7 @@ fn umask() {
             .args(["-c", &format!("umask {mask}; exec \"$@\""), "sh"])
             .arg(env!("CARGO_BIN_EXE_goldfish"))
             .args(words(&run, &["--val-split", "0.4"]))
+            .env("GOLDFISH_CACHE", folder.path().join(".cache"))
             .output()
             .expect("sh runs");
         assert!(output.status.success(), "{}", said(&output));
@@ -316,7 +298,7 @@ fn umask() {
         };
         let run = folder.path().join(run);
         assert_eq!(mode(&run), within);
-        for name in files(&run).keys() {
+        for name in run_files(&run).keys() {
             assert_eq!(
                 mode(&run.join(name)),
                 file,
@@ -346,6 +328,7 @@ fn limits() {
             .args(words("old", &["--overwrite", "--seed", "2"]))
             // The driver keeps files of its own.
             .env("XDG_CACHE_HOME", folder.path().join("cache"))
+            .env("GOLDFISH_CACHE", folder.path().join(".cache"))
             .output()
             .expect("sh runs");
         let code = output.status.code();
@@ -356,7 +339,7 @@ fn limits() {
         );
         failed += usize::from(code == Some(3));
         let case = format!("{blocks} blocks, {}", said(&output));
-        no_mixture(&files(&folder.path().join("old")), &both, code, &case);
+        no_mixture(&run_files(&folder.path().join("old")), &both, code, &case);
         restore(&folder.path().join("old"), &both[0]);
     }
     assert!(failed > 2, "only {failed} have met the limit");
@@ -379,7 +362,7 @@ fn full_disk() {
     let disks = std::env::var("GOLDFISH_DISKS").ok();
     let disks: u64 = disks.map_or(14, |count| count.parse().expect("a number of disks"));
     let pages = |run: &str| -> u64 {
-        let files = files(&folder.path().join(run));
+        let files = run_files(&folder.path().join(run));
         files
             .values()
             .map(|bytes| bytes.len() as u64 / 4096 + 2)
@@ -415,7 +398,7 @@ fn full_disk() {
         assert!([Some(0), Some(3)].contains(&code), "{case}");
         failed += usize::from(code == Some(3));
         done += usize::from(code == Some(0));
-        no_mixture(&files(&folder.path().join("after")), &both, code, &case);
+        no_mixture(&run_files(&folder.path().join("after")), &both, code, &case);
     }
     assert!(
         failed > 2 && done > 0,

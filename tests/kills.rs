@@ -11,7 +11,7 @@ use goldfish::random::Stream;
 use libtest_mimic::Trial;
 
 use crate::cli::TINY;
-use crate::support::{gpu_trial, pictures};
+use crate::support::{gpu_trial, pictures, run_files};
 
 pub fn trials() -> Vec<Trial> {
     let kinds: [(&str, &[&str]); 7] = [
@@ -71,29 +71,10 @@ fn train(folder: &Path, to: &[&str]) -> Command {
         .current_dir(folder)
         .arg("train")
         .args(to)
+        .env("GOLDFISH_CACHE", folder.join(".cache"))
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
-}
-
-/// What a run leaves, but for the times that it took.
-fn files(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![run.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let name = path.strip_prefix(run).expect("below").to_path_buf();
-            if name != Path::new("timing.jsonl") {
-                files.insert(name, fs::read(&path).expect("a file"));
-            }
-        }
-    }
-    files
 }
 
 fn killed(name: &str, settings: &[&str]) {
@@ -105,7 +86,8 @@ fn killed(name: &str, settings: &[&str]) {
     pictures(&data, "tench", &[(64, 64), (48, 37), (50, 50)]);
     let begin = |run: &str| {
         let mut words = vec!["data".to_string(), "-o".into(), run.into()];
-        words.extend(["--epochs", EPOCHS, "--batch-size", "2"].map(String::from));
+        let often = ["--epochs", EPOCHS, "--batch-size", "2", "--save-every", "1"];
+        words.extend(often.map(String::from));
         words.extend(TINY.iter().chain(settings).map(|word| word.to_string()));
         words
     };
@@ -116,7 +98,7 @@ fn killed(name: &str, settings: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let longest = start.elapsed().as_secs_f64() * 1.1;
-    let expected = files(&folder.path().join("whole"));
+    let expected = run_files(&folder.path().join("whole"));
 
     let moments = Stream::new(7, &format!("kills of {name}"));
     let (mut kills, mut tries, mut runs, mut resumed) = (0, 0, 0, 0);
@@ -164,7 +146,7 @@ fn killed(name: &str, settings: &[&str]) {
             resumed += usize::from(taken_up);
             taken_up = true;
         }
-        let found = files(&at);
+        let found = run_files(&at);
         let names = |files: &BTreeMap<PathBuf, Vec<u8>>| -> Vec<PathBuf> {
             files.keys().cloned().collect()
         };

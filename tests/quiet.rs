@@ -54,7 +54,10 @@ fn training(folder: &Path, epochs: &str) -> Command {
     command
         .current_dir(folder)
         .args(["train", "data", "-o", "run", "--epochs", epochs])
+        // It is in its place as soon as it is put down for the first time.
+        .args(["--save-every", "1"])
         .args(TINY)
+        .env("GOLDFISH_CACHE", folder.join(".cache"))
         .stdout(Stdio::null());
     command
 }

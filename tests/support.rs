@@ -146,6 +146,25 @@ pub fn error(found: &[f32], expected: &[f64]) -> f64 {
     goldfish::check::relative_error(found, expected)
 }
 
+/// The files of a run by their names in it, but for those that say what time it took: two runs have those alike.
+pub fn run_files(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    const TIMES: [&str; 4] = ["timing.jsonl", "metrics.csv", "cost.json", "report.html"];
+    let mut files = BTreeMap::new();
+    let mut folders = vec![run.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(run).expect("below").to_path_buf();
+            if path.is_dir() {
+                folders.extend((name != Path::new("events")).then_some(path));
+            } else if !TIMES.iter().any(|times| name == Path::new(times)) {
+                files.insert(name, std::fs::read(&path).expect("a file"));
+            }
+        }
+    }
+    files
+}
+
 /// Ctrl-C, as a terminal sends it.
 #[cfg(unix)]
 pub fn interrupt(child: &std::process::Child) {

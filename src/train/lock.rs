@@ -15,7 +15,7 @@ pub(super) const LOCK: &str = "run.lock";
 /// The folder is this run's as long as this lives.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
     path: PathBuf,
 }
 
@@ -41,13 +41,19 @@ impl Lock {
             if !is_at(&file, &path) {
                 continue;
             }
-            let said = format!("pid {}\nhost {}\n", std::process::id(), host());
-            file.set_len(0)
-                .and_then(|()| file.rewind())
-                .and_then(|()| file.write_all(said.as_bytes()))
-                .map_err(Error::io(&path, "write"))?;
-            return Ok(Lock { _file: file, path });
+            let mut lock = Lock { file, path };
+            // A lock that cannot be signed goes with the error.
+            lock.sign().map_err(Error::io(&lock.path, "write"))?;
+            return Ok(lock);
         }
+    }
+
+    /// Writes down whose it is.
+    fn sign(&mut self) -> std::io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        let said = format!("pid {}\nhost {}\n", std::process::id(), host());
+        self.file.write_all(said.as_bytes())
     }
 }
 

@@ -177,8 +177,11 @@ impl Run {
         let made = above
             .take_while(|path| !path.exists())
             .map(Path::to_path_buf);
-        let made = made.collect();
-        fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
+        let made: Vec<PathBuf> = made.collect();
+        let folders = fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"));
+        let lock = folders.and_then(|()| Lock::take(folder));
+        let lock =
+            lock.inspect_err(|_| made.iter().for_each(|folder| drop(fs::remove_dir(folder))))?;
         let run = Run {
             folder: folder.to_path_buf(),
             made,
@@ -188,7 +191,7 @@ impl Run {
             settings: toml::Table::new(),
             keep: 1,
             start: Instant::now(),
-            _lock: Lock::take(folder)?,
+            _lock: lock,
         };
         mend(folder)?;
         Ok(run)
