@@ -129,6 +129,7 @@ fn goldfish(folder: &Path, words: &[&str]) -> Output {
     #[cfg(not(unix))]
     let mut command = Command::new(env!("CARGO_BIN_EXE_goldfish"));
     let run = command.current_dir(folder).args(words).stdin(Stdio::null());
+    run.env("GOLDFISH_CACHE", folder.join(".cache"));
     run.output().expect("it runs")
 }
 

@@ -67,6 +67,7 @@ fn mounted(folder: &Path, script: &str, more: &[&str]) -> Command {
         .args(["-rm", "sh", "-ec", script, "sh"])
         .arg(folder)
         .args(more)
+        .env("GOLDFISH_CACHE", folder.with_file_name(".cache"))
         .stdin(Stdio::null());
     command
 }
@@ -284,6 +285,7 @@ fn umask() {
             .args(["-c", &format!("umask {mask}; exec \"$@\""), "sh"])
             .arg(env!("CARGO_BIN_EXE_goldfish"))
             .args(words(&run, &["--val-split", "0.4"]))
+            .env("GOLDFISH_CACHE", folder.path().join(".cache"))
             .output()
             .expect("sh runs");
         assert!(output.status.success(), "{}", said(&output));
@@ -326,6 +328,7 @@ fn limits() {
             .args(words("old", &["--overwrite", "--seed", "2"]))
             // The driver keeps files of its own.
             .env("XDG_CACHE_HOME", folder.path().join("cache"))
+            .env("GOLDFISH_CACHE", folder.path().join(".cache"))
             .output()
             .expect("sh runs");
         let code = output.status.code();
@@ -351,6 +354,18 @@ fn restore(run: &Path, kept: &Files) {
     }
 }
 
+/// Pages of a disk that all files below a folder take, with their folders'.
+#[cfg(target_os = "linux")]
+fn pages(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let of = |path: PathBuf| match path.is_dir() {
+        true => 1 + pages(&path),
+        false => fs::metadata(&path).expect("a file").len() / 4096 + 2,
+    };
+    paths.map(of).sum()
+}
+
 /// Every size of disk from one that has room for nothing to one that has room for all, in steps of a few pages. How many of
 /// them `GOLDFISH_DISKS` says.
 #[cfg(target_os = "linux")]
@@ -358,13 +373,7 @@ fn full_disk() {
     let (folder, both) = two_runs();
     let disks = std::env::var("GOLDFISH_DISKS").ok();
     let disks: u64 = disks.map_or(14, |count| count.parse().expect("a number of disks"));
-    let pages = |run: &str| -> u64 {
-        let files = run_files(&folder.path().join(run));
-        files
-            .values()
-            .map(|bytes| bytes.len() as u64 / 4096 + 2)
-            .sum()
-    };
+    let pages = |run: &str| pages(&folder.path().join(run));
     let (least, most) = (pages("old"), pages("old") + 4 * pages("new"));
     let script = "
         disk=$1; folder=$2; pages=$3; shift 3

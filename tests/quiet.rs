@@ -54,7 +54,10 @@ fn training(folder: &Path, epochs: &str) -> Command {
     command
         .current_dir(folder)
         .args(["train", "data", "-o", "run", "--epochs", epochs])
+        // It is in its place as soon as it is put down for the first time.
+        .args(["--save-every", "1"])
         .args(TINY)
+        .env("GOLDFISH_CACHE", folder.join(".cache"))
         .stdout(Stdio::null());
     command
 }
@@ -75,7 +78,7 @@ fn adapter(folder: &Path) -> u64 {
 /// Waits until the metrics have lines.
 #[cfg(unix)]
 fn begun(child: &mut Child, folder: &Path) {
-    let metrics = folder.join("run/.goldfish-new/metrics.jsonl");
+    let metrics = folder.join("run/metrics.jsonl");
     while fs::metadata(&metrics).map_or(0, |about| about.len()) == 0 {
         let state = child.try_wait().expect("a state");
         assert!(state.is_none(), "it ended by itself: {state:?}");
@@ -191,9 +194,7 @@ fn nohup() {
         .stdout(Stdio::null());
     let mut child = unread(command);
     begun(&mut child, folder.path());
-    let lines = || {
-        fs::metadata(folder.path().join("run/.goldfish-new/metrics.jsonl")).map_or(0, |m| m.len())
-    };
+    let lines = || fs::metadata(folder.path().join("run/metrics.jsonl")).map_or(0, |m| m.len());
     signal("HUP", &child);
     // It would have ended after the step at hand.
     std::thread::sleep(Duration::from_millis(300));

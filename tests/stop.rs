@@ -165,6 +165,7 @@ mod signals {
             .current_dir(folder)
             .args(arguments)
             .args(more)
+            .env("GOLDFISH_CACHE", folder.join(".cache"))
             .stdout(Stdio::piped())
             .stderr(File::create(folder.join("said")).expect("a file"));
         command

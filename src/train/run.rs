@@ -208,8 +208,11 @@ impl Run {
         let made = above
             .take_while(|path| !path.exists())
             .map(Path::to_path_buf);
-        let made = made.collect();
-        fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
+        let made: Vec<PathBuf> = made.collect();
+        let folders = fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"));
+        let lock = folders.and_then(|()| Lock::take(folder));
+        let lock =
+            lock.inspect_err(|_| made.iter().for_each(|folder| drop(fs::remove_dir(folder))))?;
         let run = Run {
             folder: folder.to_path_buf(),
             made,
@@ -221,7 +224,7 @@ impl Run {
             keep: 1,
             start: Instant::now(),
             again: false,
-            lock: Some(Lock::take(folder)?),
+            lock: Some(lock),
         };
         mend(folder)?;
         Ok(run)
