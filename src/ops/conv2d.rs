@@ -188,7 +188,13 @@ fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
 
 fn backward_x(dy: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
     let shape = [p.n, p.cin, p.h, p.w].map(|d| d as usize);
-    product(&BACKWARD_X, [weight, dy], shape, p.cout as usize * p.taps(), p)
+    product(
+        &BACKWARD_X,
+        [weight, dy],
+        shape,
+        p.cout as usize * p.taps(),
+        p,
+    )
 }
 
 fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tensor> {

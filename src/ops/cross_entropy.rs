@@ -144,11 +144,7 @@ pub fn cross_entropy_by(
     tape.record(loss, &[logits], || Rule { dz })
 }
 
-fn plan<'a>(
-    z: &Shape,
-    targets: Targets<'a>,
-    criterion: &Criterion,
-) -> Result<(Params, &'a [u32])> {
+fn plan<'a>(z: &Shape, targets: Targets<'a>, criterion: &Criterion) -> Result<(Params, &'a [u32])> {
     let (words, wanted): (&[u32], usize) = match targets {
         Targets::Classes(classes) => (classes, z[0]),
         Targets::Probabilities(t) => (bytemuck::cast_slice(t), z.len()),
@@ -164,7 +160,11 @@ fn plan<'a>(
     }
     if let Some(weights) = criterion.weights.filter(|weights| weights.len() != z[1]) {
         let expected = format!("a weight for each of {} classes", z[1]);
-        return Err(Error::shape("cross_entropy", expected, weights.len().to_string()));
+        return Err(Error::shape(
+            "cross_entropy",
+            expected,
+            weights.len().to_string(),
+        ));
     }
     let smoothing = criterion.label_smoothing;
     if !(0.0..=1.0).contains(&smoothing) {
@@ -249,7 +249,11 @@ fn reference(z: &[f64], t: &[f64], c: usize, indices: bool, criterion: &Criterio
         terms.sum::<f64>()
     });
     let weights = t.chunks(c).map(|t| match indices {
-        true => t.iter().enumerate().map(|(class, t)| weight(class) * t).sum(),
+        true => t
+            .iter()
+            .enumerate()
+            .map(|(class, t)| weight(class) * t)
+            .sum(),
         false => 1.0,
     });
     rows.sum::<f64>() / criterion.divisor.unwrap_or_else(|| weights.sum())
@@ -305,9 +309,7 @@ fn classes([n, c]: [usize; 2], how: (f64, bool)) -> Case {
         "cross_entropy",
         format!("[{n}, {c}] classes{}", how.name()),
         [Input::normal([n, c]).times(3.0)],
-        move |tape, v| {
-            cross_entropy_by(tape, &v[0], Targets::Classes(&classes), &how.criterion())
-        },
+        move |tape, v| cross_entropy_by(tape, &v[0], Targets::Classes(&classes), &how.criterion()),
         move |v| vec![reference(&v[0], &one_hot, c, true, &same.criterion())],
     )
 }
@@ -320,9 +322,7 @@ fn probabilities([n, c]: [usize; 2], how: (f64, bool)) -> Case {
         "cross_entropy",
         format!("[{n}, {c}] probabilities{}", how.name()),
         [Input::normal([n, c]).times(3.0)],
-        move |tape, v| {
-            cross_entropy_by(tape, &v[0], Targets::Probabilities(&t), &how.criterion())
-        },
+        move |tape, v| cross_entropy_by(tape, &v[0], Targets::Probabilities(&t), &how.criterion()),
         move |v| vec![reference(&v[0], &t64, c, false, &same.criterion())],
     )
 }
