@@ -1,7 +1,7 @@
 //! Pictures that are there twice: the same pixels, nearly the same, or mirrored.
 //!
 //! Of each picture a print is kept, 0.8 KB: the SHA-256 of its pixels, and the picture at 16 x 16 pixels. Two pictures are
-//! nearly the same where their small ones correlate by [`ALIKE`] over all 768 samples: brightness and contrast do not count,
+//! nearly the same where their small ones correlate by `ALIKE` over all 768 samples: brightness and contrast do not count,
 //! colours do. `tests/fixtures/duplicates.py` measured this beside the 64 bits of pHash (Zauner 2010): at as few
 //! false pairs among handwritten digits it finds more copies.
 
