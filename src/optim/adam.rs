@@ -201,8 +201,8 @@ impl Adam {
     }
 
     /// The steps taken, and all that a run carries along beside its parameters, by name: `exp_avg.i` and `exp_avg_sq.i` are
-    /// the moments of parameter `i`, `lost` is the word that says whether a number was lost; nothing before the first step. The next step changes the
-    /// tensors: copies of them to the host must have been started before.
+    /// the moments of parameter `i`, `lost` is the word that says whether a number was lost; nothing before the first step.
+    /// The next step changes the tensors: copies of them to the host must have been started before.
     pub fn state(&self) -> (u64, Vec<(String, Tensor)>) {
         let tensors = self.state.as_ref().map(|state| state.tensors(NAMES));
         (self.steps, tensors.unwrap_or_default())

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::run::Timing;
+use super::outcome::Timing;
 use super::watch::{EpochRecord, StepRecord};
 use crate::data::Score;
 use crate::error::{Error, Result};

@@ -6,21 +6,20 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::folder::{Place, RESERVE, foreign, found, mend, put_in_place, stage, staged, unstage};
 use super::lines::Lines;
 use super::listing::Listing;
 use super::lock::Lock;
+use super::outcome::{Ended, Saved, Subject, Timing};
 use super::snapshot::{Best, Far, Snapshot};
 use super::task::Trained;
 use super::watch::{EpochRecord, StepRecord};
-use crate::data::Classes;
 use crate::error::{Error, Remedy, Result};
 use crate::files::write_atomic;
 use crate::formats::adapter;
-use crate::nn::{Adapter, Arch, Identity};
+use crate::nn::Adapter;
 
 /// The file with a run's settings.
 pub const SETTINGS: &str = "run.toml";
@@ -32,74 +31,6 @@ const STATE: &str = "state";
 const IMAGES: &str = "images.tsv";
 /// The largest settings that are read.
 const MOST_SETTINGS: u64 = 16 << 20;
-
-/// What a run's adapter belongs to.
-#[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
-    /// The base's network.
-    pub arch: Arch,
-    /// The base.
-    pub base: &'a Identity,
-    /// What the logits mean.
-    pub classes: &'a Classes,
-}
-
-/// How a run ended, as `run.toml` says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ended {
-    /// It has not, or nobody was there to write it down.
-    NotYet,
-    /// All epochs were run.
-    Complete,
-    /// No epoch was better any more.
-    EarlyStop,
-    /// It was stopped from outside.
-    Interrupted,
-    /// Its numbers became infinite or none.
-    Diverged,
-    /// Something else went wrong.
-    Failed,
-}
-
-impl Ended {
-    /// Of a run that has ended so, `early` or not.
-    pub fn of(end: &Result<()>, early: bool) -> Self {
-        match end {
-            Ok(()) if early => Ended::EarlyStop,
-            Ok(()) => Ended::Complete,
-            Err(Error::Interrupted { .. }) => Ended::Interrupted,
-            Err(Error::NonFinite { .. }) => Ended::Diverged,
-            Err(_) => Ended::Failed,
-        }
-    }
-}
-
-/// A line of `timing.jsonl`: when an epoch was done. It stands apart from the metrics, which two runs have alike.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Timing {
-    /// Counted from 1.
-    pub epoch: usize,
-    /// Steps done.
-    pub step: u64,
-    /// Seconds since 1970.
-    pub unix: f64,
-    /// Seconds since the process took the run up.
-    pub seconds: f64,
-}
-
-/// What [`Run::finish`] wrote.
-#[derive(Debug)]
-pub struct Saved {
-    /// The run's folder: another one beside it where the run that was to be replaced is whole, and this one is not.
-    pub folder: PathBuf,
-    /// The adapter's numbers.
-    pub adapter: PathBuf,
-    /// Bytes of those.
-    pub bytes: u64,
-    /// Whether the rest of the run, metrics and what it could go on from, found room too.
-    pub beside: Result<()>,
-}
 
 /// A run's folder that nobody else writes to.
 #[derive(Debug)]
@@ -240,8 +171,9 @@ impl Run {
         self.place.of(&self.folder)
     }
 
-    /// Begins the run, or goes on with it: writes its settings, of which `deciding` decide its numbers, keeps `room` bytes of the disk for its adapter, and says what
-    /// it was put down with, of which `keep` are kept. What of that is damaged is returned too.
+    /// Begins the run, or goes on with it: writes its settings, of which `deciding` decide its numbers, keeps `room` bytes of
+    /// the disk for its adapter, and says what it was put down with, of which `keep` are kept. What of that is damaged is
+    /// returned too.
     ///
     /// # Errors
     /// [`Error::Io`] where the disk has no room; [`Error::Data`] where what is there is another run's, or of other images
