@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
-use crate::cli::{TINY, goldfish, stdout};
+use crate::cli::{TINY, dataset, goldfish, stdout};
 use crate::support::{gpu_trial, pictures, run_files, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -30,6 +30,10 @@ pub fn trials() -> Vec<Trial> {
         ),
         gpu_trial("runs::two_runs_do_not_share_a_folder", locked),
         gpu_trial("runs::run_toml_alone_does_the_run_again", configured),
+        gpu_trial(
+            "runs::done_twice_a_run_is_compared_and_has_the_memory_of_one",
+            twice,
+        ),
         gpu_trial("runs::validation_keeps_the_best_and_ends_early", validated),
         trial(
             "runs::what_is_wrong_with_a_file_of_settings_is_said_of_it",
@@ -456,4 +460,39 @@ fn validated() {
         .assert()
         .code(2)
         .stderr(contains("--early-stop needs images"));
+}
+
+fn twice() {
+    let folder = dataset();
+    let at = folder.path();
+    // An adapter that is large beside the network.
+    let words = "train data --arch vgg19-tiny --weights random:3 --targets pixels --rank 64 --alpha 64 --val-split 0.4 \
+                 --epochs 2 --save-every 1 --keep 2 --verify-determinism -o run";
+    let done = goldfish(at)
+        .args(words.split_whitespace())
+        .assert()
+        .success();
+    let said = String::from_utf8(done.get_output().stderr.clone()).expect("text");
+    let verified = said.lines().find(|line| line.starts_with("verified "));
+    let verified = verified.unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(verified.matches("state/step-").count(), 2, "{verified}");
+    assert!(verified.contains("best/adapter_model"), "{verified}");
+    assert!(stdout(&done).contains("steps    "), "{}", stdout(&done));
+    // What the first run had is free before the second one begins.
+    let taken = said.lines().filter(|line| line.starts_with("memory "));
+    let taken: Vec<[u64; 2]> = taken
+        .map(|line| {
+            let before = |unit: &str| {
+                line.split(unit)
+                    .next()
+                    .and_then(|t| t.split(' ').next_back())
+            };
+            let number = |unit| before(unit).and_then(|n| n.parse().ok()).expect("a number");
+            [number(" MiB on the device"), number(" MiB resident")]
+        })
+        .collect();
+    let [[device, first], [_, second]] = taken[..] else {
+        panic!("{said}");
+    };
+    assert!(second < first + device * 3 / 4, "{taken:?}");
 }

@@ -90,6 +90,13 @@ pub struct Job {
     pub bytes: u64,
 }
 
+impl Job {
+    /// The folder, which stays nobody else's, without what the run had of the device and of memory.
+    fn into_run(self) -> Run {
+        self.checked.run
+    }
+}
+
 /// What is to be parsed in the place of `matches`, where those name a file with settings or a run to go on with; `program`
 /// is the whole command line.
 pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<OsString>>> {
@@ -167,10 +174,19 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         device,
     };
     let job = job(request.clone())?;
+    let text = told(&job);
     if args.verify_determinism {
-        let folder = job.checked.run.folder();
-        verify::again(&request, folder, |request| self::job(request).map(drop))?;
+        // Of the first run nothing but its folder stays: the second has the device and the memory for itself.
+        let run = job.into_run();
+        verify::again(&request, run.folder(), |request| {
+            self::job(request).map(drop)
+        })?;
     }
+    super::print(&text)
+}
+
+/// How a run ended.
+fn told(job: &Job) -> String {
     let mut text = format!("steps    {}\n", job.trained.steps);
     if let [first, .., last] = &*job.trained.losses {
         text += &format!("loss     {first:.4} -> {last:.4}\n");
@@ -183,8 +199,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
             job.checked.run.folder().join(BEST).display()
         );
     }
-    text += &summary(&job);
-    super::print(&text)
+    text + &summary(job)
 }
 
 /// The lines on the adapter that every finished run ends with, and what its base makes of it.
