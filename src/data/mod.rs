@@ -30,6 +30,7 @@ pub use classes::Classes;
 pub use colour::Adjustment;
 pub use confusion::{ClassQuality, Confusion, Quality};
 pub use dataset::{Dataset, Item, Labels};
+pub(crate) use duplicates::PRINT_VERSION;
 pub use evaluation::{Category, Evaluation, Figures, Matrix, Taken};
 pub(crate) use image::TRANSFORM_VERSION;
 pub use image::{Decoded, Transform, decode, decode_bytes, is_image};

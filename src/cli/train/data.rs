@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use goldfish::data::duplicates::leaks_between;
 use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Labels, folds, split};
-use goldfish::train::store::Shelf;
+use goldfish::train::store::{Prints, Shelf};
 use goldfish::train::{Listing, Split};
 use goldfish::{Error, Result};
 
@@ -152,7 +152,8 @@ impl Data {
         let paths: Vec<PathBuf> = items.iter().map(|item| item.path.clone()).collect();
         let images = match args.augment.variants(&args.plan())? {
             Some(variants) => images.augmented(variants, &split.train)?,
-            None => images,
+            // Those of another run of a sweep may have had some.
+            None => images.plain(),
         };
         let data = Data {
             images,
@@ -162,7 +163,7 @@ impl Data {
             classes: dataset.classes.clone(),
         };
         data.tell(&dataset, skipped);
-        data.tell_leaks(&paths)?;
+        data.tell_leaks(&paths, shelf)?;
         Ok(data)
     }
 
@@ -198,8 +199,22 @@ impl Data {
     }
 
     /// Says which of the images to validate with are trained on too, or all but the same: they flatter it.
-    fn tell_leaks(&self, paths: &[PathBuf]) -> Result<()> {
+    fn tell_leaks(&self, paths: &[PathBuf], shelf: Option<&Shelf>) -> Result<()> {
         let Split { train, validation } = &self.split;
+        if validation.is_empty() {
+            return Ok(());
+        }
+        if let Some(mut prints) = shelf.and_then(Prints::beside) {
+            let all: Vec<usize> = (0..self.images.len()).collect();
+            prints.give(&self.images, &all)?;
+            let damaged = prints.counts().damaged;
+            if damaged > 0 {
+                note!("store    {damaged} prints of pictures that were damaged were made again");
+            }
+            for problem in prints.notes() {
+                note!("notice   {}", plain(&problem));
+            }
+        }
         let leaks = leaks_between(&self.images, train, validation)?;
         let Some(first) = leaks.first() else {
             return Ok(());
