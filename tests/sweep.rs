@@ -17,6 +17,10 @@ pub fn trials() -> Vec<Trial> {
             "sweep::each_combination_is_the_run_that_train_makes_and_the_best_is_named",
             same_runs,
         ),
+        gpu_trial(
+            "sweep::variants_that_are_kept_are_made_once_and_never_for_other_parts",
+            variants,
+        ),
         gpu_trial("sweep::parts_of_the_images_take_turns", folds),
     ]
 }
@@ -163,4 +167,71 @@ fn folds() {
         let words = ["train", "data", "--fold", fold, "-o", "one"];
         run(folder, &words).code(2);
     }
+}
+
+fn variants() {
+    let folder = data();
+    let folder = folder.path();
+    let more: Vec<&str> = "--epochs 3 --augment strong --cache-variants 2 --seed 4 --lr 1e-3,3e-4"
+        .split(' ')
+        .collect();
+    // How often the frozen layers ran; the bytes are those of runs by themselves.
+    let swept = |words: &[&str], made: usize, runs: &[(&str, [&str; 4])]| {
+        let swept = [&["sweep", "data", "--overwrite"], &more[..], words].concat();
+        let done = run(folder, &swept).success();
+        let said = String::from_utf8(done.get_output().stderr.clone()).expect("text");
+        let frozen = said.lines().filter(|line| line.starts_with("frozen "));
+        let computed = frozen
+            .filter(|line| !line.contains("nothing is left"))
+            .count();
+        assert_eq!(computed, made, "{words:?}: {said}");
+        for (name, words) in runs {
+            let one = [
+                "train",
+                "data",
+                "-o",
+                "one",
+                "--overwrite",
+                "--store",
+                "off",
+            ];
+            let own = [&one[..], &more[..more.len() - 1], &["1e-3"], words].concat();
+            run(folder, &own).success();
+            let bytes = |run: &str| {
+                let file = folder.join(run).join("adapter_model.safetensors");
+                fs::read(file).expect("an adapter")
+            };
+            assert!(
+                bytes(&format!("runs/sweep/{name}")) == bytes("one"),
+                "{name}"
+            );
+        }
+    };
+    let rank = ["--val-split", "0.34", "--rank", "2"];
+    let other = ["--val-split", "0.34", "--rank", "4"];
+    swept(
+        &["--val-split", "0.34", "--rank", "2,4", "--store", "off"],
+        1,
+        &[("lr-0.001_rank-2", rank), ("lr-0.001_rank-4", other)],
+    );
+    // Another part's pictures have other variants: of those nothing is taken that is not theirs.
+    let fold = ["--fold", "2/2", "--rank", "2"];
+    let folds = [("lr-0.001_rank-2_fold-2", fold)];
+    swept(
+        &["--kfold", "2", "--rank", "2", "--store", "off"],
+        4,
+        &folds,
+    );
+    swept(&["--kfold", "2", "--rank", "2"], 2, &folds);
+    // Without an end they are made in every epoch, and only what validates is kept.
+    let more: Vec<&str> =
+        "sweep data --overwrite --epochs 2 --augment light --val-split 0.34 --lr 1e-3,3e-4"
+            .split(' ')
+            .collect();
+    run(folder, &more).success();
+    let one = "train data -o one --overwrite --store off --epochs 2 --augment light --val-split 0.34 --lr 3e-4";
+    run(folder, &one.split(' ').collect::<Vec<_>>()).success();
+    let bytes = |run: &str| fs::read(folder.join(run).join("adapter_model.safetensors"));
+    let (swept, one) = (bytes("runs/sweep/lr-0.0003"), bytes("one"));
+    assert!(swept.expect("an adapter") == one.expect("an adapter"));
 }

@@ -8,7 +8,7 @@ use goldfish::Result;
 use goldfish::data::{Dataset, Labels, folds, split};
 use goldfish::nn::Loading;
 use goldfish::train::estimate::{Seconds, measure, sample_size};
-use goldfish::train::{Prefix, Room, Takes, largest_batch};
+use goldfish::train::{Frozen, Prefix, Room, Takes, largest_batch};
 use serde::Serialize;
 
 use super::adopt::adopt;
@@ -193,7 +193,8 @@ fn estimate(request: &Request) -> Result<Estimate> {
     });
     let network = whole.base().clone();
     drop(whole);
-    let mut prefix = Prefix::new(network, &adapter, &sample, small.clone());
+    let frozen = Frozen::new(&gpu, base.arch, &adapter, &sample, small.clone());
+    let mut prefix = Prefix::over(network, frozen.for_steps());
     let what = (&adapter, &plan, counts[1] > 0);
     let timing = Instant::now();
     let measured = measure(&mut prefix, &sample, &labels, what, stop)?;

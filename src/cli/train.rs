@@ -224,7 +224,6 @@ pub(in crate::cli) fn leave(job: Job) -> Shared {
         ..
     } = job.checked;
     let network = job.prefix.base().clone();
-    let frozen = job.prefix.into_frozen();
     Shared {
         found: Some(Found {
             gpu,
@@ -232,9 +231,8 @@ pub(in crate::cli) fn leave(job: Job) -> Shared {
             identity,
             images: data.images,
         }),
-        // Without what it spares, a network is whole.
-        network: frozen.complete().then_some((how.ranks, network)),
-        frozen: Some(frozen).filter(Frozen::complete),
+        network: Some((how.ranks, network)),
+        frozen: Some(job.prefix.into_frozen()),
     }
 }
 
@@ -287,22 +285,27 @@ fn prefix(checked: &mut Checked, request: &Request, before: &mut Shared) -> Resu
     } = checked;
     let images = &data.images;
     let args = request.settings;
-    let Some(room) = args.room(request.output) else {
-        let network = base.load(gpu, checked.how.clone())?;
-        let prefix = Prefix::new(network, start, images, None);
-        args.augment
-            .tell(&checked.plan, &prefix, data.split.train.len())?;
-        return Ok(prefix);
+    let room = args.room(request.output);
+    let same = |frozen: &Frozen| {
+        frozen.keeps() == room.is_some() && frozen.suits(base.arch, start, images)
     };
-    if let Some(frozen) = before.frozen.take() {
-        let network = match before.network.take() {
-            Some((ranks, network)) if ranks == checked.how.ranks => network,
-            _ => base.load(gpu, frozen.spare(checked.how.clone()))?,
-        };
-        return Ok(Prefix::over(network, frozen));
+    match before.frozen.take() {
+        Some(frozen) if same(&frozen) => {
+            let network = before.network.take();
+            let network = match network.filter(|(ranks, _)| *ranks == checked.how.ranks) {
+                Some((_, network)) => network,
+                None => base.load(gpu, frozen.spare(checked.how.clone()))?,
+            };
+            return Ok(Prefix::over(network, frozen));
+        }
+        // Of other variants: what earlier runs put down is found there.
+        Some(frozen) => checked.shelf = frozen.into_shelf(),
+        None => {}
     }
-    let mut frozen = Frozen::new(gpu, base.arch, start, images, Some(room));
-    let before = match checked.shelf.take() {
+    before.network = None;
+    let keeps = room.is_some();
+    let mut frozen = Frozen::new(gpu, base.arch, start, images, room).for_steps();
+    let known = match checked.shelf.take().filter(|_| keeps) {
         Some(shelf) => frozen.stock(shelf, images)?,
         None => 0,
     };
@@ -310,21 +313,24 @@ fn prefix(checked: &mut Checked, request: &Request, before: &mut Shared) -> Resu
     let mut prefix = Prefix::over(network, frozen);
     args.augment
         .tell(&checked.plan, &prefix, data.split.train.len())?;
+    if !keeps {
+        return Ok(prefix);
+    }
     let total = images.lasting().len() as u64;
-    let mut progress = Progress::from(before as u64, "frozen", "images", total);
+    let mut progress = Progress::from(known as u64, "frozen", "images", total);
     prefix.fill(images, |done| {
         progress.set(done as u64, "");
         go_on(0)
     })?;
     let kept = prefix.kept();
-    if before as u64 == total {
+    if known as u64 == total {
         progress.clear();
         note!("frozen   nothing is left to compute, {kept} kept");
     } else {
         progress.finish(&format!(", {kept} kept"));
     }
     if let Some(shelf) = prefix.shelf() {
-        store::tell(shelf, before);
+        store::tell(shelf, known);
     }
     Ok(prefix)
 }
