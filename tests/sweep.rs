@@ -150,7 +150,10 @@ fn folds() {
         "--metric",
         "top1",
     ];
-    run(folder, &words).success();
+    let done = run(folder, &words).success();
+    // The runs after one that diverged have what it had.
+    let said = String::from_utf8(done.get_output().stderr.clone()).expect("text");
+    assert_eq!(said.matches("frozen ").count(), 1, "{said}");
     let report = report(folder);
     let runs = report["runs"].as_array().expect("a list");
     assert_eq!(runs.len(), 6);

@@ -215,6 +215,10 @@ pub fn summary(job: &Job) -> String {
 
 /// What a run that is over leaves for the next of a sweep.
 pub(in crate::cli) fn leave(job: Job) -> Shared {
+    handed_on(job.checked, job.prefix)
+}
+
+fn handed_on(checked: Checked, prefix: Prefix) -> Shared {
     let Checked {
         gpu,
         base,
@@ -222,8 +226,8 @@ pub(in crate::cli) fn leave(job: Job) -> Shared {
         data,
         how,
         ..
-    } = job.checked;
-    let network = job.prefix.base().clone();
+    } = checked;
+    let network = prefix.base().clone();
     Shared {
         found: Some(Found {
             gpu,
@@ -232,7 +236,7 @@ pub(in crate::cli) fn leave(job: Job) -> Shared {
             images: data.images,
         }),
         network: Some((how.ranks, network)),
-        frozen: Some(job.prefix.into_frozen()),
+        frozen: Some(prefix.into_frozen()),
     }
 }
 
@@ -262,7 +266,15 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
         prefix => prefix?,
     };
     let mut trained = steps(&mut checked, &request, &mut prefix, start, stop)?;
-    let (adapter, bytes) = keep::keep(&mut checked, &mut trained)?;
+    let (adapter, bytes) = match keep::keep(&mut checked, &mut trained) {
+        Ok(kept) => kept,
+        // A rate that is too high takes nothing from the next run.
+        Err(error @ Error::NonFinite { .. }) => {
+            *before = handed_on(checked, prefix);
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
     tell_cost(&checked, &prefix, &trained);
     after::leave(&checked, &mut prefix, &trained, stop);
     Ok(Job {

@@ -64,6 +64,7 @@ pub struct PrintKey {
 /// What the rows of a shelf are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[allow(clippy::large_enum_variant, reason = "a shelf has one")]
 pub enum Holds {
     /// What frozen layers make of an image.
     Features(Key),
