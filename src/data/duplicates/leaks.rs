@@ -61,7 +61,7 @@ pub fn leaks<P: Borrow<Print> + Sync>(training: &[P], validation: &[P]) -> Vec<L
 /// crops. A leak names positions in those lists.
 ///
 /// # Errors
-/// As [`decode`](super::decode), where a file that is not kept in memory has changed since it was first read.
+/// As [`decode`](crate::data::decode), where a file that is not kept in memory has changed since it was first read.
 pub fn leaks_between(
     images: &ImageStore,
     training: &[usize],
