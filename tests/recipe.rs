@@ -316,6 +316,7 @@ fn wrong_flags() {
         ("--step-gamma=2 --schedule=step", 2, "--step-gamma must be"),
         ("--step-every=0 --schedule=step", 2, "--step-every must be"),
         ("--optimizer=lion", 2, "adamw"),
+        ("--fold=1/1", 2, "--fold 1/1: K must lie between 2 and"),
     ] {
         let run = goldfish(folder.path())
             .args(["train", "data", "-o", "run"])

@@ -1,0 +1,96 @@
+//! What a run leaves on the disk beside its numbers, and how long its page takes.
+
+use std::time::Instant;
+
+use goldfish::data::{Classes, Item};
+use goldfish::nn::Adapter;
+use goldfish::nn::lora::PIXELS;
+use goldfish::train::Plan;
+use rayon::prelude::*;
+
+use crate::cli::base::Base;
+use crate::cli::report::{PICTURES, thumbnail};
+
+/// Bytes of a step in metrics.jsonl (60), metrics.csv (32) and the events (2 of 48).
+const STEP: u64 = 188;
+/// Of an epoch: 125, 60 and 48, and in timing.jsonl 85.
+const EPOCH: u64 = 318;
+/// More of one that is validated: 110, 60 and 3 of 48.
+const VALIDATED: u64 = 314;
+/// Of an image in state/images.tsv, without its name.
+const IMAGE: u64 = 96;
+/// Of one that is validated in validation.jsonl.
+const VERDICT: u64 = 600;
+/// Of settings, of headers, of the page's style.
+const REST: u64 = 48_000;
+/// In the page, of a picture's card beside the picture.
+const CARD: u64 = 1_500;
+/// In it, of a column of the branch from the pixels, and of as many classes of it, at 224 pixels.
+const COLUMN: u64 = 62_000;
+
+/// Bytes of a run's small files beside its page, of so many images to train and to validate with.
+pub fn beside(
+    plan: &Plan,
+    [train, validation]: [usize; 2],
+    classes: &Classes,
+    adapter: &Adapter,
+) -> u64 {
+    let steps = plan.steps(train);
+    let epochs = steps.div_ceil(plan.steps_per_epoch(train).max(1) as u64);
+    let epoch = match validation {
+        0 => EPOCH,
+        _ => EPOCH + VALIDATED,
+    };
+    // The names stand in each adapter's file, in its list of classes and in run.toml.
+    let own = match classes.is_imagenet() {
+        true => 0,
+        false => classes
+            .names()
+            .iter()
+            .map(|name| name.len() as u64 + 4)
+            .sum(),
+    };
+    let modules = 800 * adapter.loras.len() as u64;
+    steps * STEP
+        + epochs * epoch
+        + (train + validation) as u64 * IMAGE
+        + validation as u64 * VERDICT
+        + 6 * own
+        + modules
+        + REST
+}
+
+/// A run's page.
+pub struct Page {
+    /// Bytes of its pictures.
+    pub bytes: u64,
+    /// Seconds that they take.
+    pub seconds: f64,
+}
+
+impl Page {
+    /// Of a run that validates with `all` images, of which `sample` are some.
+    pub fn measure(
+        adapter: &Adapter,
+        sample: &[&Item],
+        all: usize,
+        base: &Base,
+        exif: bool,
+    ) -> Self {
+        let begun = Instant::now();
+        let side = base.transform.size;
+        let pictures = sample.par_iter();
+        let pictures = pictures.filter_map(|item| thumbnail(&item.path, side, exif));
+        let bytes: u64 = pictures.map(|picture| picture.len() as u64 + CARD).sum();
+        let share = all.min(PICTURES) as f64 / sample.len().max(1) as f64;
+        let columns = match adapter.get(PIXELS) {
+            Some(lora) => lora.rank().min(16) as u64 + (all as u64).min(8),
+            None => 0,
+        };
+        let column = COLUMN * (side * side) as u64 / (224 * 224);
+        Page {
+            bytes: (bytes as f64 * share) as u64 + columns * column,
+            seconds: begun.elapsed().as_secs_f64() * share,
+        }
+    }
+}
