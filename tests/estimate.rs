@@ -117,7 +117,8 @@ fn extrapolated() {
         let more: Vec<&str> = more.split(' ').collect();
         let said = estimated(folder.path(), &more);
         let taken = said["measured"]["images"].as_u64().expect("a number");
-        assert!(taken < 60, "{run}: {taken}");
+        // A batch as large as fits may take them all.
+        assert!(taken < 60 || run == "auto", "{run}: {taken}");
         held(folder.path(), run, &more);
     }
     // A file with the settings of a run says the same as what was typed.

@@ -20,13 +20,13 @@ const WARM: usize = 2;
 /// The least and the most steps that are timed.
 const STEPS: [usize; 2] = [4, 40];
 /// How long steps are timed beyond the least.
-const LONG: Duration = Duration::from_secs(3);
+const LONG: Duration = Duration::from_secs(5);
 
-/// Images of a sample that says enough of `images`: two steps, which take turns as those of a run do, and two turns of
+/// Images of a sample that says enough of `images`: two steps, which take turns as those of a run do, and three turns of
 /// the frozen layers, of which the first one compiles kernels.
 pub fn sample_size(images: usize, plan: &Plan, at_once: usize) -> usize {
     let step = plan.batch_size.saturating_mul(plan.recipe.grad_accum);
-    images.min(step.max(at_once).saturating_mul(2))
+    images.min(step.saturating_mul(2).max(at_once.saturating_mul(3)))
 }
 
 /// A time for something whose first time takes longer.
@@ -314,7 +314,7 @@ mod tests {
             batch_size: 5,
             ..Plan::default()
         };
-        assert_eq!(sample_size(1000, &plan, 8), 16);
+        assert_eq!(sample_size(1000, &plan, 8), 24);
         assert_eq!(sample_size(1000, &plan, 1), 10);
         assert_eq!(sample_size(7, &plan, 8), 7);
     }

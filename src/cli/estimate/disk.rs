@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use crate::cli::base::Base;
 use crate::cli::report::{PICTURES, thumbnail};
+use crate::cli::train::verdicts;
 
 /// Bytes of a step in metrics.jsonl (60), metrics.csv (32) and the events (2 of 48).
 const STEP: u64 = 188;
@@ -19,12 +20,15 @@ const EPOCH: u64 = 318;
 const VALIDATED: u64 = 314;
 /// Of an image in state/images.tsv, without its name.
 const IMAGE: u64 = 96;
-/// Of one that is validated in validation.jsonl.
-const VERDICT: u64 = 600;
-/// Of settings, of headers, of the page's style.
-const REST: u64 = 48_000;
-/// In the page, of a picture's card beside the picture.
-const CARD: u64 = 1_500;
+/// Of settings, of headers, and of a page without pictures; and more where there is a validation.
+const REST: u64 = 25_000;
+const FIGURES: u64 = 7_000;
+/// Of an image that is validated, in validation.jsonl and beside its picture in the page; of each answer about it; of each of
+/// the first five classes in an answer.
+const VERDICT: u64 = 100;
+const CARD: u64 = 700;
+const ANSWER: [u64; 2] = [60, 450];
+const NAMED: u64 = 70;
 /// In it, of a column of the branch from the pixels, and of as many classes of it, at 224 pixels.
 const COLUMN: u64 = 62_000;
 
@@ -37,10 +41,12 @@ pub fn beside(
 ) -> u64 {
     let steps = plan.steps(train);
     let epochs = steps.div_ceil(plan.steps_per_epoch(train).max(1) as u64);
-    let epoch = match validation {
-        0 => EPOCH,
-        _ => EPOCH + VALIDATED,
+    let (epoch, rest) = match validation {
+        0 => (EPOCH, REST),
+        _ => (EPOCH + VALIDATED, REST + FIGURES),
     };
+    let answer = ANSWER[0] + NAMED * classes.len().min(5) as u64;
+    let verdict = VERDICT + verdicts(adapter) as u64 * answer;
     // The names stand in each adapter's file, in its list of classes and in run.toml.
     let own = match classes.is_imagenet() {
         true => 0,
@@ -54,10 +60,10 @@ pub fn beside(
     steps * STEP
         + epochs * epoch
         + (train + validation) as u64 * IMAGE
-        + validation as u64 * VERDICT
+        + validation as u64 * verdict
         + 6 * own
         + modules
-        + REST
+        + rest
 }
 
 /// A run's page.
@@ -81,7 +87,8 @@ impl Page {
         let side = base.transform.size;
         let pictures = sample.par_iter();
         let pictures = pictures.filter_map(|item| thumbnail(&item.path, side, exif));
-        let bytes: u64 = pictures.map(|picture| picture.len() as u64 + CARD).sum();
+        let card = CARD + verdicts(adapter) as u64 * ANSWER[1];
+        let bytes: u64 = pictures.map(|picture| picture.len() as u64 + card).sum();
         let share = all.min(PICTURES) as f64 / sample.len().max(1) as f64;
         let columns = match adapter.get(PIXELS) {
             Some(lora) => lora.rank().min(16) as u64 + (all as u64).min(8),
