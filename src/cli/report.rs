@@ -19,6 +19,7 @@ use goldfish::files::write_atomic;
 use super::adopt::DEFAULT_RUN;
 use super::base::BaseArgs;
 use super::terminal::plain;
+pub use chart::MOST as POINTS;
 pub use picture::thumbnail;
 pub use told::COST;
 use told::Told;

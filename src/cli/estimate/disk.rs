@@ -9,7 +9,7 @@ use goldfish::train::Plan;
 use rayon::prelude::*;
 
 use crate::cli::base::Base;
-use crate::cli::report::{PICTURES, thumbnail};
+use crate::cli::report::{PICTURES, POINTS, thumbnail};
 use crate::cli::train::verdicts;
 
 /// Bytes of a step in metrics.jsonl (60), metrics.csv (32) and the events (2 of 48).
@@ -20,9 +20,11 @@ const EPOCH: u64 = 318;
 const VALIDATED: u64 = 314;
 /// Of an image in state/images.tsv, without its name.
 const IMAGE: u64 = 96;
-/// Of settings, of headers, and of a page without pictures; and more where there is a validation.
-const REST: u64 = 25_000;
+/// Of settings, of headers, and of a page without curves and pictures; and more where there is a validation.
+const REST: u64 = 19_000;
 const FIGURES: u64 = 7_000;
+/// In the page's curves, of a step and of an epoch; more of one that is validated.
+const POINT: [u64; 3] = [200, 100, 300];
 /// Of an image that is validated, in validation.jsonl and beside its picture in the page; of each answer about it; of each of
 /// the first five classes in an answer.
 const VERDICT: u64 = 100;
@@ -41,10 +43,15 @@ pub fn beside(
 ) -> u64 {
     let steps = plan.steps(train);
     let epochs = steps.div_ceil(plan.steps_per_epoch(train).max(1) as u64);
-    let (epoch, rest) = match validation {
-        0 => (EPOCH, REST),
-        _ => (EPOCH + VALIDATED, REST + FIGURES),
-    };
+    let [step, mut point, more] = POINT;
+    let (mut epoch, mut rest) = (EPOCH, REST);
+    if validation > 0 {
+        point += more;
+        epoch += VALIDATED;
+        rest += FIGURES;
+    }
+    // Neighbours are drawn as one where there are many.
+    let drawn = |points: u64| points / points.div_ceil(POINTS as u64).max(1);
     let answer = ANSWER[0] + NAMED * classes.len().min(5) as u64;
     let verdict = VERDICT + verdicts(adapter) as u64 * answer;
     // The names stand in each adapter's file, in its list of classes and in run.toml.
@@ -63,6 +70,8 @@ pub fn beside(
         + validation as u64 * verdict
         + 6 * own
         + modules
+        + drawn(steps) * step
+        + drawn(epochs) * point
         + rest
 }
 
