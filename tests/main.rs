@@ -19,6 +19,7 @@ mod files;
 mod floors;
 mod heads;
 mod history;
+mod idle;
 mod imports;
 mod kept;
 mod kills;
@@ -34,6 +35,7 @@ mod quiet;
 mod recipe;
 mod refused;
 mod report;
+mod resumed;
 mod runs;
 mod scores;
 mod server;
@@ -60,6 +62,7 @@ fn main() {
         refused::trials(),
         scores::trials(),
         history::trials(),
+        idle::trials(),
         report::trials(),
         pth::trials(),
         convert::trials(),
@@ -74,6 +77,7 @@ fn main() {
         store::trials(),
         cli::trials(),
         estimate::trials(),
+        resumed::trials(),
         runs::trials(),
         kept::trials(),
         sweep::trials(),

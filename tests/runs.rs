@@ -224,7 +224,11 @@ fn stays_whole() {
         .args([&words[..], &["-e", "1"]].concat())
         .assert()
         .success();
-    fs::write(at.join("run/notes.txt"), "mine").expect("a file");
+    for mine in ["notes.txt", "state/notes.txt", "events/more/notes.txt"] {
+        let path = at.join("run").join(mine);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, "mine").expect("a file");
+    }
     let before = files(&at.join("run"));
     goldfish(at)
         .args(&words)
@@ -267,6 +271,9 @@ fn stays_whole() {
         after.keys()
     );
     assert_eq!(after["notes.txt"], b"mine");
+    assert_eq!(after["state/notes.txt"], b"mine");
+    let events = at.join("run/events/more/notes.txt");
+    assert_eq!(fs::read(events).expect("it is there"), b"mine");
     assert!(after["metrics.jsonl"] != before["metrics.jsonl"]);
 }
 

@@ -49,6 +49,11 @@ fn refused() {
     run(folder.path(), &["sweep", "data", "--lr", "1e-3,1e-4"])
         .code(2)
         .stderr(contains("--val-split"));
+    for k in ["0", "1"] {
+        run(folder.path(), &["sweep", "data", "--kfold", k])
+            .code(2)
+            .stderr(contains("--kfold must be at least 2"));
+    }
 }
 
 fn same_runs() {

@@ -19,13 +19,15 @@ use goldfish::files::write_atomic;
 use super::adopt::DEFAULT_RUN;
 use super::base::BaseArgs;
 use super::terminal::plain;
+pub use chart::MOST as POINTS;
+pub use picture::thumbnail;
 pub use told::COST;
 use told::Told;
 
 /// The page's name in a run's folder.
 pub const FILE: &str = "report.html";
 /// Pictures that it shows where nobody says.
-const PICTURES: usize = 100;
+pub const PICTURES: usize = 100;
 
 #[derive(ClapArgs)]
 pub struct Args {

@@ -104,6 +104,9 @@ pub fn run(
             "a sweep compares by images that are not trained on: add --val-split 0.2, --val DIR or --kfold 5".into(),
         ));
     }
+    if args.kfold.is_some_and(|k| k < 2) {
+        return Err(Error::setting("kfold", "must be at least 2"));
+    }
     let (Some(train), Some(own)) = (
         program.find_subcommand("train"),
         program.find_subcommand("sweep"),

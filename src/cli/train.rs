@@ -5,6 +5,7 @@ mod args;
 mod augment;
 mod checked;
 mod data;
+mod idle;
 mod keep;
 mod recipe;
 mod settings;
@@ -33,6 +34,7 @@ use super::stop::go_on;
 use super::store;
 use super::terminal::note;
 use super::weights::place;
+pub(super) use after::verdicts;
 use checked::Checked;
 pub(super) use checked::{disk, ground};
 use keep::Keeper;
@@ -100,13 +102,15 @@ impl Job {
 /// What is to be parsed in the place of `matches`, where those name a file with settings or a run to go on with; `program`
 /// is the whole command line.
 pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<OsString>>> {
-    let Some(("train", own)) = matches.subcommand() else {
+    let Some((name @ ("train" | "estimate"), own)) = matches.subcommand() else {
         return Ok(None);
     };
-    let Some(command) = program.find_subcommand("train") else {
+    let Some(command) = program.find_subcommand(name) else {
         return Ok(None);
     };
-    let run = own.get_one::<PathBuf>("resume");
+    // There is nothing to go on with for an estimate.
+    let resumed = own.try_get_one::<PathBuf>("resume");
+    let run = resumed.ok().flatten();
     let (path, mut file) = match (run, own.get_one::<PathBuf>("config")) {
         (Some(run), _) => {
             Run::repair(run)?;
@@ -124,8 +128,7 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
         file.remove("weights");
     }
     file.retain(|key, _| !typed.contains_key(key));
-    let tables = [(&file, path.as_path()), (&typed, Path::new(""))];
-    config::command_line("train", command, own, tables).map(Some)
+    config::command_line(command, own, (&file, &path)).map(Some)
 }
 
 impl Args {
@@ -149,10 +152,7 @@ impl Args {
     /// The folder of images, which may stand in a file with settings.
     pub fn data(&self) -> Result<&Path> {
         let file = self.resume.as_ref().or(self.config.as_ref());
-        let none = || {
-            let problem = "names no data: add data = \"FOLDER\", or name the folder";
-            Error::data(file.unwrap_or(&self.output), problem)
-        };
+        let none = || Error::data(file.unwrap_or(&self.output), config::NO_DATA);
         self.data.as_deref().ok_or_else(none)
     }
 

@@ -9,7 +9,7 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 34.0;
 /// Points of a curve beyond which neighbours are drawn as their mean.
-const MOST: usize = 240;
+pub const MOST: usize = 240;
 
 /// One line of a chart.
 pub struct Curve {

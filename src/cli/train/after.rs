@@ -52,6 +52,14 @@ fn written(
     report::of_run(folder)
 }
 
+/// How often each validation picture is looked at for it after `adapter` is trained.
+pub(in crate::cli) fn verdicts(adapter: &Adapter) -> usize {
+    match &adapter.head {
+        Some(head) if head.frozen() == 0 => 1,
+        _ => 2,
+    }
+}
+
 /// What the network says of each validation picture without what was trained, where it has the class, and with the best of
 /// what was trained.
 fn judge(
@@ -80,7 +88,7 @@ fn judge(
         }
         Some(_) => None,
     };
-    let passes = 1 + usize::from(alone.is_some());
+    let passes = verdicts(after);
     if which.is_empty() {
         return Ok(Vec::new());
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use goldfish::data::duplicates::leaks_between;
-use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Labels, folds, split};
+use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Labels, split};
 use goldfish::train::store::{Prints, Shelf};
 use goldfish::train::{Listing, Split};
 use goldfish::{Error, Result};
@@ -42,12 +42,7 @@ pub(super) fn labelled(data: &Path, args: &TrainArgs, base: &Base) -> Result<Dat
             "imagenet goes with a base that has ImageNet's categories, and this one has others",
         ),
         (ClassesArg::Auto, true) => Dataset::open(data, &Labels::BehindImageNet),
-        (ClassesArg::Own, true) => {
-            let mut dataset = Dataset::open(data, &Labels::Own)?;
-            let behind = dataset.put_behind_imagenet();
-            behind.map_err(|e| Error::data(data, e.to_string()))?;
-            Ok(dataset)
-        }
+        (ClassesArg::Own, true) => Dataset::open(data, &Labels::OwnBehindImageNet),
         (ClassesArg::Imagenet, false) => Dataset::open(data, &Labels::ImageNet),
         (ClassesArg::Own, false) => Dataset::open(data, &Labels::Own),
         (ClassesArg::Auto, false) => Dataset::open(data, &Labels::Auto(base.classes.clone())),
@@ -128,7 +123,7 @@ impl Data {
                 Split { train, validation }
             }
             (None, None, Some(fold)) => {
-                let validation = folds(&labels, fold.of, args.seed)?.swap_remove(fold.part - 1);
+                let validation = fold.images(&labels, args.seed)?;
                 let train = (0..trained).filter(|image| validation.binary_search(image).is_err());
                 Split {
                     train: train.collect(),

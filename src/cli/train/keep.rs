@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use goldfish::data::Score;
 use goldfish::formats::adapter;
-use goldfish::train::{EpochRecord, Run, Snapshot, StepRecord, Subject, Trained, Watch};
+use goldfish::train::{
+    Beginning, EpochRecord, MadeOn, Run, Snapshot, StepRecord, Subject, Trained, Watch,
+};
 use goldfish::{Error, Result};
 
 use super::args::{Every, Request, TrainArgs};
@@ -25,16 +27,27 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
     let listing = checked.data.listing()?;
     let settings = settings(checked, request)?;
     let room = 4 * checked.start.parameters() as u64 + BESIDE;
-    let keep = request.settings.keep as u64;
-    let deciding = deciding(&settings);
-    let begun = checked
-        .run
-        .begin(settings, &deciding, &listing, &checked.start, [room, keep]);
-    let (snapshot, damaged) = begun?;
-    for error in damaged {
-        note!("notice   {error}");
+    let made_on = MadeOn::from(checked.gpu.info());
+    let now = made_on.to_string();
+    let taken = checked.run.begin(Beginning {
+        deciding: &deciding(&settings, &checked.start)?,
+        settings,
+        images: &listing,
+        start: &checked.start,
+        made_on,
+        room,
+        keep: request.settings.keep,
+    })?;
+    for error in taken.damaged {
+        note!("notice   {error}. The state before it is taken");
     }
-    let Some(snapshot) = snapshot else {
+    if let Some(before) = taken.elsewhere {
+        note!(
+            "notice   the bytes may differ from those of a run that nobody stopped: it was made on {before}, and goes on \
+             on {now}"
+        );
+    }
+    let Some(snapshot) = taken.snapshot else {
         if request.resume {
             note!("resume   nothing was put down yet: the run begins again");
         }

@@ -104,7 +104,7 @@ impl Folder {
                         }
                     }
                 }
-                Labels::Own | Labels::Auto(_) if names.len() == 1 => {
+                Labels::Own | Labels::OwnBehindImageNet | Labels::Auto(_) if names.len() == 1 => {
                     findings.add(Fault::OneClass, folder, wrong.problem);
                 }
                 _ => findings.add(Fault::UnknownClass, folder, wrong.problem),
