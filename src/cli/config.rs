@@ -269,6 +269,15 @@ pub fn command_line(
             words.push(word);
         }
     }
+    typing(words, command, tables)
+}
+
+/// `words`, and what would have to be typed behind them for the settings of `tables`, files and their paths.
+pub fn typing(
+    mut words: Vec<OsString>,
+    command: &Command,
+    tables: [(&Table, &Path); 2],
+) -> Result<Vec<OsString>> {
     let mut last = Vec::new();
     for (table, path) in tables {
         let mut typed = arguments(command, table, path)?;

@@ -10,6 +10,7 @@ mod recipe;
 mod settings;
 mod shared;
 mod verify;
+mod whole;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use args::{BatchSize, ClassesArg, Request, TrainArgs};
 pub(in crate::cli) use settings::unchanged;
 use shared::Found;
 pub(in crate::cli) use shared::Shared;
+pub(in crate::cli) use whole::{ended, whole};
 
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
@@ -73,6 +75,10 @@ pub struct Args {
     /// Do the run twice and say whether both came to the same bytes
     #[arg(long, conflicts_with_all = ["resume", "dry_run"], help_heading = KEEPING)]
     verify_determinism: bool,
+    /// Cross validation: K runs, each without another part of the images, in RUN/fold-1 to RUN/fold-K, and how good they are
+    /// on average; what is frozen is computed once
+    #[arg(long, value_name = "K", conflicts_with_all = ["val", "val_split", "fold", "resume"], help_heading = VALIDATION)]
+    pub kfold: Option<usize>,
     #[command(flatten)]
     base: BaseArgs,
     #[command(flatten)]
@@ -80,6 +86,9 @@ pub struct Args {
 }
 
 const KEEPING: &str = "What is kept";
+const VALIDATION: &str = "How good it is";
+/// Ways to have images that are not trained on, of which a run has one.
+const APART: [&str; 4] = ["val", "val_split", "fold", "kfold"];
 
 /// A finished job, for those who show more than its end.
 pub struct Job {
@@ -109,12 +118,15 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
         (None, None) => return Ok(None),
     };
     config::check(command, &file, &path)?;
-    let typed = config::table(command, own, Which::Typed);
-    if run.is_some() {
-        settings::unchanged(&file, &typed)?;
+    let mut typed = config::table(command, own, Which::Typed);
+    if let Some(run) = run {
+        settings::unchanged(&file, &mut typed, run)?;
     } else if place::named().is_some() {
         // The environment goes before a file.
         file.remove("weights");
+    }
+    if APART.iter().any(|key| typed.contains_key(*key)) {
+        file.retain(|key, _| !APART.contains(&key));
     }
     file.retain(|key, _| !typed.contains_key(key));
     let tables = [(&file, path.as_path()), (&typed, Path::new(""))];
@@ -153,10 +165,29 @@ impl Args {
     pub fn set_table(&mut self, table: Table) {
         self.settings.table = table;
     }
+
+    /// Where the runs of [`Args::kfold`] go, and whether they may replace others; refused beside what is of one run alone.
+    pub fn parts(&self) -> Result<(&Path, bool)> {
+        let instead = match (self.dry_run, self.verify_determinism) {
+            (true, _) => "--dry-run says what one run takes",
+            (_, true) => "--verify-determinism does one run twice",
+            _ => return Ok((&self.output, self.overwrite)),
+        };
+        Err(Error::Usage(format!(
+            "{instead}, and --kfold asks for several: ask for one of them, with --fold 1/{} in its place",
+            self.kfold.unwrap_or(2)
+        )))
+    }
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
     let (resume, output) = (&args.resume, &args.output);
+    if let Some(run) = resume
+        && let (_, settings) = Run::settings(run)?
+        && whole(run, &settings, args.settings.plan().epochs)
+    {
+        return super::print(&whole::nothing_left(run, &settings));
+    }
     let request = Request {
         data: args.data()?,
         output: resume.as_ref().unwrap_or(output),
@@ -200,6 +231,10 @@ pub fn summary(job: &Job) -> String {
 
 /// What a run that is over leaves for the next of a sweep.
 pub(in crate::cli) fn leave(job: Job) -> Shared {
+    left(job.checked, job.prefix)
+}
+
+fn left(checked: Checked, prefix: Prefix) -> Shared {
     let Checked {
         gpu,
         base,
@@ -207,9 +242,9 @@ pub(in crate::cli) fn leave(job: Job) -> Shared {
         data,
         how,
         ..
-    } = job.checked;
-    let network = job.prefix.base().clone();
-    let frozen = job.prefix.into_frozen();
+    } = checked;
+    let network = prefix.base().clone();
+    let frozen = prefix.into_frozen();
     Shared {
         found: Some(Found {
             gpu,
@@ -228,7 +263,7 @@ pub fn job(request: Request) -> Result<Job> {
     job_after(request, &mut Shared::default())
 }
 
-/// The same after another run with which much is shared: see [`leave`].
+/// The same after another run with which much is shared: see [`leave`]. A run that diverges leaves it in `before`.
 pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result<Job> {
     let stop = super::stop_on_ctrl_c();
     let mut base = request.base.clone();
@@ -249,8 +284,14 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
         prefix => prefix?,
     };
     let mut trained = steps(&mut checked, &request, &mut prefix, start, stop)?;
-    let (adapter, bytes) = keep::keep(&mut checked, &mut trained)?;
-    tell_cost(&checked, &prefix, &trained);
+    let (adapter, bytes) = match keep::keep(&mut checked, &mut trained) {
+        Err(error @ Error::NonFinite { .. }) => {
+            *before = left(checked, prefix);
+            return Err(error);
+        }
+        kept => kept?,
+    };
+    after::tell_cost(&checked, &prefix, &trained);
     after::leave(&checked, &mut prefix, &trained, stop);
     Ok(Job {
         checked,
@@ -348,18 +389,4 @@ fn steps(
     let trained = train(prefix, task, start, &mut keeper)?;
     keeper.finish(&trained);
     Ok(trained)
-}
-
-/// Says what the run took to compile and in memory.
-fn tell_cost(checked: &Checked, prefix: &Prefix, trained: &Trained) {
-    let compiled = checked.gpu.compiled();
-    note!(
-        "kernels  {} compiled or found in the driver's cache in {:.2} s",
-        compiled.kernels,
-        compiled.seconds
-    );
-    note!(
-        "memory   {}",
-        super::memory::taken(&checked.gpu, prefix, trained.kept)
-    );
 }
