@@ -5,6 +5,7 @@ mod asked;
 mod page;
 mod report;
 mod runs;
+mod written;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

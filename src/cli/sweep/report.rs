@@ -1,20 +1,14 @@
-//! What compares the runs of a sweep: as JSON, as a table for the terminal and Markdown, and as a page.
+//! What came of the runs of a sweep, and of each combination.
 
 use std::path::{Path, PathBuf};
 
-use goldfish::Result;
 use goldfish::data::Score;
-use goldfish::files::write_atomic;
 use serde::Serialize;
 use toml::{Table, Value};
 
 use super::asked::Asked;
-use super::page::page;
-use crate::cli::terminal::{json, plain};
 
-/// The files beside the runs.
-const TABLE: &str = "sweep.md";
-const FACTS: &str = "sweep.json";
+/// The page that compares them.
 const PAGE: &str = "sweep.html";
 
 /// One run.
@@ -68,18 +62,6 @@ pub(super) struct Report<'a> {
     pub(super) runs: Vec<Row>,
 }
 
-/// The same as it is written.
-#[derive(Serialize)]
-struct Facts<'a> {
-    metric: &'a str,
-    seconds: f64,
-    /// Whether all runs that were asked for have ended.
-    complete: bool,
-    best: Option<Mean>,
-    combinations: Vec<Mean>,
-    runs: &'a [Row],
-}
-
 impl<'a> Report<'a> {
     /// Of no run yet.
     pub(super) fn new(asked: &'a Asked<'a>) -> Self {
@@ -99,23 +81,6 @@ impl<'a> Report<'a> {
     /// The page.
     pub(super) fn page(&self) -> PathBuf {
         self.asked.place.folder.join(PAGE)
-    }
-
-    /// Writes all of it, after so many seconds.
-    pub(super) fn write(&mut self, seconds: f64) -> Result<()> {
-        self.seconds = seconds;
-        let folder = self.asked.place.folder;
-        let facts = Facts {
-            metric: &self.metric,
-            seconds,
-            complete: self.complete(),
-            best: self.best(),
-            combinations: self.means(),
-            runs: &self.runs,
-        };
-        write_atomic(&folder.join(FACTS), json(&facts).as_bytes())?;
-        write_atomic(&folder.join(TABLE), self.table().as_bytes())?;
-        write_atomic(&self.page(), page(self).as_bytes())
     }
 
     /// Whether all runs have ended.
@@ -179,37 +144,6 @@ impl<'a> Report<'a> {
             run: own.first()?.run.clone(),
         })
     }
-
-    /// As a person reads it, and Markdown shows it: each run of one combination, or each combination of several.
-    pub(super) fn table(&self) -> String {
-        let means = self.means();
-        let mut text = match &self.asked.combinations[..] {
-            [one] if self.asked.kfold.is_some() => parts(&self.of(one), means.first()),
-            _ => combinations(&means),
-        };
-        let folder = |run: &str| plain(run);
-        if let Some(best) = self.best().filter(|_| self.asked.combinations.len() > 1) {
-            text += &format!(
-                "\nThe best by {} on images that were not trained on{}: {}. All in {:.1} s.\n",
-                self.metric,
-                match best.runs {
-                    1 => String::new(),
-                    n => format!(" (the mean of {n} parts)"),
-                },
-                folder(&best.run),
-                self.seconds
-            );
-        }
-        if !self.complete() {
-            text += &format!(
-                "\n{} of {} runs have ended: `{}` goes on.\n",
-                self.runs.len(),
-                self.asked.runs().len(),
-                plain(&self.asked.go_on())
-            );
-        }
-        text
-    }
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -224,100 +158,9 @@ fn deviation(values: impl ExactSizeIterator<Item = f64> + Clone) -> f64 {
     (squares / (count as f64 - 1.0)).sqrt()
 }
 
-/// A score in three columns; what is in its place where there is none.
-fn columns(score: Option<[f64; 3]>) -> String {
-    match score {
-        None => format!("{:>8} | {:>7} | {:>7}", "diverged", "", ""),
-        Some([loss, top1, top5]) => {
-            format!(
-                "{loss:>8.4} | {:>7.1} | {:>7.1}",
-                top1 * 100.0,
-                top5 * 100.0
-            )
-        }
-    }
-}
-
 /// The columns of a score.
-fn numbers(score: &Score) -> [f64; 3] {
+pub(super) fn numbers(score: &Score) -> [f64; 3] {
     [score.loss, score.top1, score.top5]
-}
-
-/// A row a part of the images, and what they are together.
-fn parts(runs: &[&Row], mean: Option<&Mean>) -> String {
-    let mut text = format!(
-        "| {:9} | {:>5} | {:>8} | {:>7} | {:>7} | {:>7} | run |\n|---|---|---|---|---|---|---|\n",
-        "fold", "epoch", "loss", "top-1 %", "top-5 %", "seconds"
-    );
-    let mut row = |name: &str, epoch: &str, score: Option<[f64; 3]>, seconds: &str, run: &str| {
-        text += &format!(
-            "| {name:9} | {epoch:>5} | {} | {seconds:>7} | {} |\n",
-            columns(score),
-            plain(run)
-        );
-    };
-    for one in runs {
-        let (fold, epoch) = (one.fold.unwrap_or(0), one.epoch);
-        row(
-            &fold.to_string(),
-            &epoch.map_or(String::new(), |epoch| epoch.to_string()),
-            one.score.as_ref().map(numbers),
-            &format!("{:.1}", one.seconds),
-            &one.run,
-        );
-    }
-    if let Some(mean) = mean {
-        let all = format!("{:.1}", mean.seconds);
-        row("mean", "", mean.score.as_ref().map(numbers), &all, "");
-        if let Some(apart) = mean.deviation {
-            let apart = [apart.loss, apart.top1, apart.top5];
-            row("deviation", "", Some(apart), "", "");
-        }
-    }
-    text
-}
-
-/// A row a combination, with how far apart its runs are where there are several.
-fn combinations(means: &[Mean]) -> String {
-    let apart = means.iter().any(|mean| mean.of > 1);
-    let more = |cell: [String; 3]| match apart {
-        true => format!(" {:>8} | {:>7} | {:>7} |", cell[0], cell[1], cell[2]),
-        false => String::new(),
-    };
-    let mut text = format!(
-        "| {:10} | {:6} | {:>8} | {:>7} | {:>7} |{} {:>7} | run |\n|---|---|---|---|---|{}---|---|\n",
-        "lr",
-        "rank",
-        "loss",
-        "top-1 %",
-        "top-5 %",
-        more(["± loss", "± top-1", "± top-5"].map(String::from)),
-        "seconds",
-        if apart { "---|---|---|" } else { "" }
-    );
-    for mean in means {
-        let value = |key: &str| {
-            let value = mean.settings.get(key);
-            value.map_or("default".into(), Value::to_string)
-        };
-        let deviation = mean.deviation.map(|apart| {
-            [
-                format!("{:.4}", apart.loss),
-                format!("{:.1}", apart.top1 * 100.0),
-                format!("{:.1}", apart.top5 * 100.0),
-            ]
-        });
-        text += &format!(
-            "| {:10} | {:6} | {} |{} {:>7.1} | {} |\n",
-            value("lr"),
-            value("rank"),
-            columns(mean.score.as_ref().map(numbers)),
-            more(deviation.unwrap_or_default()),
-            mean.seconds,
-            plain(&mean.run)
-        );
-    }
-    text
 }
 
 /// The folder of a run as the page links it.

@@ -13,6 +13,7 @@ use toml::{Table, Value};
 
 use super::asked::{Asked, name};
 use super::report::{Report, Row};
+use super::written;
 use crate::cli::config::{self, Which};
 use crate::cli::print;
 use crate::cli::stop::{go_on, stop_on_ctrl_c};
@@ -69,14 +70,15 @@ pub(super) fn run(
             score: best.map(|(_, score)| score),
             seconds,
         });
+        report.seconds = start.elapsed().as_secs_f64();
         // The runs are worth more than what compares them.
-        match report.write(start.elapsed().as_secs_f64()) {
+        match written::write(&report) {
             Err(error) if number + 1 < runs.len() => note!("notice   {error}"),
-            written => written?,
+            done => done?,
         }
     }
     note!("compared {}", report.page().display());
-    print(&report.table())
+    print(&written::table(&report))
 }
 
 /// One run of those that are asked for.
