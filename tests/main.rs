@@ -24,6 +24,7 @@ mod imports;
 mod kept;
 mod kills;
 mod library;
+mod names;
 mod ops;
 mod optim;
 mod parity;
@@ -81,6 +82,7 @@ fn main() {
         runs::trials(),
         kept::trials(),
         sweep::trials(),
+        names::trials(),
         quiet::trials(),
         stop::trials(),
         faults::trials(),

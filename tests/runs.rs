@@ -148,6 +148,23 @@ fn resumes() {
     }
     let settings = fs::read_to_string(at.join("run/run.toml")).expect("settings");
     assert!(settings.contains("ended = \"interrupted\""), "{settings}");
+    // It can be looked at.
+    let page = fs::read_to_string(at.join("run/report.html")).expect("a page");
+    assert!(
+        page.contains("was interrupted") && page.contains("goldfish train --resume"),
+        "{page}"
+    );
+    assert!(at.join("run/events/validation").exists());
+    let rows = fs::read_to_string(at.join("run/metrics.csv")).expect("a table");
+    let lines = fs::read_to_string(at.join("run/metrics.jsonl")).expect("lines");
+    let steps = lines
+        .lines()
+        .filter(|line| line.contains("\"loss\""))
+        .count();
+    assert!(
+        rows.lines().count() > 1 && rows.lines().count() <= steps + 1,
+        "{rows}"
+    );
     goldfish(at)
         .args(["train", "--resume", "run"])
         .assert()
@@ -163,11 +180,27 @@ fn resumes() {
         assert!(*bytes == run[name], "{name}");
     }
     // It is complete: once more changes nothing, and more epochs are added.
+    let times = || {
+        ["cost.json", "report.html", "run.toml", "metrics.csv"].map(|name| {
+            let about = fs::metadata(at.join("run").join(name));
+            about.and_then(|about| about.modified()).expect("a time")
+        })
+    };
+    let written = times();
+    goldfish(at)
+        .args(["train", "--resume", "run"])
+        .assert()
+        .success()
+        .stdout(contains("complete run: 60 epochs"));
+    assert!(files(&at.join("run")) == whole);
+    assert!(written == times(), "nothing was touched");
+    // What was not written yet is.
+    fs::remove_file(at.join("run/report.html")).expect("removed");
     goldfish(at)
         .args(["train", "--resume", "run"])
         .assert()
         .success();
-    assert!(files(&at.join("run")) == whole);
+    assert!(at.join("run/report.html").exists() && files(&at.join("run")) == whole);
     goldfish(at)
         .args(["train", "--resume", "run", "-e", "62"])
         .assert()

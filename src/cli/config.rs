@@ -248,7 +248,10 @@ pub fn command_line(
     let mut last = Vec::new();
     for arg in command.get_arguments() {
         let id = arg.get_id().as_str();
-        if !matches!(matches.value_source(id), Some(ValueSource::CommandLine)) {
+        let typed = matches!(matches.value_source(id), Some(ValueSource::CommandLine));
+        // What the file still says, a run has made of what was typed.
+        let resolved = key(arg).is_some_and(|key| file.contains_key(&key));
+        if !typed || resolved {
             continue;
         }
         let raw = matches.get_raw(id).into_iter().flatten();
@@ -271,6 +274,24 @@ pub fn command_line(
         words.push("--".into());
         words.extend(last);
     }
+    Ok(words)
+}
+
+/// `words`, and what would have to be typed behind them for the settings of `tables`, files and their paths.
+pub fn typing(
+    mut words: Vec<OsString>,
+    command: &Command,
+    tables: [(&Table, &Path); 2],
+) -> Result<Vec<OsString>> {
+    let mut last = Vec::new();
+    for (table, path) in tables {
+        let mut typed = arguments(command, table, path)?;
+        if let Some(at) = typed.iter().position(|word| word == "--") {
+            last.extend(typed.split_off(at));
+        }
+        words.extend(typed);
+    }
+    words.extend(last);
     Ok(words)
 }
 

@@ -7,17 +7,19 @@ mod checked;
 mod data;
 mod idle;
 mod keep;
+mod prefix;
 mod recipe;
 mod settings;
 mod shared;
 mod verify;
+mod whole;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::{ArgMatches, Args as ClapArgs, Command};
-use goldfish::train::{BEST, Ended, Frozen, Prefix, Run, Snapshot, Subject, Task, Trained, train};
+use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained, train};
 use goldfish::{Error, Result};
 use toml::Table;
 
@@ -25,14 +27,11 @@ pub use args::{BatchSize, ClassesArg, Request, TrainArgs};
 pub(in crate::cli) use settings::unchanged;
 use shared::Found;
 pub(in crate::cli) use shared::Shared;
+pub(in crate::cli) use whole::{ended, whole};
 
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
 use super::config::{self, Which};
-use super::progress::Progress;
-use super::stop::go_on;
-use super::store;
-use super::terminal::note;
 use super::weights::place;
 pub(super) use after::verdicts;
 use checked::Checked;
@@ -75,6 +74,10 @@ pub struct Args {
     /// Do the run twice and say whether both came to the same bytes
     #[arg(long, conflicts_with_all = ["resume", "dry_run"], help_heading = KEEPING)]
     verify_determinism: bool,
+    /// Cross validation: K runs, each without another part of the images, in RUN/fold-1 to RUN/fold-K, and how good they are
+    /// on average; what is frozen is computed once
+    #[arg(long, value_name = "K", conflicts_with_all = ["val", "val_split", "fold", "resume"], help_heading = VALIDATION)]
+    pub kfold: Option<usize>,
     #[command(flatten)]
     base: BaseArgs,
     #[command(flatten)]
@@ -82,6 +85,9 @@ pub struct Args {
 }
 
 const KEEPING: &str = "What is kept";
+const VALIDATION: &str = "How good it is";
+/// Ways to have images that are not trained on, of which a run has one.
+const APART: [&str; 4] = ["val", "val_split", "fold", "kfold"];
 
 /// A finished job, for those who show more than its end.
 pub struct Job {
@@ -120,12 +126,15 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
         (None, None) => return Ok(None),
     };
     config::check(command, &file, &path)?;
-    let typed = config::table(command, own, Which::Typed);
-    if run.is_some() {
-        settings::unchanged(&file, &typed)?;
+    let mut typed = config::table(command, own, Which::Typed);
+    if let Some(run) = run {
+        settings::unchanged(&file, &mut typed, run)?;
     } else if place::named().is_some() {
         // The environment goes before a file.
         file.remove("weights");
+    }
+    if APART.iter().any(|key| typed.contains_key(*key)) {
+        file.retain(|key, _| !APART.contains(&key));
     }
     file.retain(|key, _| !typed.contains_key(key));
     config::command_line(command, own, (&file, &path)).map(Some)
@@ -160,10 +169,29 @@ impl Args {
     pub fn set_table(&mut self, table: Table) {
         self.settings.table = table;
     }
+
+    /// Where the runs of [`Args::kfold`] go, and whether they may replace others; refused beside what is of one run alone.
+    pub fn parts(&self) -> Result<(&Path, bool)> {
+        let instead = match (self.dry_run, self.verify_determinism) {
+            (true, _) => "--dry-run says what one run takes",
+            (_, true) => "--verify-determinism does one run twice",
+            _ => return Ok((&self.output, self.overwrite)),
+        };
+        Err(Error::Usage(format!(
+            "{instead}, and --kfold asks for several: ask for one of them, with --fold 1/{} in its place",
+            self.kfold.unwrap_or(2)
+        )))
+    }
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
     let (resume, output) = (&args.resume, &args.output);
+    if let Some(run) = resume
+        && let (_, settings) = Run::settings(run)?
+        && whole(run, &settings, args.settings.plan().epochs)
+    {
+        return super::print(&whole::nothing_left(run, &settings));
+    }
     let request = Request {
         data: args.data()?,
         output: resume.as_ref().unwrap_or(output),
@@ -245,7 +273,7 @@ pub fn job(request: Request) -> Result<Job> {
     job_after(request, &mut Shared::default())
 }
 
-/// The same after another run with which much is shared: see [`leave`].
+/// The same after another run with which much is shared: see [`leave`]. A run that diverges leaves it in `before`.
 pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result<Job> {
     let stop = super::stop_on_ctrl_c();
     let mut base = request.base.clone();
@@ -258,7 +286,7 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
     };
     let mut checked = Checked::new(&request, Some(before))?;
     let start = keep::begin(&mut checked, &request)?;
-    let mut prefix = match prefix(&mut checked, &request, before) {
+    let mut prefix = match prefix::prefix(&mut checked, &request, before) {
         Err(error @ Error::Interrupted { .. }) => {
             checked.run.give_up(Ended::Interrupted, Some(&start))?;
             return Err(error);
@@ -275,7 +303,7 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
         }
         Err(error) => return Err(error),
     };
-    tell_cost(&checked, &prefix, &trained);
+    after::tell_cost(&checked, &prefix, &trained);
     after::leave(&checked, &mut prefix, &trained, stop);
     Ok(Job {
         checked,
@@ -284,67 +312,6 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
         adapter,
         bytes,
     })
-}
-
-/// Loads the base, and with the cache on runs its frozen layers over all images of which no other run has kept it.
-fn prefix(checked: &mut Checked, request: &Request, before: &mut Shared) -> Result<Prefix> {
-    let Checked {
-        base,
-        gpu,
-        start,
-        data,
-        ..
-    } = checked;
-    let images = &data.images;
-    let args = request.settings;
-    let room = args.room(request.output);
-    let same = |frozen: &Frozen| {
-        frozen.keeps() == room.is_some() && frozen.suits(base.arch, start, images)
-    };
-    match before.frozen.take() {
-        Some(frozen) if same(&frozen) => {
-            let network = before.network.take();
-            let network = match network.filter(|(ranks, _)| *ranks == checked.how.ranks) {
-                Some((_, network)) => network,
-                None => base.load(gpu, frozen.spare(checked.how.clone()))?,
-            };
-            return Ok(Prefix::over(network, frozen));
-        }
-        // Of other variants: what earlier runs put down is found there.
-        Some(frozen) => checked.shelf = frozen.into_shelf(),
-        None => {}
-    }
-    before.network = None;
-    let keeps = room.is_some();
-    let mut frozen = Frozen::new(gpu, base.arch, start, images, room).for_steps();
-    let known = match checked.shelf.take().filter(|_| keeps) {
-        Some(shelf) => frozen.stock(shelf, images)?,
-        None => 0,
-    };
-    let network = base.load(gpu, frozen.spare(checked.how.clone()))?;
-    let mut prefix = Prefix::over(network, frozen);
-    args.augment
-        .tell(&checked.plan, &prefix, data.split.train.len())?;
-    if !keeps {
-        return Ok(prefix);
-    }
-    let total = images.lasting().len() as u64;
-    let mut progress = Progress::from(known as u64, "frozen", "images", total);
-    prefix.fill(images, |done| {
-        progress.set(done as u64, "");
-        go_on(0)
-    })?;
-    let kept = prefix.kept();
-    if known as u64 == total {
-        progress.clear();
-        note!("frozen   nothing is left to compute, {kept} kept");
-    } else {
-        progress.finish(&format!(", {kept} kept"));
-    }
-    if let Some(shelf) = prefix.shelf() {
-        store::tell(shelf, known);
-    }
-    Ok(prefix)
 }
 
 /// Trains from where the run stands.
@@ -381,18 +348,4 @@ fn steps(
     let trained = train(prefix, task, start, &mut keeper)?;
     keeper.finish(&trained);
     Ok(trained)
-}
-
-/// Says what the run took to compile and in memory.
-fn tell_cost(checked: &Checked, prefix: &Prefix, trained: &Trained) {
-    let compiled = checked.gpu.compiled();
-    note!(
-        "kernels  {} compiled or found in the driver's cache in {:.2} s",
-        compiled.kernels,
-        compiled.seconds
-    );
-    note!(
-        "memory   {}",
-        super::memory::taken(&checked.gpu, prefix, trained.kept)
-    );
 }

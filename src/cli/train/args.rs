@@ -106,7 +106,8 @@ pub struct TrainArgs {
     /// Share of each class's images that is not trained on, drawn by the seed: 0.2 is every fifth
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = VALIDATION)]
     pub(in crate::cli) val_split: Option<f64>,
-    /// Part I of K of the images is not trained on, and the other parts are: 2/5 is the second of five. See sweep --kfold
+    /// Part I of K of the images is not trained on, and the other parts are: 2/5 is the second of five. --kfold
+    /// does all
     #[arg(long, value_name = "I/K", conflicts_with_all = ["val", "val_split"], help_heading = VALIDATION)]
     pub(in crate::cli) fold: Option<Fold>,
     /// What makes one epoch better than another: the best is kept in RUN/best

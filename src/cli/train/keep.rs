@@ -10,10 +10,12 @@ use goldfish::train::{
 };
 use goldfish::{Error, Result};
 
+use super::after;
 use super::args::{Every, Request, TrainArgs};
 use super::checked::Checked;
 use super::settings::{deciding, same_base, settings};
 use crate::cli::progress::Progress;
+use crate::cli::report;
 use crate::cli::terminal::note;
 
 /// Room on the disk beside an adapter's numbers: its settings, and the run's.
@@ -176,6 +178,10 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
     let end = std::mem::replace(&mut trained.end, Ok(()));
     let ended = goldfish::train::Ended::of(&end, trained.early);
     let folder = run.folder().to_path_buf();
+    if run.at() == folder {
+        // Where its page is, all of a run is there: see `whole`.
+        let _ = std::fs::remove_file(folder.join(report::FILE));
+    }
     match (run.finish(trained, ended, subject), end) {
         (Ok(Some(saved)), Ok(())) => {
             saved.beside?;
@@ -184,6 +190,7 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
         (Ok(None), Ok(())) => Err(Error::data(&folder, "the run has made no step")),
         (Ok(Some(saved)), Err(error)) => {
             note!("saved    {}", saved.adapter.display());
+            after::leave_early(&saved.folder, !trained.losses.is_empty());
             if trained.snapshot.is_some() && saved.beside.is_ok() {
                 note!(
                     "resume   goldfish train --resume {}",

@@ -1,6 +1,7 @@
 //! `run.toml`: everything that is needed to do a run again, under the names of the flags, and in tables what came of it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use goldfish::nn::Adapter;
 use goldfish::train::Run;
@@ -163,9 +164,15 @@ fn fingerprint(adapter: &Adapter) -> Result<String> {
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Refuses to go on with a run whose settings, read from `before`, `typed` ones contradict. More epochs are no contradiction.
-pub(in crate::cli) fn unchanged(before: &Table, typed: &Table) -> Result<()> {
-    let changed: Vec<String> = typed
+/// Refuses to go on with the run in `folder` whose settings, read from `before`, `typed` ones contradict. More epochs are no
+/// contradiction, nor is what the run has resolved, which is taken out of `typed`.
+pub(in crate::cli) fn unchanged(before: &Table, typed: &mut Table, folder: &Path) -> Result<()> {
+    if typed.get("batch_size").and_then(Value::as_str) == Some("auto") {
+        typed.remove("batch_size");
+    }
+    let mut noted = typed.clone();
+    note_paths(&mut noted, folder);
+    let changed: Vec<String> = noted
         .iter()
         .filter(|(key, _)| !FREE.contains(&key.as_str()) && *key != "init_adapter")
         .filter_map(|(key, value)| {
