@@ -138,6 +138,7 @@ fn damaged() {
         fs::write(path, bytes).expect("written");
     };
     damage(&state(4));
+    unended(at);
     train(at, &["--resume", "run"])
         .success()
         .stderr(contains("is damaged").and(contains("The state before it is taken")));
@@ -149,12 +150,22 @@ fn damaged() {
     // Where none is left, nothing is begun again over what there is.
     damage(&state(2));
     damage(&state(4));
+    unended(at);
     let before = fs::read(at.join("run/adapter_model.safetensors")).expect("an adapter");
     train(at, &["--resume", "run"])
         .code(3)
         .stderr(contains("has no state left that is whole").and(contains("is damaged")));
     let after = fs::read(at.join("run/adapter_model.safetensors")).expect("an adapter");
     assert!(before == after);
+}
+
+/// The run as one that was killed after its last state.
+fn unended(at: &Path) {
+    let path = at.join("run/run.toml");
+    let settings = fs::read_to_string(&path).expect("settings");
+    let before = settings.replace("ended = \"complete\"", "ended = \"not-yet\"");
+    assert_ne!(before, settings);
+    fs::write(path, before).expect("written");
 }
 
 /// A state as another machine would have written it.
@@ -200,14 +211,14 @@ fn started() {
     let words = ["data", "-o", "run", "-e", "2", "--init-adapter", "first"];
     train(at, &[&words[..], &TINY].concat()).success();
     fs::rename(at.join("first"), at.join("elsewhere")).expect("moved");
-    let on = |adapter: &str| {
+    let on = |epochs: &str, adapter: &str| {
         train(
             at,
-            &["--resume", "run", "-e", "3", "--init-adapter", adapter],
+            &["--resume", "run", "-e", epochs, "--init-adapter", adapter],
         )
     };
-    on("elsewhere").success();
-    on("run").code(3).stderr(contains("init_adapter was "));
+    on("3", "elsewhere").success();
+    on("4", "run").code(3).stderr(contains("init_adapter was "));
 }
 
 fn kept() {

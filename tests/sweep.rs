@@ -333,9 +333,12 @@ fn one_or_several() {
         let refused = run(folder, &[&words[..], &[more]].concat()).code(2);
         refused.stderr(contains("--fold 1/3"));
     }
-    for bad in ["1", "13"] {
+    for (bad, says) in [
+        ("1", "--kfold must be at least 2"),
+        ("13", "K must lie between 2 and 12"),
+    ] {
         let words = ["train", "data", "--kfold", bad, "-o", "run"];
-        run(folder, &words).code(2).stderr(contains("--kfold must"));
+        run(folder, &words).code(2).stderr(contains(says));
     }
     assert!(!folder.join("run").exists(), "nothing is left");
     run(folder, &[&words[..], &["--val-split", "0.3"]].concat()).code(2);

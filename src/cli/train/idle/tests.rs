@@ -42,6 +42,7 @@ const ALWAYS: &[&str] = &[
     "val",
     "val-split",
     "fold",
+    "kfold",
     "save-every",
     "keep",
     "optimizer",
