@@ -32,6 +32,7 @@ mod peft;
 mod pictures;
 mod portable;
 mod pth;
+#[cfg(unix)]
 mod quiet;
 mod recipe;
 mod refused;
@@ -83,6 +84,7 @@ fn main() {
         kept::trials(),
         sweep::trials(),
         names::trials(),
+        #[cfg(unix)]
         quiet::trials(),
         stop::trials(),
         faults::trials(),

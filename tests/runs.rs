@@ -12,10 +12,13 @@ use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
 use crate::cli::{TINY, dataset, goldfish, stdout};
+#[cfg(unix)]
+use crate::support::interrupt;
 use crate::support::{gpu_trial, pictures, run_files, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
+        #[cfg(unix)]
         gpu_trial(
             "runs::a_run_that_is_killed_or_stopped_goes_on_to_the_same_bytes",
             resumes,
@@ -28,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
             "runs::until_it_is_put_in_place_a_run_leaves_the_one_before_as_it_is",
             stays_whole,
         ),
+        #[cfg(unix)]
         gpu_trial("runs::two_runs_do_not_share_a_folder", locked),
         gpu_trial("runs::run_toml_alone_does_the_run_again", configured),
         gpu_trial(
@@ -62,6 +66,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+#[cfg(unix)]
 fn names(folder: &Path) -> Vec<String> {
     files(folder).into_keys().collect()
 }
@@ -110,6 +115,7 @@ fn wait_for(child: &mut Child, metrics: &Path, bytes: u64) {
     }
 }
 
+#[cfg(unix)]
 fn resumes() {
     let folder = data();
     let at = folder.path();
@@ -141,7 +147,7 @@ fn resumes() {
         );
         match kill {
             true => child.kill().expect("killed"),
-            false => crate::support::interrupt(&child),
+            false => interrupt(&child),
         }
         let code = child.wait().expect("gone").code();
         assert_eq!(code, if kill { None } else { Some(130) });
@@ -310,6 +316,7 @@ fn stays_whole() {
     assert!(after["metrics.jsonl"] != before["metrics.jsonl"]);
 }
 
+#[cfg(unix)]
 fn locked() {
     let folder = data();
     let at = folder.path();
@@ -326,7 +333,7 @@ fn locked() {
         .assert()
         .code(3)
         .stderr(contains(said));
-    crate::support::interrupt(&child);
+    interrupt(&child);
     assert_eq!(child.wait().expect("gone").code(), Some(130));
     assert!(
         !at.join("run/run.lock").exists(),
