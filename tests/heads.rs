@@ -595,7 +595,7 @@ fn which() {
     pictures(&at.join("data"), "2", &[(40, 40)]);
     train(at, &one)
         .code(3)
-        .stderr(contains("data/2").and(contains("has 1 image")));
+        .stderr(contains("2: this class has 1 image"));
     fs::write(at.join("data/2/bad.png"), b"no picture").expect("a file");
     train(at, &[&one[..], &["--skip-bad"]].concat())
         .code(3)
