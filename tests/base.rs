@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::cli::{TINY, dataset, goldfish, stdout};
 use crate::files::{Stored, store, tiny};
 use crate::server::{Reply, Server};
-use crate::support::{gpu_trial, pictures, root, trial};
+use crate::support::{gpu_trial, pictures, root, says, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -64,7 +64,6 @@ fn order() {
         command.args(["--arch", "vgg19-tiny"]);
         command
     };
-    let says = |text: &str| contains(text.to_string());
     let nothing = says("goldfish weights fetch");
     predict("").assert().success().stderr(nothing);
     // In the user's data, as it was fetched.
@@ -296,7 +295,7 @@ fn moved() {
     fs::rename(elsewhere.path().join("weights"), project.at("weights")).expect("moved");
     let said = predict(project.folder.path(), &run, &[]).success();
     assert_eq!(stdout(&said), expected);
-    said.stderr(contains(
+    said.stderr(says(
         "is not there: weights/vgg19-tiny.safetensors is taken in its place",
     ));
     predict(elsewhere.path(), &run, &[])

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::cli::{TINY, dataset, goldfish, stdout, train};
 use crate::files::trained;
 use crate::parity::{NARROW, narrow_numbers};
-use crate::support::{error, fixture, gpu, gpu_trial, normal, pictures, random_base, root};
+use crate::support::{error, fixture, gpu, gpu_trial, normal, pictures, random_base, root, says};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -595,7 +595,7 @@ fn which() {
     pictures(&at.join("data"), "2", &[(40, 40)]);
     train(at, &one)
         .code(3)
-        .stderr(contains("2: this class has 1 image"));
+        .stderr(says("data/2: this class has 1 image"));
     fs::write(at.join("data/2/bad.png"), b"no picture").expect("a file");
     train(at, &[&one[..], &["--skip-bad"]].concat())
         .code(3)

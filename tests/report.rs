@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::cli::{TINY, dataset, goldfish, stdout, train};
 use crate::parity::{NARROW, narrow_numbers};
-use crate::support::{error, fixture, gpu, gpu_trial, illustrations, pictures, trial};
+use crate::support::{
+    error, fixture, gpu, gpu_trial, illustrations, pictures, says, slashed, trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     let browser = Browser::path();
@@ -363,10 +365,7 @@ fn left() {
         ],
     )
     .success()
-    .stderr(contains(format!(
-        "report   {}",
-        Path::new("run").join("report.html").display()
-    )));
+    .stderr(says("report   run/report.html"));
     let run = at.join("run");
     let judged = judged::read(&run)
         .expect("it is sound")
@@ -378,7 +377,7 @@ fn left() {
         let expected = answers(at, arguments);
         assert_eq!((judged.len(), expected.len()), (5, 5));
         for (one, (path, said, confidence)) in judged.iter().zip(expected) {
-            assert_eq!(one.path, format!("../{path}"));
+            assert_eq!(one.path, format!("../{}", slashed(&path)));
             let answer = if which {
                 Some(&one.after)
             } else {

@@ -10,6 +10,8 @@ use goldfish::nn::{Adapter, Arch, Choice, Identity, Loading, Source, Vgg};
 use goldfish::random::Stream;
 use goldfish::{Gpu, GpuOptions, Tensor};
 use libtest_mimic::Trial;
+use predicates::Predicate;
+use predicates::function::function;
 
 /// A test that needs no device.
 pub fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
@@ -115,6 +117,12 @@ pub fn fixture(name: &str) -> BTreeMap<String, Vec<f64>> {
 /// What the program says, with `/` in its paths on every system.
 pub fn slashed(said: &str) -> String {
     said.replace(MAIN_SEPARATOR, "/")
+}
+
+/// That the program says `text`, whichever separators its paths have.
+pub fn says(text: &str) -> impl Predicate<str> + use<> {
+    let text = slashed(text);
+    function(move |said: &str| slashed(said).contains(&text))
 }
 
 /// The files of a run by their names in its folder, with `/` on every system, but for those that tell of when and how long.
