@@ -20,6 +20,8 @@ mod floors;
 mod heads;
 mod history;
 mod imports;
+#[cfg(target_os = "linux")]
+mod isa;
 mod kept;
 mod kills;
 mod library;
@@ -46,10 +48,16 @@ mod training;
 mod weights;
 
 fn main() {
+    #[cfg(target_os = "linux")]
+    if isa::compiled() {
+        return;
+    }
     let arguments = libtest_mimic::Arguments::from_args();
     let modules = [
         floors::trials(),
         shaders::trials(),
+        #[cfg(target_os = "linux")]
+        isa::trials(),
         data::trials(),
         augment::trials(),
         pictures::trials(),
