@@ -26,12 +26,36 @@ impl Step {
     }
 }
 
+/// What Mesa prints for loads that its disassembler does not know again.
+const UNKNOWN: &str = "(invalid instruction)";
+
+/// The load whose first word this is, by AMD's description of the format MUBUF.
+fn buffer_load(code: &str) -> Option<&'static str> {
+    let word = u32::from_str_radix(code.trim(), 16).ok()?;
+    // RDNA1 and 2, and from RDNA3 on.
+    let load = match (word >> 26, (word >> 18) & 0x7f) {
+        (0b11_1000, 12 | 20) => "buffer_load_dword",
+        (0b11_1000, 13 | 21) => "buffer_load_dwordx2",
+        (0b11_1000, 14 | 23) => "buffer_load_dwordx4",
+        (0b11_1000, 15 | 22) => "buffer_load_dwordx3",
+        _ => return None,
+    };
+    Some(load)
+}
+
 /// The main loop of a kernel's instructions: the one with the most multiply-adds, and of those with as many the shortest.
 pub fn step(assembly: &str) -> Step {
     let mut blocks = std::collections::HashMap::new();
     let mut instructions: Vec<&str> = Vec::new();
-    for line in assembly.lines() {
-        let line = line.split(';').next().unwrap_or_default().trim();
+    let mut lines = assembly.lines();
+    while let Some(line) = lines.next() {
+        let (line, code) = line.split_once(';').unwrap_or((line, ""));
+        let mut line = line.trim();
+        if line == UNKNOWN {
+            line = buffer_load(code).unwrap_or(line);
+            // Its second half, which is shown as an instruction of its own.
+            lines.next();
+        }
         match line.strip_suffix(':').filter(|name| name.starts_with("BB")) {
             Some(name) => drop(blocks.insert(name, instructions.len())),
             None if line.is_empty() => {}

@@ -3,13 +3,12 @@
 #import snippets/tile_shape.wgsl
 #import tile_core
 
-// Quads of the tiles that a thread fetches, rounded up.
-const LEFT_QUADS: u32 = DEPTH * LEFT;
-const RIGHT_QUADS: u32 = DEPTH * RIGHT;
-const LEFT_ROUND: u32 = LEFT_QUADS + THREADS - 1;
-const RIGHT_ROUND: u32 = RIGHT_QUADS + THREADS - 1;
-const LEFT_LOADS: u32 = LEFT_ROUND / THREADS;
-const RIGHT_LOADS: u32 = RIGHT_ROUND / THREADS;
+// A thread fetches one column of quads of each tile, from line `lane / LEFT` (`lane / RIGHT`) on every so many lines. The
+// tiles divide evenly: see the tests of `src/gpu/tile.rs`.
+const LEFT_LINES: u32 = THREADS / LEFT;
+const RIGHT_LINES: u32 = THREADS / RIGHT;
+const LEFT_LOADS: u32 = DEPTH / LEFT_LINES;
+const RIGHT_LOADS: u32 = DEPTH / RIGHT_LINES;
 
 alias LeftLoads = array<vec4f, LEFT_LOADS>;
 alias RightLoads = array<vec4f, RIGHT_LOADS>;
@@ -18,16 +17,10 @@ alias RightLoads = array<vec4f, RIGHT_LOADS>;
 fn put_tiles(lane: u32, left: ptr<function, LeftLoads>, right: ptr<function, RightLoads>) {
     // unroll
     for (var i = 0u; i < LEFT_LOADS; i++) {
-        let at = lane + i * THREADS;
-        if at < LEFT_QUADS {
-            put_left(at / LEFT, at % LEFT, (*left)[i]);
-        }
+        put_left(lane / LEFT + i * LEFT_LINES, lane % LEFT, (*left)[i]);
     }
     // unroll
     for (var i = 0u; i < RIGHT_LOADS; i++) {
-        let at = lane + i * THREADS;
-        if at < RIGHT_QUADS {
-            put_right(at / RIGHT, at % RIGHT, (*right)[i]);
-        }
+        put_right(lane / RIGHT + i * RIGHT_LINES, lane % RIGHT, (*right)[i]);
     }
 }

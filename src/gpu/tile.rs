@@ -47,6 +47,8 @@ impl Tile {
     pub(crate) const MIDDLES: [Tile; 2] = [Tile::MIDDLE, Tile::BUSY];
     /// 16 x 128: for few rows, as low-rank factors have.
     pub(crate) const FLAT: Tile = tile([4, 16], [1, 2], 16);
+    /// A multiple of the depth of each of [`Tile::ALL`].
+    pub(crate) const DEEPEST: usize = 16;
     /// What is worth measuring on a device.
     pub(crate) const ALL: [Tile; 7] = [
         Tile::MIDDLE,
