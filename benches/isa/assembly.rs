@@ -10,6 +10,8 @@ pub struct Step {
     pub looped: bool,
     /// All instructions.
     pub instructions: usize,
+    /// Of them those of the vector unit.
+    pub vector: usize,
     /// Of them multiply-adds in f32: one that is issued as two counts twice.
     pub multiply_adds: usize,
     /// Loads from memory, and the words that a lane gets by them.
@@ -83,6 +85,7 @@ fn counted(instructions: &[&str], looped: bool) -> Step {
         // One that is issued as two is printed as two, apart by "::".
         let parts = line.split("::").map(str::trim);
         step.instructions += 1;
+        step.vector += usize::from(line.starts_with("v_"));
         for part in parts {
             let word = part.split(' ').next().unwrap_or_default();
             let plain = word.strip_prefix("v_dual_").unwrap_or(word);

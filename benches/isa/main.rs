@@ -3,6 +3,7 @@
 //!     cargo bench --bench isa                    # a table, and what is worse than the recorded one
 //!     cargo bench --bench isa -- conv3x3         # kernels with that in their name
 //!     cargo bench --bench isa -- --record        # keep the table: table.tsv
+//!     cargo bench --bench isa -- --model         # the tables of MODEL.md, from the recorded one
 //!     cargo bench --bench isa -- --assembly DIR  # and the instructions, a file a chip and kernel
 //!
 //! It says registers, spills, waves a SIMD, workgroup memory, and how many of a depth step's instructions multiply and add.
@@ -15,6 +16,8 @@
 
 #[cfg(target_os = "linux")]
 mod assembly;
+#[cfg(target_os = "linux")]
+mod model;
 #[cfg(target_os = "linux")]
 mod radv;
 #[cfg(target_os = "linux")]
@@ -31,6 +34,10 @@ fn main() -> Result<(), String> {
         match &*argument {
             "--bench" => {}
             "--record" => keep = true,
+            "--model" => {
+                print!("{}", model::tables(&Table::recorded()?)?);
+                return Ok(());
+            }
             "--assembly" => folder = Some(arguments.next().ok_or("--assembly DIR")?),
             "--chip" => {
                 let chip = arguments.next().ok_or("--chip NAME")?;

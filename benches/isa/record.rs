@@ -40,7 +40,7 @@ pub fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/isa/table.tsv")
 }
 
-const HEAD: &str = "chip\tkernel\tvgprs\tsgprs\tspilled\tscratch\tlds\twaves\tloop\tinstructions\tmultiply_adds\tloads\twords\tlds_operations";
+const HEAD: &str = "chip\tkernel\tvgprs\tsgprs\tspilled\tscratch\tlds\twaves\tloop\tinstructions\tvector\tmultiply_adds\tloads\twords\tlds_operations";
 
 /// The table of all chips, each compiled by a process of its own: `command` makes one that ends with [`compile`]'s table, for
 /// the chip of that name.
@@ -115,12 +115,13 @@ impl Row {
         if self.waves < before.waves {
             worse.push(format!("waves {} -> {}", before.waves, self.waves));
         }
-        if self.step.share() < before.step.share() {
-            worse.push(format!(
-                "multiply-adds {:.1} % -> {:.1} %",
-                before.step.share(),
-                self.step.share()
-            ));
+        let [was, is] = [before, self].map(|row| row.step.instructions);
+        if !before.step.looped && is > was {
+            worse.push(format!("instructions {was} -> {is}"));
+        }
+        let [was, is] = [before, self].map(|row| row.step.share());
+        if before.step.looped && is < was {
+            worse.push(format!("multiply-adds {was:.1} % -> {is:.1} %"));
         }
         worse
     }
@@ -144,7 +145,7 @@ impl Table {
             let mut cells = line.split('\t');
             let key = (cells.next()?.to_string(), cells.next()?.to_string());
             let numbers: Option<Vec<u64>> = cells.map(|cell| cell.parse().ok()).collect();
-            let numbers: [u64; 12] = numbers?.try_into().ok()?;
+            let numbers: [u64; 13] = numbers?.try_into().ok()?;
             let [
                 vgprs,
                 sgprs,
@@ -155,10 +156,11 @@ impl Table {
                 looped,
                 rest @ ..,
             ] = numbers;
-            let [instructions, multiply_adds, loads, words, lds] = rest.map(|n| n as usize);
+            let [instructions, vector, multiply_adds, loads, words, lds] = rest.map(|n| n as usize);
             let step = Step {
                 looped: looped == 1,
                 instructions,
+                vector,
                 multiply_adds,
                 loads,
                 words,
@@ -197,6 +199,7 @@ impl std::fmt::Display for Table {
                 row.waves,
                 u64::from(step.looped),
                 step.instructions as u64,
+                step.vector as u64,
                 step.multiply_adds as u64,
                 step.loads as u64,
                 step.words as u64,
