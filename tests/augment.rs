@@ -14,7 +14,7 @@ use goldfish::nn::Adapter;
 use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
 use goldfish::train::{
-    Plan, Prefix, Room, Snapshot, Split, StepRecord, Task, Trained, answers, train,
+    Frozen, Plan, Prefix, Room, Snapshot, Split, StepRecord, Task, Trained, answers, train,
 };
 use goldfish::{Error, Gpu};
 use libtest_mimic::Trial;
@@ -52,6 +52,10 @@ pub fn trials() -> Vec<Trial> {
             kept_or_not,
         ),
         gpu_trial("augment::what_validates_is_as_it_is", as_it_is),
+        gpu_trial(
+            "augment::layers_that_no_variant_needs_any_more_are_given_back",
+            given_back,
+        ),
         gpu_trial(
             "augment::a_run_says_what_it_draws_keeps_and_pays_and_is_done_again_by_its_settings",
             typed,
@@ -658,6 +662,56 @@ fn as_it_is() {
             assert_eq!(filled, if cache { kept } else { 0 });
             assert!(said == plain, "{count:?}, {cache}");
         }
+    }
+}
+
+fn given_back() {
+    let fresh = |run: &Run, steps: bool| {
+        let base = network_under(&run.gpu, 2, &run.start);
+        let room = Some(Room::of(1 << 30));
+        let frozen = Frozen::new(&run.gpu, VGG19_TINY, &run.start, &run.images, room);
+        let frozen = if steps { frozen.for_steps() } else { frozen };
+        let mut prefix = Prefix::over(base, frozen);
+        prefix.fill(&run.images, |_| Ok(())).expect("filled");
+        prefix
+    };
+    // Whether the layers below are there yet: an image of its own goes through them.
+    let there = |run: &Run, prefix: &mut Prefix| {
+        let said = answers(prefix, &run.images, &[0], &run.start, |_, _| Ok(()));
+        match said {
+            Ok(()) => true,
+            Err(error) => {
+                assert!(error.to_string().contains("was released"), "{error}");
+                false
+            }
+        }
+    };
+    for (count, steps, expected) in [
+        (Some(2), true, false),
+        (Some(2), false, true),
+        (None, true, true),
+    ] {
+        let run = Run::new("classifier.3", Some(variants(count)), &[1, 3]);
+        let mut prefix = fresh(&run, steps);
+        let trained = run.train(&mut prefix, run.start.clone(), PLAN.epochs);
+        assert!(trained.end.is_ok(), "{:?}", trained.end);
+        assert!(bits(&trained) == run.whole(false).0, "{count:?} {steps}");
+        assert_eq!(there(&run, &mut prefix), expected, "{count:?} {steps}");
+        // For another run on the same variants, and for no other.
+        let frozen = prefix.into_frozen();
+        assert_eq!(frozen.complete(), !expected, "{count:?} {steps}");
+        let suits = |run: &Run| frozen.suits(VGG19_TINY, &run.start, &run.images);
+        let of = |targets, variants, apart: &[usize]| suits(&Run::new(targets, variants, apart));
+        assert!(suits(&run) && of("classifier.3", Some(variants(count)), &[1, 3]));
+        assert!(!of("classifier.3", Some(variants(count)), &[1]));
+        assert!(!of("classifier.3", Some(variants(Some(3))), &[1, 3]));
+        let other = Variants {
+            seed: 6,
+            ..variants(count)
+        };
+        assert!(!of("classifier.3", Some(other), &[1, 3]));
+        assert!(!of("classifier.3", None, &[1, 3]));
+        assert!(!of("classifier.0", Some(variants(count)), &[1, 3]));
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Browser {
     from: BufReader<File>,
     session: Option<String>,
     sent: u64,
+    /// The page.
+    own: String,
     /// What the page's console said, and what was asked of a network.
     heard: Vec<String>,
     /// Its profile and the pipes.
@@ -64,6 +66,7 @@ impl Browser {
             from: BufReader::new(File::open(&from).expect("a pipe")),
             session: None,
             sent: 0,
+            own: format!("file://{}", encoded(page)),
             heard: Vec::new(),
             _folder: folder,
         };
@@ -76,8 +79,8 @@ impl Browser {
         }
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         browser.ask("Emulation.setDeviceMetricsOverride", size);
-        let address = format!("file://{}", encoded(page));
-        browser.ask("Page.navigate", json!({"url": address}));
+        let address = json!({"url": browser.own.clone()});
+        browser.ask("Page.navigate", address);
         while browser.hear()["method"] != "Page.loadEventFired" {}
         browser
     }
@@ -133,7 +136,7 @@ impl Browser {
             }
             Some("Network.requestWillBeSent") => {
                 let address = what["request"]["url"].as_str().unwrap_or_default();
-                if !address.starts_with("data:") && !address.ends_with("report.html") {
+                if !address.starts_with("data:") && address != self.own {
                     self.heard.push(format!("asked for {address}"));
                 }
             }

@@ -349,7 +349,7 @@ fn cut() {
 
 /// Datasets that training refuses for their names, each with the fault that says so.
 fn names() {
-    let cases: [(&[&str], Labels, Fault); 6] = [
+    let cases: [(&[&str], Labels, Fault); 7] = [
         (
             &["goldfish", "cat"],
             Labels::Auto(Classes::imagenet()),
@@ -373,6 +373,11 @@ fn names() {
         (
             &["goldfish", "tench"],
             Labels::BehindImageNet,
+            Fault::UnknownClass,
+        ),
+        (
+            &["goldfish", "of mine"],
+            Labels::OwnBehindImageNet,
             Fault::UnknownClass,
         ),
         (&[], Labels::Own, Fault::Folder),

@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
             "kept::a_second_run_begins_where_the_first_left_the_frozen_layers",
             second_run,
         ),
+        gpu_trial("kept::what_leaks_is_told_from_what_is_kept", leaks),
         gpu_trial("kept::it_is_listed_and_cleared_by_base", listed),
         gpu_trial(
             "kept::what_cannot_be_read_is_told_again_and_what_cannot_be_kept_is_a_notice",
@@ -59,6 +60,45 @@ fn second_run() {
         let (said, _) = run("streamed", &["--cache", "off"]);
         assert!(!said.contains("store "), "{said}");
     }
+}
+
+fn leaks() {
+    let folder = dataset();
+    let folder = folder.path();
+    let validation = folder.join("others/tench");
+    fs::create_dir_all(&validation).expect("a folder");
+    fs::copy(folder.join("data/tench/0.png"), validation.join("copy.png")).expect("a copy");
+    let prints = || {
+        let listed = goldfish(folder).args(["cache", "ls", "--json"]).assert();
+        let report: serde_json::Value =
+            serde_json::from_str(&stdout(&listed.success())).expect("JSON");
+        report["prints"].clone()
+    };
+    let leak = |run: &str, more: &[&str]| {
+        let words = ["--epochs", "1", "--val", "others", "-o", run];
+        let done = train(folder, &[&words, more].concat()).success();
+        let said = String::from_utf8(done.get_output().stderr.clone()).expect("text");
+        let told = said.lines().find(|line| line.starts_with("leak "));
+        told.map(str::to_string)
+    };
+    // Without images to validate with there is nothing to tell.
+    train(folder, &["--epochs", "1", "-o", "none"]).success();
+    assert_eq!(prints().as_array().map(Vec::len), Some(0));
+    let off = leak("off", &["--store", "off"]);
+    assert_eq!(prints().as_array().map(Vec::len), Some(0));
+    assert!(off.is_some(), "the copy is told");
+    assert_eq!(leak("first", &[]), off);
+    assert_eq!(prints()[0]["images"], 5);
+    assert_eq!(prints()[0]["image_size"], 32);
+    assert_eq!(leak("again", &[]), off);
+    let text = goldfish(folder).args(["cache", "ls"]).assert().success();
+    assert!(
+        stdout(&text).contains("prints of pictures"),
+        "{}",
+        stdout(&text)
+    );
+    goldfish(folder).args(["cache", "clear"]).assert().success();
+    assert_eq!(prints().as_array().map(Vec::len), Some(0));
 }
 
 fn listed() {

@@ -19,12 +19,14 @@ mod files;
 mod floors;
 mod heads;
 mod history;
+mod idle;
 mod imports;
 #[cfg(target_os = "linux")]
 mod isa;
 mod kept;
 mod kills;
 mod library;
+mod names;
 mod ops;
 mod optim;
 mod parity;
@@ -36,6 +38,7 @@ mod quiet;
 mod recipe;
 mod refused;
 mod report;
+mod resumed;
 mod runs;
 mod scores;
 mod server;
@@ -68,6 +71,7 @@ fn main() {
         refused::trials(),
         scores::trials(),
         history::trials(),
+        idle::trials(),
         report::trials(),
         pth::trials(),
         convert::trials(),
@@ -82,9 +86,11 @@ fn main() {
         store::trials(),
         cli::trials(),
         estimate::trials(),
+        resumed::trials(),
         runs::trials(),
         kept::trials(),
         sweep::trials(),
+        names::trials(),
         quiet::trials(),
         stop::trials(),
         faults::trials(),

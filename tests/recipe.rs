@@ -10,7 +10,8 @@ use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
 use goldfish::optim::{Curve, Rule, Schedule, Settings};
 use goldfish::train::{
-    ClassWeights, Plan, Prefix, Recipe, Room, Snapshot, Split, StepRecord, Task, Trained, train,
+    ClassWeights, EpochRecord, Plan, Prefix, Recipe, Room, Snapshot, Split, StepRecord, Task,
+    Trained, Watch, train,
 };
 use libtest_mimic::Trial;
 use predicates::str::contains;
@@ -30,6 +31,10 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial("recipe::gathered_batches_are_one_large_batch", gathered),
         gpu_trial("recipe::each_step_has_the_rate_of_the_schedule", rates),
         gpu_trial("recipe::the_rare_weigh_more", weighed),
+        gpu_trial(
+            "recipe::an_epoch_s_loss_is_that_of_its_images_at_once",
+            epoch_loss,
+        ),
         gpu_trial(
             "recipe::a_run_that_was_stopped_goes_on_to_the_same_bits",
             goes_on,
@@ -54,6 +59,28 @@ const PLAN: Plan = Plan {
     seed: 5,
     ..Plan::TUTORIAL
 };
+
+/// What a run says, and when it is stopped.
+struct Heard<'a> {
+    rates: Vec<f64>,
+    /// Of each epoch, the mean training loss.
+    epochs: Vec<f64>,
+    most: u64,
+    stop: &'a AtomicBool,
+}
+
+impl Watch for Heard<'_> {
+    fn step(&mut self, record: StepRecord) -> goldfish::Result<()> {
+        self.rates.push(record.lr);
+        self.stop.store(record.step >= self.most, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn epoch(&mut self, record: EpochRecord) -> goldfish::Result<()> {
+        self.epochs.push(record.train_loss);
+        Ok(())
+    }
+}
 
 /// Seven images on a tiny network.
 struct Bench {
@@ -86,8 +113,14 @@ impl Bench {
         }
     }
 
-    /// Goes on from `start`, or starts; stops once `most` steps are done.
+    /// Goes on from `start`, or starts; stops once `most` steps are done. With the rate of each step.
     fn run(&self, plan: Plan, start: Option<Snapshot>, most: u64) -> (Trained, Vec<f64>) {
+        let (trained, [rates, _]) = self.heard(plan, start, most);
+        (trained, rates)
+    }
+
+    /// The same with the loss of each epoch too.
+    fn heard(&self, plan: Plan, start: Option<Snapshot>, most: u64) -> (Trained, [Vec<f64>; 2]) {
         let gpu = gpu();
         let fresh = || {
             adapter(
@@ -111,13 +144,14 @@ impl Bench {
             plan,
             stop: &stop,
         };
-        let mut rates = Vec::new();
-        let trained = train(&mut prefix, task, start, &mut |record: StepRecord| {
-            rates.push(record.lr);
-            stop.store(record.step >= most, Ordering::Relaxed);
-            Ok(())
-        });
-        (trained.expect("a run"), rates)
+        let mut heard = Heard {
+            rates: Vec::new(),
+            epochs: Vec::new(),
+            most,
+            stop: &stop,
+        };
+        let trained = train(&mut prefix, task, start, &mut heard);
+        (trained.expect("a run"), [heard.rates, heard.epochs])
     }
 }
 
@@ -282,6 +316,7 @@ fn wrong_flags() {
         ("--step-gamma=2 --schedule=step", 2, "--step-gamma must be"),
         ("--step-every=0 --schedule=step", 2, "--step-every must be"),
         ("--optimizer=lion", 2, "adamw"),
+        ("--fold=1/1", 2, "--fold 1/1: K must lie between 2 and"),
     ] {
         let run = goldfish(folder.path())
             .args(["train", "data", "-o", "run"])
@@ -371,6 +406,32 @@ fn weighed() {
     let [(even, _), (balanced, _)] = [whole, balanced].map(|plan| bench.run(plan, None, 1));
     assert_ne!(even.losses, balanced.losses);
     assert!(numbers(&even) != numbers(&balanced));
+}
+
+/// PyTorch's mean over a batch is by the weights of its labels: that of an epoch is the same over all of its steps.
+fn epoch_loss() {
+    let bench = Bench::new("pixels");
+    for class_weights in [ClassWeights::Even, ClassWeights::Balanced] {
+        let recipe = Recipe {
+            class_weights,
+            label_smoothing: 0.1,
+            ..Recipe::ADAM
+        };
+        let small = Plan {
+            epochs: 1,
+            // Nothing is learned that a later step could see.
+            lr: 1e-30,
+            ..with(recipe)
+        };
+        let whole = Plan {
+            batch_size: 7,
+            ..small
+        };
+        let [parts, one] = [small, whole].map(|plan| bench.heard(plan, None, u64::MAX));
+        assert_eq!((parts.0.losses.len(), one.0.losses.len()), (3, 1));
+        let (parts, one) = (parts.1[1][0], f64::from(one.0.losses[0]));
+        assert!((parts - one).abs() < 1e-6 * one, "{parts} and {one}");
+    }
 }
 
 /// In the middle of an epoch, and at the end of one.

@@ -219,6 +219,9 @@ fn little() {
     fs::write(run.join("metrics.jsonl"), one).expect("it is written");
     let text = page(&run, &[]);
     assert!(text.contains("no validation pictures") && text.contains("<polyline"));
+    let table = fs::read_to_string(run.join("metrics.csv")).expect("a table");
+    assert_eq!(table.lines().count(), 2);
+    assert!(run.join("events/train").exists());
     // What is no run says so.
     fs::write(run.join("run.toml"), "[").expect("it is written");
     goldfish(folder.path())

@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
-use crate::cli::{TINY, goldfish, stdout};
+use crate::cli::{TINY, dataset, goldfish, stdout};
 use crate::support::{gpu_trial, pictures, run_files, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -30,6 +30,10 @@ pub fn trials() -> Vec<Trial> {
         ),
         gpu_trial("runs::two_runs_do_not_share_a_folder", locked),
         gpu_trial("runs::run_toml_alone_does_the_run_again", configured),
+        gpu_trial(
+            "runs::done_twice_a_run_is_compared_and_has_the_memory_of_one",
+            twice,
+        ),
         gpu_trial("runs::validation_keeps_the_best_and_ends_early", validated),
         trial(
             "runs::what_is_wrong_with_a_file_of_settings_is_said_of_it",
@@ -144,6 +148,23 @@ fn resumes() {
     }
     let settings = fs::read_to_string(at.join("run/run.toml")).expect("settings");
     assert!(settings.contains("ended = \"interrupted\""), "{settings}");
+    // It can be looked at.
+    let page = fs::read_to_string(at.join("run/report.html")).expect("a page");
+    assert!(
+        page.contains("was interrupted") && page.contains("goldfish train --resume"),
+        "{page}"
+    );
+    assert!(at.join("run/events/validation").exists());
+    let rows = fs::read_to_string(at.join("run/metrics.csv")).expect("a table");
+    let lines = fs::read_to_string(at.join("run/metrics.jsonl")).expect("lines");
+    let steps = lines
+        .lines()
+        .filter(|line| line.contains("\"loss\""))
+        .count();
+    assert!(
+        rows.lines().count() > 1 && rows.lines().count() <= steps + 1,
+        "{rows}"
+    );
     goldfish(at)
         .args(["train", "--resume", "run"])
         .assert()
@@ -159,11 +180,27 @@ fn resumes() {
         assert!(*bytes == run[name], "{name}");
     }
     // It is complete: once more changes nothing, and more epochs are added.
+    let times = || {
+        ["cost.json", "report.html", "run.toml", "metrics.csv"].map(|name| {
+            let about = fs::metadata(at.join("run").join(name));
+            about.and_then(|about| about.modified()).expect("a time")
+        })
+    };
+    let written = times();
+    goldfish(at)
+        .args(["train", "--resume", "run"])
+        .assert()
+        .success()
+        .stdout(contains("complete run: 60 epochs"));
+    assert!(files(&at.join("run")) == whole);
+    assert!(written == times(), "nothing was touched");
+    // What was not written yet is.
+    fs::remove_file(at.join("run/report.html")).expect("removed");
     goldfish(at)
         .args(["train", "--resume", "run"])
         .assert()
         .success();
-    assert!(files(&at.join("run")) == whole);
+    assert!(at.join("run/report.html").exists() && files(&at.join("run")) == whole);
     goldfish(at)
         .args(["train", "--resume", "run", "-e", "62"])
         .assert()
@@ -220,7 +257,11 @@ fn stays_whole() {
         .args([&words[..], &["-e", "1"]].concat())
         .assert()
         .success();
-    fs::write(at.join("run/notes.txt"), "mine").expect("a file");
+    for mine in ["notes.txt", "state/notes.txt", "events/more/notes.txt"] {
+        let path = at.join("run").join(mine);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, "mine").expect("a file");
+    }
     let before = files(&at.join("run"));
     goldfish(at)
         .args(&words)
@@ -263,6 +304,9 @@ fn stays_whole() {
         after.keys()
     );
     assert_eq!(after["notes.txt"], b"mine");
+    assert_eq!(after["state/notes.txt"], b"mine");
+    let events = at.join("run/events/more/notes.txt");
+    assert_eq!(fs::read(events).expect("it is there"), b"mine");
     assert!(after["metrics.jsonl"] != before["metrics.jsonl"]);
 }
 
@@ -456,4 +500,39 @@ fn validated() {
         .assert()
         .code(2)
         .stderr(contains("--early-stop needs images"));
+}
+
+fn twice() {
+    let folder = dataset();
+    let at = folder.path();
+    // An adapter that is large beside the network.
+    let words = "train data --arch vgg19-tiny --weights random:3 --targets pixels --rank 64 --alpha 64 --val-split 0.4 \
+                 --epochs 2 --save-every 1 --keep 2 --verify-determinism -o run";
+    let done = goldfish(at)
+        .args(words.split_whitespace())
+        .assert()
+        .success();
+    let said = String::from_utf8(done.get_output().stderr.clone()).expect("text");
+    let verified = said.lines().find(|line| line.starts_with("verified "));
+    let verified = verified.unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(verified.matches("state/step-").count(), 2, "{verified}");
+    assert!(verified.contains("best/adapter_model"), "{verified}");
+    assert!(stdout(&done).contains("steps    "), "{}", stdout(&done));
+    // What the first run had is free before the second one begins.
+    let taken = said.lines().filter(|line| line.starts_with("memory "));
+    let taken: Vec<[u64; 2]> = taken
+        .map(|line| {
+            let before = |unit: &str| {
+                line.split(unit)
+                    .next()
+                    .and_then(|t| t.split(' ').next_back())
+            };
+            let number = |unit| before(unit).and_then(|n| n.parse().ok()).expect("a number");
+            [number(" MiB on the device"), number(" MiB resident")]
+        })
+        .collect();
+    let [[device, first], [_, second]] = taken[..] else {
+        panic!("{said}");
+    };
+    assert!(second < first + device * 3 / 4, "{taken:?}");
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use goldfish::data::duplicates::Print;
 use goldfish::data::{ContentHash, ImageStore, Opening, Origin, Transform};
 use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
 use goldfish::nn::{Adapter, Engine, Identity, Loading, Source, Vgg};
-use goldfish::train::store::{Images, Key, Shelf, Store};
+use goldfish::train::store::{Holds, Images, Kept, Key, Prints, Shelf, Store};
 use goldfish::train::{Frozen, Plan, Prefix, Room, Split, StepRecord, Task, train};
 use goldfish::{Gpu, Precision};
 use libtest_mimic::Trial;
@@ -46,6 +47,10 @@ pub fn trials() -> Vec<Trial> {
         trial(
             "store::what_is_known_is_not_decoded_until_its_pixels_are_asked_for",
             undecoded,
+        ),
+        gpu_trial(
+            "store::a_print_that_is_kept_needs_no_picture_and_takes_no_features_room",
+            prints,
         ),
         trial("store::a_file_that_has_changed_is_an_error", changed),
     ]
@@ -194,8 +199,11 @@ fn same_bits() {
     let gpu = gpu();
     let folder = tempfile::tempdir().expect("a folder");
     let files = files(folder.path());
-    let store = Store::new(&folder.path().join("store"), 1 << 30);
+    // On a device without kernels of its own both are the portable ones, and one would find what the other has put there.
+    let store =
+        |portable: bool| Store::new(&folder.path().join(format!("store-{portable}")), 1 << 30);
     for portable in [false, true] {
+        let store = store(portable);
         for targets in [
             "pixels",
             "classifier.0",
@@ -214,6 +222,7 @@ fn same_bits() {
             assert_eq!([first.notes, second.notes].concat(), Vec::<String>::new());
         }
     }
+    let store = store(false);
     // Room for a row on the device and one in memory: the others are read where they lie.
     for store in [None, Some(&store)] {
         let room = Room::of(5000);
@@ -418,6 +427,14 @@ fn damage() {
     }
 }
 
+/// Whose input the features are.
+fn layer(kept: &Kept) -> &str {
+    match &kept.holds {
+        Some(Holds::Features(key)) => &key.layer,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn bounded() {
     let gpu = gpu();
     let folder = tempfile::tempdir().expect("a folder");
@@ -437,10 +454,7 @@ fn bounded() {
     let small = Store::new(&home, one + one / 2);
     run(&gpu, &files, "pixels", false, Some(&small));
     let kept = small.kept().expect("a list");
-    let layers: Vec<String> = kept
-        .iter()
-        .map(|k| k.key.clone().expect("a key").layer)
-        .collect();
+    let layers: Vec<&str> = kept.iter().map(layer).collect();
     assert_eq!(layers, ["logits"]);
     assert!(
         size(&small) <= small.most(),
@@ -458,7 +472,7 @@ fn bounded() {
     assert_eq!(used.taken, 10);
     let kept = large.kept().expect("a list");
     assert_eq!(kept.len(), 2);
-    assert_eq!(kept[0].key.clone().expect("a key").layer, "logits");
+    assert_eq!(layer(&kept[0]), "logits");
     assert!(kept[0].used > kept[1].used);
     // Room for four rows: what this run has put there stays, and the rest is not kept.
     let rows = Store::new(&folder.path().join("rows"), 4 * one / 10);
@@ -556,13 +570,13 @@ fn listed() {
     let kept = store.kept().expect("a list");
     assert_eq!(kept.len(), 2);
     for kept in &kept {
-        let key = kept.key.as_ref().expect("a key");
+        let Some(Holds::Features(key)) = &kept.holds else {
+            panic!("features: {kept:?}");
+        };
         assert_eq!((key.base.as_str(), key.side), ("vgg19-tiny random:2", SIZE));
         assert_eq!(kept.images, 9, "one is there twice");
     }
-    let logits = |kept: &goldfish::train::store::Kept| {
-        kept.key.as_ref().is_some_and(|key| key.layer == "logits")
-    };
+    let logits = |kept: &Kept| layer(kept) == "logits";
     assert!(store.clear(logits).expect("cleared") > 0);
     assert_eq!(store.kept().expect("a list").len(), 1);
     store.clear(|_| true).expect("cleared");
@@ -614,6 +628,91 @@ fn undecoded() {
     assert_eq!((images.len(), skipped.len()), (10, 1));
     assert_eq!(skipped[0].path, bad);
     assert_eq!(images.content(2), Some(whole));
+}
+
+fn prints() {
+    let gpu = gpu();
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = files(folder.path());
+    let home = folder.path().join("store");
+    let store = Store::new(&home, 1 << 30);
+    let start = lora(&gpu, "classifier.0", 2);
+    let how = loading(&start, false);
+    let shelf = || Shelf::open(&store, key(&gpu, &start, &how));
+    let all: Vec<usize> = (0..files.len()).collect();
+    let give = |images: &ImageStore| {
+        let mut prints = Prints::beside(&shelf()).expect("beside features");
+        let given = prints.give(images, &all);
+        (given, prints.counts(), prints.notes())
+    };
+    let bytes = |images: &ImageStore| -> Vec<[u8; Print::BYTES]> {
+        let print = |&image: &usize| images.print(image).expect("a print").to_bytes();
+        all.iter().map(print).collect()
+    };
+    let first = open(&files, |_| true);
+    let (given, counts, _) = give(&first);
+    given.expect("prints");
+    assert_eq!((counts.taken, counts.put), (0, 9), "one is there twice");
+    let own = bytes(&open(&files, |_| false));
+    assert!(bytes(&first) == own);
+    // No picture is decoded, and none is read again, that an earlier run has read.
+    let second = open(&files, |_| true);
+    let away = folder.path().join("away");
+    fs::rename(folder.path().join("a"), &away).expect("moved");
+    let (given, counts, notes) = give(&second);
+    given.expect("prints");
+    assert_eq!((counts.taken, counts.put), (10, 0), "{notes:?}");
+    assert!(bytes(&second) == own);
+    fs::rename(&away, folder.path().join("a")).expect("moved back");
+    // Nor by another run on the images that this one has read.
+    let (given, counts, _) = give(&second);
+    given.expect("prints");
+    assert_eq!((counts.taken, counts.put), (0, 0));
+    // One that is damaged is made again, and so is a pack.
+    let [pack] = &packs(&home)[..] else {
+        panic!("one pack");
+    };
+    let whole = fs::read(pack).expect("a pack");
+    for (at, damaged, put) in [(100, 1, 1), (whole.len() - 50, 0, 9)] {
+        for pack in packs(&home) {
+            fs::remove_file(pack).expect("removed");
+        }
+        let mut bytes_of = whole.clone();
+        bytes_of[at] ^= 1;
+        fs::write(pack, &bytes_of).expect("damaged");
+        let images = open(&files, |_| true);
+        let (given, counts, _) = give(&images);
+        given.expect("prints");
+        assert_eq!((counts.damaged, counts.put), (damaged, put), "{at}");
+        assert!(bytes(&images) == own, "{at}");
+    }
+    // They take no more room than they need: features that fill the store stay.
+    let kept = store.kept().expect("a list");
+    assert!(
+        matches!(
+            kept[..],
+            [Kept {
+                holds: Some(Holds::Prints(_)),
+                images: 9,
+                ..
+            }]
+        ),
+        "{kept:?}"
+    );
+    store.clear(|_| true).expect("cleared");
+    run(&gpu, &files, "classifier.0", false, Some(&store));
+    let features: u64 = store
+        .kept()
+        .expect("a list")
+        .iter()
+        .map(|kept| kept.bytes)
+        .sum();
+    let small = Store::new(&home, features + 10 * 1024);
+    let shelf = Shelf::open(&small, key(&gpu, &start, &how));
+    let mut beside = Prints::beside(&shelf).expect("beside features");
+    beside.give(&open(&files, |_| true), &all).expect("prints");
+    assert_eq!((beside.counts().put, beside.notes().len()), (9, 0));
+    assert_eq!(store.kept().expect("a list").len(), 2);
 }
 
 fn changed() {

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use libtest_mimic::Trial;
+use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use serde_json::Value;
 
+use crate::browser::Browser;
 use crate::cli::{TINY, goldfish, stdout};
 use crate::support::{gpu_trial, pictures, trial};
 
@@ -17,7 +19,18 @@ pub fn trials() -> Vec<Trial> {
             "sweep::each_combination_is_the_run_that_train_makes_and_the_best_is_named",
             same_runs,
         ),
+        gpu_trial(
+            "sweep::variants_that_are_kept_are_made_once_and_never_for_other_parts",
+            variants,
+        ),
         gpu_trial("sweep::parts_of_the_images_take_turns", folds),
+        gpu_trial("sweep::train_takes_parts_of_the_images_in_turn", kfold),
+        gpu_trial("sweep::one_run_is_asked_for_or_several", one_or_several),
+        gpu_trial("sweep::what_a_run_has_resolved_stays", resolved),
+        gpu_trial("sweep::a_run_that_diverges_leaves_what_is_shared", diverged),
+        gpu_trial("sweep::one_that_stops_says_what_is_done", stopped),
+        gpu_trial("sweep::a_browser_shows_the_page", page)
+            .with_ignored_flag(Browser::path().is_none()),
     ]
 }
 
@@ -45,6 +58,11 @@ fn refused() {
     run(folder.path(), &["sweep", "data", "--lr", "1e-3,1e-4"])
         .code(2)
         .stderr(contains("--val-split"));
+    for k in ["0", "1"] {
+        run(folder.path(), &["sweep", "data", "--kfold", k])
+            .code(2)
+            .stderr(contains("--kfold must be at least 2"));
+    }
 }
 
 fn same_runs() {
@@ -146,7 +164,10 @@ fn folds() {
         "--metric",
         "top1",
     ];
-    run(folder, &words).success();
+    let done = run(folder, &words).success();
+    // The runs after one that diverged have what it had.
+    let said = String::from_utf8(done.get_output().stderr.clone()).expect("text");
+    assert_eq!(said.matches("frozen ").count(), 1, "{said}");
     let report = report(folder);
     let runs = report["runs"].as_array().expect("a list");
     assert_eq!(runs.len(), 6);
@@ -162,5 +183,358 @@ fn folds() {
     for fold in ["0/3", "4/3", "1", "1/1"] {
         let words = ["train", "data", "--fold", fold, "-o", "one"];
         run(folder, &words).code(2);
+    }
+}
+
+fn variants() {
+    let folder = data();
+    let folder = folder.path();
+    let more: Vec<&str> = "--epochs 3 --augment strong --cache-variants 2 --seed 4 --lr 1e-3,3e-4"
+        .split(' ')
+        .collect();
+    // How often the frozen layers ran; the bytes are those of runs by themselves.
+    let swept = |words: &[&str], made: usize, runs: &[(&str, [&str; 4])]| {
+        let swept = [&["sweep", "data", "--overwrite"], &more[..], words].concat();
+        let done = run(folder, &swept).success();
+        let said = String::from_utf8(done.get_output().stderr.clone()).expect("text");
+        let frozen = said.lines().filter(|line| line.starts_with("frozen "));
+        let computed = frozen
+            .filter(|line| !line.contains("nothing is left"))
+            .count();
+        assert_eq!(computed, made, "{words:?}: {said}");
+        for (name, words) in runs {
+            let one = [
+                "train",
+                "data",
+                "-o",
+                "one",
+                "--overwrite",
+                "--store",
+                "off",
+            ];
+            let own = [&one[..], &more[..more.len() - 1], &["1e-3"], words].concat();
+            run(folder, &own).success();
+            let bytes = |run: &str| {
+                let file = folder.join(run).join("adapter_model.safetensors");
+                fs::read(file).expect("an adapter")
+            };
+            assert!(
+                bytes(&format!("runs/sweep/{name}")) == bytes("one"),
+                "{name}"
+            );
+        }
+    };
+    let rank = ["--val-split", "0.34", "--rank", "2"];
+    let other = ["--val-split", "0.34", "--rank", "4"];
+    swept(
+        &["--val-split", "0.34", "--rank", "2,4", "--store", "off"],
+        1,
+        &[("lr-0.001_rank-2", rank), ("lr-0.001_rank-4", other)],
+    );
+    // Another part's pictures have other variants: of those nothing is taken that is not theirs.
+    let fold = ["--fold", "2/2", "--rank", "2"];
+    let folds = [("lr-0.001_rank-2_fold-2", fold)];
+    swept(
+        &["--kfold", "2", "--rank", "2", "--store", "off"],
+        4,
+        &folds,
+    );
+    swept(&["--kfold", "2", "--rank", "2"], 2, &folds);
+    // Without an end they are made in every epoch, and only what validates is kept.
+    let more: Vec<&str> =
+        "sweep data --overwrite --epochs 2 --augment light --val-split 0.34 --lr 1e-3,3e-4"
+            .split(' ')
+            .collect();
+    run(folder, &more).success();
+    let one = "train data -o one --overwrite --store off --epochs 2 --augment light --val-split 0.34 --lr 3e-4";
+    run(folder, &one.split(' ').collect::<Vec<_>>()).success();
+    let bytes = |run: &str| fs::read(folder.join(run).join("adapter_model.safetensors"));
+    let (swept, one) = (bytes("runs/sweep/lr-0.0003"), bytes("one"));
+    assert!(swept.expect("an adapter") == one.expect("an adapter"));
+}
+
+fn bytes(run: &Path) -> Vec<u8> {
+    fs::read(run.join("adapter_model.safetensors")).expect("an adapter")
+}
+
+fn facts(folder: &Path) -> Value {
+    let text = fs::read(folder.join("sweep.json")).expect("a report");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+fn kfold() {
+    let folder = data();
+    let folder = folder.path();
+    let words = [
+        "train", "data", "--kfold", "3", "--epochs", "2", "--lr", "0.01", "-o", "run",
+    ];
+    let done = run(folder, &words).success();
+    let said = String::from_utf8(done.get_output().stderr.clone()).expect("text");
+    assert_eq!(said.matches("frozen ").count(), 1, "{said}");
+    // A row a part, then what they are together.
+    let table = stdout(&done);
+    for row in ["| 1  ", "| 3  ", "| mean  ", "| deviation |"] {
+        assert!(table.contains(row), "{table}");
+    }
+    let told = facts(&folder.join("run"));
+    let losses: Vec<f64> = told["runs"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|run| run["score"]["loss"].as_f64().expect("a loss"))
+        .collect();
+    let mean = losses.iter().sum::<f64>() / 3.0;
+    let squares: f64 = losses.iter().map(|loss| (loss - mean).powi(2)).sum();
+    let one = &told["combinations"][0];
+    let near = |value: &Value, of: f64| (value.as_f64().expect("a number") - of).abs() < 1e-12;
+    assert!(near(&one["score"]["loss"], mean), "{one}");
+    assert!(
+        near(&one["deviation"]["loss"], (squares / 2.0).sqrt()),
+        "{one}"
+    );
+    // Each is the run that --fold makes.
+    let fold = [
+        "train", "data", "--fold", "2/3", "--epochs", "2", "--lr", "0.01", "-o", "one",
+    ];
+    run(folder, &fold).success();
+    assert!(bytes(&folder.join("run/fold-2")) == bytes(&folder.join("one")));
+    // It is gone on with by its folder alone, and what has ended stays; more epochs are more.
+    let whole = bytes(&folder.join("run/fold-3"));
+    fs::remove_dir_all(folder.join("run/fold-3")).expect("removed");
+    let resume = ["train", "--resume", "run"];
+    let again = goldfish(folder).args(resume).assert().success();
+    again.stderr(contains("stays as it is").count(2));
+    assert!(bytes(&folder.join("run/fold-3")) == whole);
+    assert_eq!(
+        facts(&folder.join("run"))["combinations"][0]["score"],
+        one["score"]
+    );
+    let more = [&resume[..], &["--epochs", "3"]].concat();
+    goldfish(folder).args(&more).assert().success();
+    let settings = fs::read_to_string(folder.join("run/fold-1/run.toml")).expect("settings");
+    assert!(settings.contains("epochs = 3\n"), "{settings}");
+    let changed = [&resume[..], &["--lr", "0.02"]].concat();
+    let refused = goldfish(folder).args(&changed).assert().code(2);
+    refused.stderr(contains("lr was 0.01 and is 0.02"));
+    // What is there is not replaced unasked.
+    run(folder, &words)
+        .code(3)
+        .stderr(contains("goldfish train --resume run"));
+    run(folder, &[&words[..], &["--overwrite"]].concat()).success();
+}
+
+fn one_or_several() {
+    let folder = data();
+    let folder = folder.path();
+    let words = [
+        "train", "data", "--kfold", "3", "-o", "run", "--epochs", "1",
+    ];
+    for more in ["--dry-run", "--verify-determinism"] {
+        let refused = run(folder, &[&words[..], &[more]].concat()).code(2);
+        refused.stderr(contains("--fold 1/3"));
+    }
+    for (bad, says) in [
+        ("1", "--kfold must be at least 2"),
+        ("13", "K must lie between 2 and 12"),
+    ] {
+        let words = ["train", "data", "--kfold", bad, "-o", "run"];
+        run(folder, &words).code(2).stderr(contains(says));
+    }
+    assert!(!folder.join("run").exists(), "nothing is left");
+    run(folder, &[&words[..], &["--val-split", "0.3"]].concat()).code(2);
+    // In a file with settings; what is typed goes before another way to validate there.
+    fs::write(
+        folder.join("all.toml"),
+        "data = \"data\"\nval_split = 0.3\nepochs = 1\n",
+    )
+    .expect("written");
+    run(
+        folder,
+        &["train", "--config", "all.toml", "--kfold", "2", "-o", "two"],
+    )
+    .success();
+    assert!(folder.join("two/fold-2/report.html").exists());
+    run(folder, &["train", "--config", "all.toml", "-o", "one"]).success();
+    // A run is no folder for others.
+    let within = ["train", "data", "--kfold", "2", "-o", "one"];
+    run(folder, &within).code(3).stderr(contains("holds a run"));
+    assert!(!folder.join("one/sweep.toml").exists());
+    let none = goldfish(folder)
+        .args(["sweep", "--resume", "-o", "one"])
+        .assert();
+    none.code(3).stderr(contains("no sweep to go on with"));
+}
+
+fn resolved() {
+    let folder = data();
+    let folder = folder.path();
+    let base = ["train", "data", "--epochs", "1", "-o", "base"];
+    run(folder, &base).success();
+    let words = [
+        "sweep",
+        "data",
+        "--lr",
+        "1e-3,1e-2",
+        "--val-split",
+        "0.34",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "auto",
+        "--init-adapter",
+        "base",
+        "-o",
+        "all",
+    ];
+    run(folder, &words).success();
+    let (first, second) = (folder.join("all/lr-0.001"), folder.join("all/lr-0.01"));
+    let whole = bytes(&second);
+    fs::remove_dir_all(&second).expect("removed");
+    // One that has not ended is gone on with, as it was.
+    let settings = fs::read_to_string(first.join("run.toml")).expect("settings");
+    fs::write(
+        first.join("run.toml"),
+        settings.replace("ended = \"complete\"", "ended = \"not-yet\""),
+    )
+    .expect("written");
+    run(folder, &[&words[..], &["--resume"]].concat()).success();
+    assert!(bytes(&second) == whole);
+    assert_eq!(
+        fs::read_to_string(first.join("run.toml")).expect("settings"),
+        settings
+    );
+    // So is a single run.
+    let more = [
+        "train",
+        "--resume",
+        "all/lr-0.01",
+        "--batch-size",
+        "auto",
+        "--epochs",
+        "3",
+    ];
+    goldfish(folder).args(more).assert().success();
+}
+
+fn diverged() {
+    let folder = data();
+    let folder = folder.path();
+    let words = [
+        "sweep",
+        "data",
+        "--lr",
+        "1e30,1e-3",
+        "--val-split",
+        "0.34",
+        "--epochs",
+        "2",
+        "--store",
+        "off",
+    ];
+    let done = run(folder, &words).success();
+    let said = String::from_utf8(done.get_output().stderr.clone()).expect("text");
+    for once in ["device ", "images ", "frozen "] {
+        let lines = said.lines().filter(|line| line.starts_with(once));
+        assert_eq!(lines.count(), 1, "{once}: {said}");
+    }
+    // It is no reason not to go on.
+    let again = goldfish(folder)
+        .args(["sweep", "--resume"])
+        .assert()
+        .success();
+    again.stderr(contains("it has diverged, and stays").and(contains("it has ended, and stays")));
+    assert_eq!(report(folder)["combinations"][1]["diverged"], 1);
+}
+
+fn stopped() {
+    let folder = data();
+    let folder = folder.path();
+    let words = [
+        "sweep",
+        "data",
+        "--lr",
+        "1e-3,3e-3,1e-2",
+        "--val-split",
+        "0.34",
+        "--epochs",
+        "2",
+        "-o",
+        "all",
+    ];
+    // The folder of the second run is a file.
+    fs::create_dir(folder.join("all")).expect("a folder");
+    fs::write(folder.join("all/lr-0.003"), "mine").expect("a file");
+    run(folder, &words)
+        .code(3)
+        .stderr(contains("goldfish train --resume all"));
+    let told = facts(&folder.join("all"));
+    assert_eq!(
+        (&told["complete"], told["runs"].as_array().map(Vec::len)),
+        (&false.into(), Some(1))
+    );
+    for name in ["sweep.md", "sweep.html"] {
+        let text = fs::read_to_string(folder.join("all").join(name)).expect("text");
+        assert!(
+            text.contains("1 of 3") && text.contains("goldfish train --resume all"),
+            "{text}"
+        );
+    }
+    fs::remove_file(folder.join("all/lr-0.003")).expect("removed");
+    goldfish(folder)
+        .args(["train", "--resume", "all"])
+        .assert()
+        .success();
+    assert_eq!(facts(&folder.join("all"))["complete"], true);
+}
+
+fn page() {
+    let folder = data();
+    let folder = folder.path();
+    let words = [
+        "sweep",
+        "data",
+        "--lr",
+        "1e-3,1e-2,1e30",
+        "--rank",
+        "2",
+        "--kfold",
+        "2",
+        "--epochs",
+        "3",
+        "-o",
+        "a <b>sweep",
+    ];
+    run(folder, &words).success();
+    let path = folder.join("a <b>sweep/sweep.html");
+    for size in [[1200, 900], [360, 740]] {
+        let mut browser = Browser::open(&path, size);
+        let mut ask = |what: &str| browser.evaluate(what);
+        assert_eq!(ask("document.title"), "a <b>sweep – goldfish");
+        assert_eq!(
+            ask("document.querySelectorAll('#runs tbody tr').length"),
+            3 * 3
+        );
+        assert_eq!(
+            ask("document.querySelectorAll('#runs tbody tr.best').length"),
+            1
+        );
+        // A line a run that did not diverge, in each of two charts.
+        let drawn =
+            "[...document.querySelectorAll('.curve')].filter(c => c.getBBox().width > 20).length";
+        assert_eq!(ask(drawn), 2 * 4);
+        let links = ask(
+            "[...document.querySelectorAll('#runs a')].map(a => decodeURI(new URL(a.href).pathname))",
+        );
+        let links = links.as_array().expect("a list").iter();
+        let there: Vec<bool> = links
+            .map(|link| Path::new(link.as_str().expect("a path")).exists())
+            .collect();
+        assert_eq!(there.len(), 6);
+        assert!(there.iter().all(|there| *there), "{there:?}");
+        assert_eq!(
+            ask("document.documentElement.scrollWidth <= innerWidth"),
+            true
+        );
+        assert_eq!(browser.complaints(), Vec::<String>::new());
     }
 }

@@ -32,10 +32,22 @@ fuzz_target!(|bytes: &[u8]| {
     if let (Some(start), Ok((_, settings))) = (START.get_or_init(start), settings)
         && let Ok(mut run) = Run::resume(&folder)
     {
-        let begun = run.begin(settings, &Listing::default(), start, 0, 1);
+        let deciding = deciding(&state);
+        let begun = run.begin(settings, &deciding, &Listing::default(), start, [0, 1]);
         let _ = std::hint::black_box(begun);
     }
 });
+
+/// The settings that the state was written under: what is read under others goes no further than that.
+fn deciding(state: &[u8]) -> toml::Table {
+    let metadata = SafeTensors::read_metadata(state).ok();
+    let notes = metadata.and_then(|(_, metadata)| metadata.metadata().clone());
+    let note = notes.and_then(|notes| notes.get("goldfish.state").cloned());
+    let note: Option<serde_json::Value> = note.and_then(|note| serde_json::from_str(&note).ok());
+    let settings = note.map(|note| note["beside"]["settings"].clone());
+    let settings = settings.and_then(|settings| toml::Table::try_from(settings).ok());
+    settings.unwrap_or_default()
+}
 
 fn start() -> Option<Adapter> {
     let gpu = Gpu::open(&GpuOptions::default()).ok()?;

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args as ClapArgs, Subcommand};
-use goldfish::train::store::{Kept, Store};
+use goldfish::train::store::{Holds, Kept, Key, Store};
 use goldfish::{Error, Result};
 use serde::Serialize;
 
@@ -45,13 +45,14 @@ struct Report {
     folder: String,
     bytes: u64,
     features: Vec<Listed>,
+    prints: Vec<Listed>,
 }
 
 /// What is kept of one kind; what cannot be read of it is absent.
 #[derive(Serialize)]
 struct Listed {
     #[serde(flatten)]
-    about: Option<About>,
+    about: About,
     images: u64,
     bytes: u64,
     /// Seconds since 1970.
@@ -59,16 +60,25 @@ struct Listed {
 }
 
 #[derive(Serialize)]
-struct About {
-    base: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
-    layer: String,
-    image_size: usize,
-    exif: bool,
-    precision: String,
-    kernels: String,
-    device: String,
+#[serde(untagged)]
+enum About {
+    Features {
+        base: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+        layer: String,
+        image_size: usize,
+        exif: bool,
+        precision: String,
+        kernels: String,
+        device: String,
+    },
+    /// By which pictures that validate and are trained on too are found.
+    Prints {
+        image_size: usize,
+        exif: bool,
+    },
+    Unknown {},
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -83,32 +93,50 @@ pub fn run(args: Args) -> Result<()> {
 
 fn list(store: &Store, as_json: bool) -> Result<()> {
     let kept = store.kept()?;
+    let bytes = kept.iter().map(|kept| kept.bytes).sum();
+    let is_prints = |kept: &Kept| matches!(kept.holds, Some(Holds::Prints(_)));
+    let (prints, features): (Vec<Kept>, Vec<Kept>) = kept.into_iter().partition(is_prints);
     let report = Report {
         folder: store.folder().display().to_string(),
-        bytes: kept.iter().map(|kept| kept.bytes).sum(),
-        features: kept.into_iter().map(listed).collect(),
+        bytes,
+        features: features.into_iter().map(listed).collect(),
+        prints: prints.into_iter().map(listed).collect(),
     };
     if as_json {
         return print(&json(&report));
     }
     let mut text = String::new();
-    if !report.features.is_empty() {
+    let listed = || report.features.iter().chain(&report.prints);
+    if listed().next().is_some() {
         text += &format!(
             "{:22} {:14} {:>6} {:>10} {:>9}  {:14} {}\n",
             "base", "input of", "side", "images", "MiB", "last used", "device"
         );
     }
-    for listed in &report.features {
+    for listed in listed() {
         let (mut base, mut layer, mut side, mut device) = Default::default();
         match &listed.about {
-            Some(about) => {
-                let digits = about.sha256.iter().map(|sha| format!(" {:.8}", sha));
-                base = about.base.clone() + &digits.collect::<String>();
-                layer = about.layer.clone();
-                side = about.image_size.to_string();
-                device = format!("{}, {} {}", about.device, about.kernels, about.precision);
+            About::Features {
+                base: name,
+                sha256,
+                layer: of,
+                image_size,
+                precision,
+                kernels,
+                device: on,
+                ..
+            } => {
+                let digits = sha256.iter().map(|sha| format!(" {:.8}", sha));
+                base = name.clone() + &digits.collect::<String>();
+                layer = of.clone();
+                side = image_size.to_string();
+                device = format!("{on}, {kernels} {precision}");
             }
-            None => base += "cannot be read",
+            About::Prints { image_size, .. } => {
+                base += "prints of pictures";
+                side = image_size.to_string();
+            }
+            About::Unknown {} => base += "cannot be read",
         }
         text += &format!(
             "{:22} {:14} {side:>6} {:>10} {:>9.1}  {:14} {}\n",
@@ -129,16 +157,23 @@ fn list(store: &Store, as_json: bool) -> Result<()> {
 }
 
 fn listed(kept: Kept) -> Listed {
-    let about = kept.key.map(|key| About {
-        base: key.base,
-        sha256: key.sha256,
-        layer: key.layer,
-        image_size: key.side,
-        exif: key.exif,
-        precision: key.engine.precision,
-        kernels: key.engine.family,
-        device: key.engine.device,
-    });
+    let about = match kept.holds {
+        Some(Holds::Features(key)) => About::Features {
+            base: key.base,
+            sha256: key.sha256,
+            layer: key.layer,
+            image_size: key.side,
+            exif: key.exif,
+            precision: key.engine.precision,
+            kernels: key.engine.family,
+            device: key.engine.device,
+        },
+        Some(Holds::Prints(key)) => About::Prints {
+            image_size: key.side,
+            exif: key.exif,
+        },
+        None => About::Unknown {},
+    };
     Listed {
         about,
         images: kept.images,
@@ -147,6 +182,14 @@ fn listed(kept: Kept) -> Listed {
             .used
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs()),
+    }
+}
+
+/// Of what base features are.
+fn key(kept: &Kept) -> Option<&Key> {
+    match &kept.holds {
+        Some(Holds::Features(key)) => Some(key),
+        _ => None,
     }
 }
 
@@ -164,7 +207,7 @@ fn ago(second: u64) -> String {
 }
 
 fn clear(store: &Store, base: Option<&str>) -> Result<()> {
-    let wanted = |kept: &Kept| match (base, &kept.key) {
+    let wanted = |kept: &Kept| match (base, key(kept)) {
         (None, _) => true,
         (Some(_), None) => false,
         (Some(base), Some(key)) => {
@@ -179,7 +222,7 @@ fn clear(store: &Store, base: Option<&str>) -> Result<()> {
     if let (Some(base), 0) = (base, found) {
         let mut names: Vec<&str> = before
             .iter()
-            .filter_map(|kept| Some(kept.key.as_ref()?.base.as_str()))
+            .filter_map(|kept| Some(key(kept)?.base.as_str()))
             .collect();
         names.sort_unstable();
         names.dedup();

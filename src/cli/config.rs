@@ -31,6 +31,8 @@ const NOT_SETTINGS: [&str; 9] = [
 ];
 /// Settings that are paths.
 const PATHS: [&str; 4] = ["data", "val", "weights", "init-adapter"];
+/// What is wrong with a file that leaves out what nobody typed.
+pub const NO_DATA: &str = "names no data: add data = \"FOLDER\", or name the folder";
 /// The largest file that is read.
 const MOST: u64 = 16 << 20;
 
@@ -235,40 +237,52 @@ pub fn note_paths(table: &mut Table, folder: &Path) {
     }
 }
 
-/// What would have to be typed for the subcommand `name` with the settings of `tables` and whatever else was typed.
+/// What would have to be typed for `command` with the settings of `file`, which lies at `path`, and all that was typed, to
+/// the byte.
 pub fn command_line(
-    name: &str,
     command: &Command,
     matches: &ArgMatches,
-    tables: [(&Table, &Path); 2],
+    (file, path): (&Table, &Path),
 ) -> Result<Vec<OsString>> {
-    let mut words: Vec<OsString> = vec!["goldfish".into(), name.into()];
-    for id in NOT_SETTINGS {
-        let typed = |id| matches!(matches.value_source(id), Some(ValueSource::CommandLine));
-        let Some(arg) = command
-            .get_arguments()
-            .find(|arg| arg.get_long() == Some(id))
-        else {
-            continue;
-        };
-        let id_of = arg.get_id().as_str();
-        if !typed(id_of) {
+    let mut words: Vec<OsString> = vec!["goldfish".into(), command.get_name().into()];
+    let mut last = Vec::new();
+    for arg in command.get_arguments() {
+        let id = arg.get_id().as_str();
+        let typed = matches!(matches.value_source(id), Some(ValueSource::CommandLine));
+        // What the file still says, a run has made of what was typed.
+        let resolved = key(arg).is_some_and(|key| file.contains_key(&key));
+        if !typed || resolved {
             continue;
         }
-        if is_flag(arg) {
-            words.push(format!("--{id}").into());
-        }
-        for raw in matches
-            .get_raw(id_of)
-            .into_iter()
-            .flatten()
-            .filter(|_| !is_flag(arg))
-        {
-            let mut word = OsString::from(format!("--{id}="));
-            word.push(raw);
-            words.push(word);
+        let raw = matches.get_raw(id).into_iter().flatten();
+        match arg.get_long() {
+            Some(long) if is_flag(arg) => words.push(format!("--{long}").into()),
+            Some(long) => words.extend(raw.map(|raw| {
+                let mut word = OsString::from(format!("--{long}="));
+                word.push(raw);
+                word
+            })),
+            None => last.extend(raw.map(OsString::from)),
         }
     }
+    let mut filed = arguments(command, file, path)?;
+    if let Some(at) = filed.iter().position(|word| word == "--") {
+        last.extend(filed.split_off(at).into_iter().skip(1));
+    }
+    words.extend(filed);
+    if !last.is_empty() {
+        words.push("--".into());
+        words.extend(last);
+    }
+    Ok(words)
+}
+
+/// `words`, and what would have to be typed behind them for the settings of `tables`, files and their paths.
+pub fn typing(
+    mut words: Vec<OsString>,
+    command: &Command,
+    tables: [(&Table, &Path); 2],
+) -> Result<Vec<OsString>> {
     let mut last = Vec::new();
     for (table, path) in tables {
         let mut typed = arguments(command, table, path)?;

@@ -10,7 +10,7 @@ use goldfish::{Error, Result};
 use toml::Table;
 
 use super::base::BaseArgs;
-use super::terminal::note;
+use super::terminal::{note, plain};
 use super::train::{Job, Request, TrainArgs, job, summary};
 
 /// The illustrations, for a program far from its repository.
@@ -78,11 +78,15 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
             top(logits, 1, &job.checked.data.classes)
                 .first()
                 .map_or("-".into(), |p| {
-                    format!("{} ({:.1} %)", p.category, f64::from(p.probability) * 100.0)
+                    format!(
+                        "{} ({:.1} %)",
+                        plain(&p.category),
+                        f64::from(p.probability) * 100.0
+                    )
                 })
         };
         let path = job.checked.data.images.path(index);
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let file = plain(&path.file_name().unwrap_or_default().to_string_lossy());
         text += &format!("{file:<16} {:<34} {}\n", say(before), say(after));
     }
     text += &format!("\n{}run      {}\n", summary(&job), args.output.display());

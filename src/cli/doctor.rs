@@ -63,7 +63,8 @@ pub fn run(args: Args) -> Result<()> {
         (ClassesArg::Auto, true) => Labels::BehindImageNet,
         (ClassesArg::Auto, false) => Labels::Auto(Classes::imagenet()),
         (ClassesArg::Imagenet, false) => Labels::ImageNet,
-        (ClassesArg::Own, _) => Labels::Own,
+        (ClassesArg::Own, true) => Labels::OwnBehindImageNet,
+        (ClassesArg::Own, false) => Labels::Own,
     };
     let checks = Checks {
         data: &args.data,

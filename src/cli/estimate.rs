@@ -1,23 +1,29 @@
 //! `goldfish estimate` and `train --dry-run`: what will it take?
 
+mod disk;
+mod words;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args as ClapArgs;
-use goldfish::Result;
-use goldfish::data::{Dataset, Labels, folds, split};
+use goldfish::data::duplicates::leaks_between;
+use goldfish::data::{Dataset, Item, Labels, split};
 use goldfish::nn::Loading;
-use goldfish::train::estimate::{Seconds, measure, sample_size};
-use goldfish::train::{Prefix, Room, Takes, largest_batch};
+use goldfish::train::estimate::{self, Seconds, measure, sample_size};
+use goldfish::train::{Frozen, Prefix, Room, Split, Takes, largest_batch};
+use goldfish::{Error, Result};
 use serde::Serialize;
 
 use super::adopt::adopt;
 use super::base::BaseArgs;
+use super::config;
 use super::images::open_images;
 use super::memory::peak_resident;
 use super::open_device;
 use super::terminal::{json, note};
 use super::train::{self, BatchSize, Request, TrainArgs, disk, ground};
+use disk::Page;
 
 #[derive(ClapArgs)]
 #[command(after_help = "\
@@ -26,7 +32,11 @@ timed on the device; nothing is written. The times hold for a machine that is as
 run has kept what the frozen layers make: a second run has less to do.")]
 pub struct Args {
     /// Folder with one folder a class
-    data: PathBuf,
+    #[arg(required_unless_present = "config")]
+    data: Option<PathBuf>,
+    /// Take settings from this file, a run.toml too; what is typed goes before it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -37,8 +47,12 @@ pub struct Args {
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
+    let none = || {
+        let file = args.config.as_deref().unwrap_or(Path::new(""));
+        Error::data(file, config::NO_DATA)
+    };
     let estimate = estimate(&Request {
-        data: &args.data,
+        data: args.data.as_deref().ok_or_else(none)?,
         // It is not looked at.
         output: Path::new(""),
         overwrite: false,
@@ -116,6 +130,8 @@ struct Parted {
     frozen: f64,
     steps: f64,
     validation: f64,
+    /// The page at its end.
+    report: f64,
 }
 
 /// Measures on a sample what `request` will take.
@@ -135,43 +151,53 @@ fn estimate(request: &Request) -> Result<Estimate> {
     let args = request.settings;
     let mut plan = args.plan();
     plan.check()?;
-    args.check()?;
+    args.check(request.base)?;
     let variants = args.variants(&plan)?;
     let base = request.base.resolve()?;
     // It is read for it once, as by a run.
     base.identity()?;
-    let (gpu, mut dataset, adapter) = ground(request, &base, open_device)?;
+    let (gpu, dataset, adapter) = ground(request, &base, open_device)?;
     let start = seconds(begun);
-    let counts = counted(request, &dataset)?;
+    let all = parted(request, &dataset)?;
+    let counts = all.each_ref().map(Vec::len);
     let images: usize = counts.iter().sum();
     if args.batch_size == BatchSize::Auto {
         let side = base.transform.size;
         plan.batch_size = largest_batch(base.arch, &adapter, side, counts[0], gpu.memory());
     }
+    args.check_length(&plan, counts[0])?;
 
-    // A sample from end to end of the data.
-    let items = &mut dataset.items;
-    let all = items.len();
-    let most = sample_size(images, &plan, AT_ONCE).min(all);
-    *items = (0..most).map(|i| items[i * all / most].clone()).collect();
-    let paths: Vec<PathBuf> = items.iter().map(|item| item.path.clone()).collect();
+    let wanted = [sample_size(counts[0], &plan, AT_ONCE), 2 * AT_ONCE];
+    let chosen = [0, 1].map(|part| spread(&all[part], wanted[part]));
+    let paths: Vec<PathBuf> = chosen.iter().flatten().map(|i| i.path.clone()).collect();
     let reading = Instant::now();
     let (sample, skipped) = open_images(&paths, &base, request.base, None)?;
-    let read = seconds(reading) / paths.len() as f64 * images as f64;
-    let left_out = |path: &PathBuf| skipped.iter().any(|skipped| skipped.path == *path);
-    let labels: Vec<u32> = items
-        .iter()
-        .filter(|item| !left_out(&item.path))
-        .map(|item| item.label)
-        .collect();
+    let left_out = |item: &&Item| skipped.iter().any(|skipped| skipped.path == item.path);
+    let chosen = chosen.map(|part| -> Vec<&Item> {
+        let read = part.into_iter().filter(|item| !left_out(item));
+        read.collect()
+    });
     let taken = sample.len();
+    let first = chosen[0].len();
+    if first == 0 || taken != first + chosen[1].len() {
+        let problem = "has too few images that can be read to measure a run with";
+        return Err(Error::data(request.data, problem));
+    }
+    let labels: Vec<u32> = chosen.iter().flatten().map(|item| item.label).collect();
+    let split = Split {
+        train: (0..first).collect(),
+        validation: (first..taken).collect(),
+    };
+    leaks_between(&sample, &split.train, &split.validation)?;
+    let read = seconds(reading) / taken as f64 * images as f64;
+    let page = Page::measure(&adapter, &chosen[1], counts[1], &base, request.base.exif);
     let sample = match variants {
-        Some(variants) => sample.augmented(variants, &(0..taken).collect::<Vec<_>>())?,
+        Some(variants) => sample.augmented(variants, &split.train)?,
         None => sample,
     };
     // Of an image that is augmented as many rows are kept as it has lasting variants; those that are validated are not.
     let sampled = sample.lasting().len();
-    let rows = sampled * counts[0] / taken + counts[1];
+    let rows = (sampled - chosen[1].len()) * counts[0] / first + counts[1];
 
     let loading = Instant::now();
     let how = Loading {
@@ -193,10 +219,15 @@ fn estimate(request: &Request) -> Result<Estimate> {
     });
     let network = whole.base().clone();
     drop(whole);
-    let mut prefix = Prefix::new(network, &adapter, &sample, small.clone());
-    let what = (&adapter, &plan, counts[1] > 0);
+    let frozen = Frozen::new(&gpu, base.arch, &adapter, &sample, small.clone());
+    let mut prefix = Prefix::over(network, frozen.for_steps());
+    let some = estimate::Sample {
+        images: &sample,
+        labels: &labels,
+        split: &split,
+    };
     let timing = Instant::now();
-    let measured = measure(&mut prefix, &sample, &labels, what, stop)?;
+    let measured = measure(&mut prefix, &some, &adapter, &plan, stop)?;
     note!(
         "measured {} images and {} steps in {:.1} s",
         sample.len(),
@@ -208,7 +239,8 @@ fn estimate(request: &Request) -> Result<Estimate> {
         frozen,
         steps,
         validation,
-    } = measured.whole(&plan, counts, rows);
+    } = measured.whole(&plan, counts, rows, train::verdicts(&adapter));
+    let whole = start + read + loaded + frozen + steps + validation + page.seconds;
     let takes = |room: &Option<Room>, rows| match room {
         Some(room) => prefix.takes(rows, room),
         None => Takes::default(),
@@ -225,7 +257,10 @@ fn estimate(request: &Request) -> Result<Estimate> {
         false => 0,
     };
     let more_in_host = more_crops + more(kept.host, here.host) + shared;
-    let [folder, most] = disk(&adapter, args);
+    let [folder, most] = disk(&adapter, args, args.states(whole)).map(|numbers| {
+        let beside = disk::beside(&plan, counts, &dataset.classes, &adapter);
+        numbers.saturating_add(beside + page.bytes)
+    });
     Ok(Estimate {
         images,
         validation: counts[1],
@@ -234,13 +269,14 @@ fn estimate(request: &Request) -> Result<Estimate> {
         batch_size: plan.batch_size,
         parameters: adapter.parameters(),
         seconds: Parted {
-            all: start + read + loaded + frozen + steps + validation,
+            all: whole,
             start,
             images: read,
             base: loaded,
             frozen,
             steps,
             validation,
+            report: page.seconds,
         },
         device_bytes: gpu.pool_stats().peak_bytes + more_on_device,
         host_bytes: peak_resident().map(|peak| peak + more_in_host),
@@ -251,7 +287,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
         },
         disk: Disk {
             folder,
-            most: most + kept.file,
+            most: most.saturating_add(kept.file),
         },
         measured: Sample {
             images: taken,
@@ -264,100 +300,29 @@ fn estimate(request: &Request) -> Result<Estimate> {
 /// Images that go through the frozen layers together at most.
 const AT_ONCE: usize = 8;
 
-/// How many images are trained and validated with.
-fn counted(request: &Request, dataset: &Dataset) -> Result<[usize; 2]> {
+/// The images that are trained with, and those that are validated with.
+fn parted(request: &Request, dataset: &Dataset) -> Result<[Vec<Item>; 2]> {
     let args = request.settings;
-    let all = dataset.items.len();
     if let Some(folder) = &args.val {
         let apart = Dataset::open(folder, &Labels::Of(dataset.classes.clone()))?;
-        return Ok([all, apart.items.len()]);
+        return Ok([dataset.items.clone(), apart.items]);
     }
     let labels: Vec<u32> = dataset.items.iter().map(|item| item.label).collect();
     let validation = match (args.val_split, args.fold) {
-        (Some(share), _) => split(&labels, share, args.seed)?.1.len(),
-        (None, Some(fold)) => folds(&labels, fold.of, args.seed)?[fold.part - 1].len(),
-        (None, None) => 0,
+        (Some(share), _) => split(&labels, share, args.seed)?.1,
+        (None, Some(fold)) => fold.images(&labels, args.seed)?,
+        (None, None) => Vec::new(),
     };
-    Ok([all - validation, validation])
+    let mut parts = [Vec::new(), Vec::new()];
+    for (at, item) in dataset.items.iter().enumerate() {
+        let part = usize::from(validation.binary_search(&at).is_ok());
+        parts[part].push(item.clone());
+    }
+    Ok(parts)
 }
 
-impl Estimate {
-    /// As a person reads it.
-    fn text(&self) -> String {
-        let Estimate {
-            seconds,
-            cache,
-            disk,
-            measured,
-            ..
-        } = self;
-        let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
-        let parts = [
-            ("start", seconds.start),
-            ("images", seconds.images),
-            ("base", seconds.base),
-            ("frozen layers", seconds.frozen),
-            ("steps", seconds.steps),
-            ("validation", seconds.validation),
-        ];
-        let parts = parts.iter().filter(|(_, seconds)| *seconds >= 0.05);
-        let parts: Vec<String> = parts.map(|(name, s)| format!("{name} {s:.1}")).collect();
-        let places = [
-            ("on the device", cache.device),
-            ("in memory", cache.host),
-            ("in a file", cache.file),
-        ];
-        let places = places.iter().filter(|(_, bytes)| *bytes > 0);
-        let places: Vec<String> = places
-            .map(|(at, bytes)| format!("{} {at}", mib(*bytes)))
-            .collect();
-        let mut text = format!(
-            "run      {} images, {} of them to validate with; {} steps in {} epochs; {} parameters\n",
-            self.images, self.validation, self.steps, self.epochs, self.parameters
-        );
-        text += &format!("time     {} ({})\n", clock(seconds.all), parts.join(", "));
-        text += &format!("device   {} at most\n", mib(self.device_bytes));
-        if let Some(bytes) = self.host_bytes {
-            text += &format!("memory   {} at most\n", mib(bytes));
-        }
-        if !places.is_empty() {
-            text += &format!("kept     {} of the frozen layers\n", places.join(", "));
-        }
-        text += &format!(
-            "disk     {:.1} MB in the run's folder, {:.1} MB at most while it goes\n",
-            disk.folder as f64 / 1e6,
-            disk.most as f64 / 1e6
-        );
-        text + &format!(
-            "measured on {} images and {} steps in {:.1} s\n",
-            measured.images, measured.steps, measured.seconds
-        )
-    }
-}
-
-/// Seconds as a person says them.
-fn clock(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match whole {
-        0..100 => format!("{seconds:.1} s"),
-        100..6000 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::clock;
-
-    #[test]
-    fn a_time_has_the_unit_that_suits_it() {
-        for (seconds, says) in [
-            (0.04, "0.0 s"),
-            (99.4, "99.4 s"),
-            (100.0, "1 min 40 s"),
-            (7265.0, "2 h 1 min"),
-        ] {
-            assert_eq!(clock(seconds), says);
-        }
-    }
+/// At most so many of `items`, from end to end.
+fn spread(items: &[Item], most: usize) -> Vec<&Item> {
+    let most = most.min(items.len());
+    (0..most).map(|i| &items[i * items.len() / most]).collect()
 }

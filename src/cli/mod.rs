@@ -130,14 +130,18 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let command = matches.subcommand_name().unwrap_or_default();
             let said = advice::say(&error, &program, command);
-            note!("error: {}", terminal::plain_lines(&said));
+            note!("error: {said}");
             exit_code(&error)
         }
     }
 }
 
 fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
-    if let Some(words) = train::configured(program, &matches)? {
+    let words = match sweep::configured(program, &matches)? {
+        Some(words) => Some(words),
+        None => train::configured(program, &matches)?,
+    };
+    if let Some(words) = words {
         matches = program.clone().get_matches_from(words);
     }
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -152,16 +156,14 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
         }
     }
     match cli.command {
+        Command::Train(args) if args.kfold.is_some() => {
+            sweep::kfold(&args, program, typed(&matches), cli.device)
+        }
         Command::Train(args) if args.dry_run => estimate::dry_run(&args, cli.device),
         Command::Train(args) => train::run(args, cli.device),
         Command::Doctor(args) => doctor::run(args),
         Command::Estimate(args) => estimate::run(args, cli.device),
-        Command::Sweep(args) => {
-            let own = matches
-                .subcommand_matches("sweep")
-                .expect("it is the one that was typed");
-            sweep::run(args, program, own, cli.device)
-        }
+        Command::Sweep(args) => sweep::run(args, program, typed(&matches), cli.device),
         Command::Predict(args) => predict::run(args, cli.device),
         Command::Eval(args) => eval::run(args, cli.device),
         Command::Report(args) => report::run(args, cli.device),
@@ -179,6 +181,12 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
         Command::Completions(args) => shell::completions(args, program),
         Command::Man(args) => shell::man(args, program),
     }
+}
+
+/// What was typed for the subcommand.
+fn typed(matches: &ArgMatches) -> &ArgMatches {
+    let (_, own) = matches.subcommand().expect("there is always one");
+    own
 }
 
 /// A subcommand that there is.

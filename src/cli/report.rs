@@ -4,6 +4,7 @@ mod branch;
 mod chart;
 mod classes;
 mod curves;
+mod frame;
 mod look;
 mod page;
 mod picture;
@@ -19,17 +20,21 @@ use goldfish::files::write_atomic;
 use super::adopt::DEFAULT_RUN;
 use super::base::BaseArgs;
 use super::terminal::plain;
-pub use told::COST;
+pub use chart::{Chart, Curve, MOST as POINTS, chart};
+pub use classes::percent;
+pub use frame::{duration, frame};
+pub use picture::thumbnail;
 use told::Told;
+pub use told::{COST, said, shown};
 
 /// The page's name in a run's folder.
 pub const FILE: &str = "report.html";
 /// Pictures that it shows where nobody says.
-const PICTURES: usize = 100;
+pub const PICTURES: usize = 100;
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Folder of the run
+    /// Folder of the run; its metrics.csv and events/ are written anew too
     #[arg(value_name = "RUN", default_value = DEFAULT_RUN)]
     run: PathBuf,
     /// Pictures to show: the wrongest first, then the least sure
@@ -44,6 +49,7 @@ pub struct Args {
 
 pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let told = Told::read(&args.run)?;
+    told.history.write(&args.run)?;
     let shown = pictures::chosen(&told, args.pictures);
     let wanted = &shown[..args.look.min(shown.len())];
     let seen = match wanted.is_empty() {

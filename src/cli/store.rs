@@ -12,6 +12,9 @@ use super::progress::Tuning;
 use super::stop::go_on;
 use super::terminal::{note, plain};
 
+/// MiB that are kept for other runs unless somebody says otherwise.
+pub const STORE_SIZE: u64 = 4096;
+
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "What is computed once")]
 pub struct StoreArgs {
@@ -20,7 +23,7 @@ pub struct StoreArgs {
     #[arg(long, value_enum, default_value = "auto")]
     pub store: StoreArg,
     /// Most that is kept for other runs, in MiB; what was used the longest ago goes
-    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    #[arg(long, value_name = "MIB", default_value_t = STORE_SIZE)]
     pub store_size: u64,
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use goldfish::data::is_shown;
 use goldfish::{Error, Gpu, GpuOptions, Precision, Result};
 use serde::Serialize;
 
@@ -19,7 +20,7 @@ pub(crate) use note;
 /// terminal that hung up) or because it has no room (a full disk, a limit of the file's size).
 pub fn advise(said: fmt::Arguments) {
     // In one piece, so that what another thread or process says does not get between.
-    let line = format!("{said}\n");
+    let line = plain_lines(&format!("{said}\n"));
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
@@ -53,10 +54,9 @@ pub fn json_line(result: &impl Serialize) -> String {
 /// Words out of a file, or its name, fit to be printed on one line: nothing in them steers a terminal or turns what is
 /// beside them around.
 pub fn plain(text: &str) -> String {
-    let escaped = |c: char| match c {
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => c.escape_unicode().to_string(),
-        c if c.is_control() => c.escape_default().to_string(),
-        c => c.to_string(),
+    let escaped = |c: char| match is_shown(c) {
+        true => c.to_string(),
+        false => c.escape_default().to_string(),
     };
     text.chars().map(escaped).collect()
 }
@@ -106,6 +106,8 @@ mod tests {
         assert_eq!(plain("Gr\u{fc}n \u{1f600}"), "Gr\u{fc}n \u{1f600}");
         assert_eq!(plain("a\u{1b}[2J\n\u{9b}b"), "a\\u{1b}[2J\\n\\u{9b}b");
         assert_eq!(plain("gnp.\u{202e}exe"), "gnp.\\u{202e}exe");
+        assert_eq!(plain("a\u{200f}b\u{200b}"), "a\\u{200f}b\\u{200b}");
+        assert_eq!(plain("\u{5d0}\u{5d1}"), "\u{5d0}\u{5d1}");
         assert_eq!(plain_lines("a\rb\nc"), "a\\rb\nc");
     }
 }

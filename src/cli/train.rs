@@ -5,18 +5,21 @@ mod args;
 mod augment;
 mod checked;
 mod data;
+mod idle;
 mod keep;
+mod prefix;
 mod recipe;
 mod settings;
 mod shared;
 mod verify;
+mod whole;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::{ArgMatches, Args as ClapArgs, Command};
-use goldfish::train::{BEST, Ended, Frozen, Prefix, Run, Snapshot, Subject, Task, Trained, train};
+use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained, train};
 use goldfish::{Error, Result};
 use toml::Table;
 
@@ -24,15 +27,13 @@ pub use args::{BatchSize, ClassesArg, Request, TrainArgs};
 pub(in crate::cli) use settings::unchanged;
 use shared::Found;
 pub(in crate::cli) use shared::Shared;
+pub(in crate::cli) use whole::{ended, whole};
 
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
 use super::config::{self, Which};
-use super::progress::Progress;
-use super::stop::go_on;
-use super::store;
-use super::terminal::note;
 use super::weights::place;
+pub(super) use after::verdicts;
 use checked::Checked;
 pub(super) use checked::{disk, ground};
 use keep::Keeper;
@@ -73,6 +74,10 @@ pub struct Args {
     /// Do the run twice and say whether both came to the same bytes
     #[arg(long, conflicts_with_all = ["resume", "dry_run"], help_heading = KEEPING)]
     verify_determinism: bool,
+    /// Cross validation: K runs, each without another part of the images, in RUN/fold-1 to RUN/fold-K, and how good they are
+    /// on average; what is frozen is computed once
+    #[arg(long, value_name = "K", conflicts_with_all = ["val", "val_split", "fold", "resume"], help_heading = VALIDATION)]
+    pub kfold: Option<usize>,
     #[command(flatten)]
     base: BaseArgs,
     #[command(flatten)]
@@ -80,6 +85,9 @@ pub struct Args {
 }
 
 const KEEPING: &str = "What is kept";
+const VALIDATION: &str = "How good it is";
+/// Ways to have images that are not trained on, of which a run has one.
+const APART: [&str; 4] = ["val", "val_split", "fold", "kfold"];
 
 /// A finished job, for those who show more than its end.
 pub struct Job {
@@ -90,16 +98,25 @@ pub struct Job {
     pub bytes: u64,
 }
 
+impl Job {
+    /// The folder, which stays nobody else's, without what the run had of the device and of memory.
+    fn into_run(self) -> Run {
+        self.checked.run
+    }
+}
+
 /// What is to be parsed in the place of `matches`, where those name a file with settings or a run to go on with; `program`
 /// is the whole command line.
 pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<OsString>>> {
-    let Some(("train", own)) = matches.subcommand() else {
+    let Some((name @ ("train" | "estimate"), own)) = matches.subcommand() else {
         return Ok(None);
     };
-    let Some(command) = program.find_subcommand("train") else {
+    let Some(command) = program.find_subcommand(name) else {
         return Ok(None);
     };
-    let run = own.get_one::<PathBuf>("resume");
+    // There is nothing to go on with for an estimate.
+    let resumed = own.try_get_one::<PathBuf>("resume");
+    let run = resumed.ok().flatten();
     let (path, mut file) = match (run, own.get_one::<PathBuf>("config")) {
         (Some(run), _) => {
             Run::repair(run)?;
@@ -109,16 +126,18 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
         (None, None) => return Ok(None),
     };
     config::check(command, &file, &path)?;
-    let typed = config::table(command, own, Which::Typed);
-    if run.is_some() {
-        settings::unchanged(&file, &typed)?;
+    let mut typed = config::table(command, own, Which::Typed);
+    if let Some(run) = run {
+        settings::unchanged(&file, &mut typed, run)?;
     } else if place::named().is_some() {
         // The environment goes before a file.
         file.remove("weights");
     }
+    if APART.iter().any(|key| typed.contains_key(*key)) {
+        file.retain(|key, _| !APART.contains(&key));
+    }
     file.retain(|key, _| !typed.contains_key(key));
-    let tables = [(&file, path.as_path()), (&typed, Path::new(""))];
-    config::command_line("train", command, own, tables).map(Some)
+    config::command_line(command, own, (&file, &path)).map(Some)
 }
 
 impl Args {
@@ -142,10 +161,7 @@ impl Args {
     /// The folder of images, which may stand in a file with settings.
     pub fn data(&self) -> Result<&Path> {
         let file = self.resume.as_ref().or(self.config.as_ref());
-        let none = || {
-            let problem = "names no data: add data = \"FOLDER\", or name the folder";
-            Error::data(file.unwrap_or(&self.output), problem)
-        };
+        let none = || Error::data(file.unwrap_or(&self.output), config::NO_DATA);
         self.data.as_deref().ok_or_else(none)
     }
 
@@ -153,10 +169,29 @@ impl Args {
     pub fn set_table(&mut self, table: Table) {
         self.settings.table = table;
     }
+
+    /// Where the runs of [`Args::kfold`] go, and whether they may replace others; refused beside what is of one run alone.
+    pub fn parts(&self) -> Result<(&Path, bool)> {
+        let instead = match (self.dry_run, self.verify_determinism) {
+            (true, _) => "--dry-run says what one run takes",
+            (_, true) => "--verify-determinism does one run twice",
+            _ => return Ok((&self.output, self.overwrite)),
+        };
+        Err(Error::Usage(format!(
+            "{instead}, and --kfold asks for several: ask for one of them, with --fold 1/{} in its place",
+            self.kfold.unwrap_or(2)
+        )))
+    }
 }
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
     let (resume, output) = (&args.resume, &args.output);
+    if let Some(run) = resume
+        && let (_, settings) = Run::settings(run)?
+        && whole(run, &settings, args.settings.plan().epochs)
+    {
+        return super::print(&whole::nothing_left(run, &settings));
+    }
     let request = Request {
         data: args.data()?,
         output: resume.as_ref().unwrap_or(output),
@@ -167,10 +202,19 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         device,
     };
     let job = job(request.clone())?;
+    let text = told(&job);
     if args.verify_determinism {
-        let folder = job.checked.run.folder();
-        verify::again(&request, folder, |request| self::job(request).map(drop))?;
+        // Of the first run nothing but its folder stays: the second has the device and the memory for itself.
+        let run = job.into_run();
+        verify::again(&request, run.folder(), |request| {
+            self::job(request).map(drop)
+        })?;
     }
+    super::print(&text)
+}
+
+/// How a run ended.
+fn told(job: &Job) -> String {
     let mut text = format!("steps    {}\n", job.trained.steps);
     if let [first, .., last] = &*job.trained.losses {
         text += &format!("loss     {first:.4} -> {last:.4}\n");
@@ -183,8 +227,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
             job.checked.run.folder().join(BEST).display()
         );
     }
-    text += &summary(&job);
-    super::print(&text)
+    text + &summary(job)
 }
 
 /// The lines on the adapter that every finished run ends with, and what its base makes of it.
@@ -200,6 +243,10 @@ pub fn summary(job: &Job) -> String {
 
 /// What a run that is over leaves for the next of a sweep.
 pub(in crate::cli) fn leave(job: Job) -> Shared {
+    handed_on(job.checked, job.prefix)
+}
+
+fn handed_on(checked: Checked, prefix: Prefix) -> Shared {
     let Checked {
         gpu,
         base,
@@ -207,9 +254,8 @@ pub(in crate::cli) fn leave(job: Job) -> Shared {
         data,
         how,
         ..
-    } = job.checked;
-    let network = job.prefix.base().clone();
-    let frozen = job.prefix.into_frozen();
+    } = checked;
+    let network = prefix.base().clone();
     Shared {
         found: Some(Found {
             gpu,
@@ -217,9 +263,8 @@ pub(in crate::cli) fn leave(job: Job) -> Shared {
             identity,
             images: data.images,
         }),
-        // Without what it spares, a network is whole.
-        network: frozen.complete().then_some((how.ranks, network)),
-        frozen: Some(frozen).filter(Frozen::complete),
+        network: Some((how.ranks, network)),
+        frozen: Some(prefix.into_frozen()),
     }
 }
 
@@ -228,7 +273,7 @@ pub fn job(request: Request) -> Result<Job> {
     job_after(request, &mut Shared::default())
 }
 
-/// The same after another run with which much is shared: see [`leave`].
+/// The same after another run with which much is shared: see [`leave`]. A run that diverges leaves it in `before`.
 pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result<Job> {
     let stop = super::stop_on_ctrl_c();
     let mut base = request.base.clone();
@@ -241,7 +286,7 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
     };
     let mut checked = Checked::new(&request, Some(before))?;
     let start = keep::begin(&mut checked, &request)?;
-    let mut prefix = match prefix(&mut checked, &request, before) {
+    let mut prefix = match prefix::prefix(&mut checked, &request, before) {
         Err(error @ Error::Interrupted { .. }) => {
             checked.run.give_up(Ended::Interrupted, Some(&start))?;
             return Err(error);
@@ -249,8 +294,16 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
         prefix => prefix?,
     };
     let mut trained = steps(&mut checked, &request, &mut prefix, start, stop)?;
-    let (adapter, bytes) = keep::keep(&mut checked, &mut trained)?;
-    tell_cost(&checked, &prefix, &trained);
+    let (adapter, bytes) = match keep::keep(&mut checked, &mut trained) {
+        Ok(kept) => kept,
+        // A rate that is too high takes nothing from the next run.
+        Err(error @ Error::NonFinite { .. }) => {
+            *before = handed_on(checked, prefix);
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
+    after::tell_cost(&checked, &prefix, &trained);
     after::leave(&checked, &mut prefix, &trained, stop);
     Ok(Job {
         checked,
@@ -259,59 +312,6 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
         adapter,
         bytes,
     })
-}
-
-/// Loads the base, and with the cache on runs its frozen layers over all images of which no other run has kept it.
-fn prefix(checked: &mut Checked, request: &Request, before: &mut Shared) -> Result<Prefix> {
-    let Checked {
-        base,
-        gpu,
-        start,
-        data,
-        ..
-    } = checked;
-    let images = &data.images;
-    let args = request.settings;
-    let Some(room) = args.room(request.output) else {
-        let network = base.load(gpu, checked.how.clone())?;
-        let prefix = Prefix::new(network, start, images, None);
-        args.augment
-            .tell(&checked.plan, &prefix, data.split.train.len())?;
-        return Ok(prefix);
-    };
-    if let Some(frozen) = before.frozen.take() {
-        let network = match before.network.take() {
-            Some((ranks, network)) if ranks == checked.how.ranks => network,
-            _ => base.load(gpu, frozen.spare(checked.how.clone()))?,
-        };
-        return Ok(Prefix::over(network, frozen));
-    }
-    let mut frozen = Frozen::new(gpu, base.arch, start, images, Some(room));
-    let before = match checked.shelf.take() {
-        Some(shelf) => frozen.stock(shelf, images)?,
-        None => 0,
-    };
-    let network = base.load(gpu, frozen.spare(checked.how.clone()))?;
-    let mut prefix = Prefix::over(network, frozen);
-    args.augment
-        .tell(&checked.plan, &prefix, data.split.train.len())?;
-    let total = images.lasting().len() as u64;
-    let mut progress = Progress::from(before as u64, "frozen", "images", total);
-    prefix.fill(images, |done| {
-        progress.set(done as u64, "");
-        go_on(0)
-    })?;
-    let kept = prefix.kept();
-    if before as u64 == total {
-        progress.clear();
-        note!("frozen   nothing is left to compute, {kept} kept");
-    } else {
-        progress.finish(&format!(", {kept} kept"));
-    }
-    if let Some(shelf) = prefix.shelf() {
-        store::tell(shelf, before);
-    }
-    Ok(prefix)
 }
 
 /// Trains from where the run stands.
@@ -348,18 +348,4 @@ fn steps(
     let trained = train(prefix, task, start, &mut keeper)?;
     keeper.finish(&trained);
     Ok(trained)
-}
-
-/// Says what the run took to compile and in memory.
-fn tell_cost(checked: &Checked, prefix: &Prefix, trained: &Trained) {
-    let compiled = checked.gpu.compiled();
-    note!(
-        "kernels  {} compiled or found in the driver's cache in {:.2} s",
-        compiled.kernels,
-        compiled.seconds
-    );
-    note!(
-        "memory   {}",
-        super::memory::taken(&checked.gpu, prefix, trained.kept)
-    );
 }

@@ -30,6 +30,8 @@ pub enum Labels {
     Own,
     /// ImageNet's categories where a folder is named by one, and new classes behind them.
     BehindImageNet,
+    /// Each folder is a class of its own name, behind ImageNet's categories.
+    OwnBehindImageNet,
     /// These classes.
     Of(Classes),
 }
@@ -97,18 +99,6 @@ impl Dataset {
             left_out,
             new,
         })
-    }
-
-    /// Puts classes of one's own behind ImageNet's.
-    ///
-    /// # Errors
-    /// As [`Classes::behind_imagenet`].
-    pub fn put_behind_imagenet(&mut self) -> Result<()> {
-        self.classes = self.classes.behind_imagenet()?;
-        let first = self.classes.from_imagenet() as u32;
-        self.items.iter_mut().for_each(|item| item.label += first);
-        self.new += first as usize;
-        Ok(())
     }
 
     /// Leaves out the images that `keep` does not want: those that cannot be read.
@@ -228,6 +218,15 @@ fn indexed(names: &[String], labels: &Labels) -> Result<(Classes, Vec<usize>), W
         Labels::Of(classes) => all_of(classes),
         Labels::ImageNet => all_of(&imagenet),
         Labels::Own => Ok(own(names)?),
+        Labels::OwnBehindImageNet => {
+            let (classes, indices) = own(names)?;
+            let classes = classes.behind_imagenet()?;
+            let first = classes.from_imagenet();
+            Ok((
+                classes,
+                indices.into_iter().map(|index| first + index).collect(),
+            ))
+        }
         Labels::BehindImageNet => {
             // A name that means one of two categories is no new one.
             let known = |name: &String| !matches!(imagenet.find(name), Ok(None));

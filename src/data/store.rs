@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
+use super::duplicates::Print;
 use super::image::{Decoded, Transform, decode_bytes};
 use super::origin::{ContentHash, Origin};
 use super::variants::{Augmented, Variants, known_as};
@@ -58,6 +59,8 @@ pub struct ImageStore {
     /// Whole ones, where variants take other parts than the middle.
     pictures: Vec<OnceLock<Decoded>>,
     augmented: Option<Augmented>,
+    /// Of the crop of each, where that was asked for.
+    prints: Vec<OnceLock<Print>>,
     /// Of what each file held when it was first read, where that is asked for.
     contents: Option<Vec<OnceLock<ContentHash>>>,
     transform: Transform,
@@ -167,6 +170,7 @@ impl ImageStore {
             contents: how
                 .known
                 .map(|_| origins.iter().map(|_| OnceLock::new()).collect()),
+            prints: vec![OnceLock::new(); origins.len()],
             origins,
             pictures: Vec::new(),
             augmented: None,
@@ -202,6 +206,7 @@ impl ImageStore {
             .iter()
             .map(|&i| std::mem::take(&mut store.crops[i]))
             .collect();
+        store.prints.truncate(kept.len());
         if let Some(contents) = &mut store.contents {
             *contents = kept.iter().map(|&i| contents[i].clone()).collect();
         }
@@ -214,11 +219,28 @@ impl ImageStore {
     /// # Errors
     /// As [`Augment::check`](super::Augment::check), and [`Error::Setting`] for none or too many variants.
     pub fn augmented(self: Arc<Self>, variants: Variants, of: &[usize]) -> Result<Arc<Self>> {
-        Ok(Arc::new(ImageStore {
-            pictures: vec![OnceLock::new(); self.len()],
-            augmented: Some(Augmented::new(variants, self.len(), of)?),
-            ..Arc::unwrap_or_clone(self)
-        }))
+        let augmented = Augmented::new(variants, self.len(), of)?;
+        let mut store = Arc::unwrap_or_clone(self);
+        // Those that are kept for other variants have their room already.
+        store.pictures.resize_with(store.len(), OnceLock::new);
+        store.augmented = Some(augmented);
+        Ok(Arc::new(store))
+    }
+
+    /// The same images without variants.
+    pub fn plain(self: Arc<Self>) -> Arc<Self> {
+        match self.augmented {
+            None => self,
+            Some(_) => Arc::new(ImageStore {
+                augmented: None,
+                ..Arc::unwrap_or_clone(self)
+            }),
+        }
+    }
+
+    /// How they are augmented, where they are.
+    pub fn variants(&self) -> Option<Variants> {
+        self.augmented.as_ref().map(|augmented| augmented.variants)
     }
 
     /// The number of images, their variants not counted.
@@ -272,6 +294,29 @@ impl ImageStore {
             }
             None => content,
         })
+    }
+
+    /// What tells an image, as the network sees it, from others: made once.
+    ///
+    /// # Errors
+    /// As [`decode`](super::decode), where a file that is not kept in memory has changed since it was first read.
+    pub fn print(&self, image: usize) -> Result<&Print> {
+        if let Some(print) = self.prints[image].get() {
+            return Ok(print);
+        }
+        let size = self.transform.size;
+        let print = Print::of(&self.crop(image)?, size, size);
+        Ok(self.prints[image].get_or_init(|| print))
+    }
+
+    /// Whether its print was made or [given](ImageStore::give_print).
+    pub fn has_print(&self, image: usize) -> bool {
+        self.prints[image].get().is_some()
+    }
+
+    /// Takes the print of an image from whoever has made it of the same content under the same transform.
+    pub fn give_print(&self, image: usize, print: Print) {
+        let _ = self.prints[image].set(print);
     }
 
     pub(super) fn crop(&self, index: usize) -> Result<Cow<'_, [u8]>> {

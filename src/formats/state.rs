@@ -62,9 +62,7 @@ impl State {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = Tensors::open(path)?;
         let damaged = |why: &str| {
-            let problem = format!(
-                "{why}: this is not where a run stood. Remove it, and the one before it is taken"
-            );
+            let problem = format!("{why}: it is no state of a run, or not as it was written");
             Error::data(path, problem)
         };
         let note = file.metadata().get(NOTE);

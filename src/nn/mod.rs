@@ -22,6 +22,6 @@ pub use head::{Head, HeadInit};
 pub use identity::Identity;
 pub use load::{LoadStep, Loading};
 pub use lora::{Lora, Target};
-pub use targets::{Choice, HEAD};
+pub use targets::{Choice, HEAD, chooses};
 pub use vgg::Vgg;
 pub use weights::{Float, Source, Stored};

@@ -128,7 +128,7 @@ fn last<T: Copy>(pairs: &[(String, T)], name: &str) -> Option<T> {
 }
 
 /// Whether a target, a group or a pattern means the module `name`.
-fn chooses(pattern: &str, name: &str) -> bool {
+pub fn chooses(pattern: &str, name: &str) -> bool {
     match pattern {
         "all" => name != PIXELS,
         "classifier" | "features" => name.split('.').next() == Some(pattern),

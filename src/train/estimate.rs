@@ -20,13 +20,13 @@ const WARM: usize = 2;
 /// The least and the most steps that are timed.
 const STEPS: [usize; 2] = [4, 40];
 /// How long steps are timed beyond the least.
-const LONG: Duration = Duration::from_secs(3);
+const LONG: Duration = Duration::from_secs(5);
 
-/// Images of a sample that says enough of `images`: two steps, which take turns as those of a run do, and two turns of
+/// Images of a sample that says enough of `images`: two steps, which take turns as those of a run do, and three turns of
 /// the frozen layers, of which the first one compiles kernels.
 pub fn sample_size(images: usize, plan: &Plan, at_once: usize) -> usize {
     let step = plan.batch_size.saturating_mul(plan.recipe.grad_accum);
-    images.min(step.max(at_once).saturating_mul(2))
+    images.min(step.saturating_mul(2).max(at_once.saturating_mul(3)))
 }
 
 /// A time for something whose first time takes longer.
@@ -88,13 +88,20 @@ pub struct Seconds {
     pub frozen: f64,
     /// All steps.
     pub steps: f64,
-    /// All validations.
+    /// All validations, and the verdicts at the end.
     pub validation: f64,
 }
 
 impl Measured {
-    /// What a run of `plan` takes that trains and validates with so many images, of which so many rows are kept.
-    pub fn whole(&self, plan: &Plan, [train, validation]: [usize; 2], rows: usize) -> Seconds {
+    /// What a run of `plan` takes that trains and validates with so many images, of which so many rows are kept, and looks
+    /// `verdicts` times more at those to validate with at its end.
+    pub fn whole(
+        &self,
+        plan: &Plan,
+        [train, validation]: [usize; 2],
+        rows: usize,
+        verdicts: usize,
+    ) -> Seconds {
         let an_epoch = plan.steps_per_epoch(train).max(1) as f64;
         let epochs = plan.steps(train) as f64 / an_epoch;
         // An epoch's last step has the rest of the images.
@@ -102,35 +109,54 @@ impl Measured {
         Seconds {
             frozen: self.frozen.map_or(0.0, |pace| pace.of(rows as f64)),
             steps: self.step.of(steps * epochs),
-            validation: self.validated.of(validation as f64 * epochs.ceil()),
+            validation: self
+                .validated
+                .of(validation as f64 * (epochs.ceil() + verdicts as f64)),
         }
     }
 }
 
-/// Does to the images of a sample what a run of `plan` does to all: the frozen layers, where `prefix` keeps what they make,
-/// some steps from `start`, which is left as it is, and where `validate` says so a validation.
+/// Some of a run's images.
+#[derive(Debug)]
+pub struct Sample<'a> {
+    /// They.
+    pub images: &'a Arc<ImageStore>,
+    /// The class of each.
+    pub labels: &'a [u32],
+    /// Which of them are trained on, and which are validated with.
+    pub split: &'a Split,
+}
+
+/// Does to a sample what a run of `plan` does to all images: the frozen layers, where `prefix` keeps what they make, some
+/// steps from `start`, which is left as it is, and a validation where there is one.
 ///
 /// # Errors
 /// What the device or an image file reported, and [`Error::Interrupted`] once `stop` is raised.
 pub fn measure(
     prefix: &mut Prefix,
-    images: &Arc<ImageStore>,
-    labels: &[u32],
-    (start, plan, validate): (&Adapter, &Plan, bool),
+    sample: &Sample,
+    start: &Adapter,
+    plan: &Plan,
     stop: &AtomicBool,
 ) -> Result<Measured> {
+    let Sample {
+        images,
+        labels,
+        split,
+    } = sample;
     let frozen = match prefix.keeps() {
         true => Some(fill(prefix, images, stop)?),
         false => None,
     };
     // Whole steps, as nearly all of a run's are.
     let batch = plan.batch_size.saturating_mul(plan.recipe.grad_accum);
-    let batch = batch.min(images.len());
+    let taken = split.train.len();
+    let batch = batch.min(taken).max(1);
     let task = Task {
         images,
         labels,
         split: &Split {
-            train: (0..images.len() / batch * batch).collect(),
+            train: split.train[..taken / batch * batch].to_vec(),
             validation: Vec::new(),
         },
         plan: Plan {
@@ -164,9 +190,9 @@ pub fn measure(
         )
     };
     let step = Pace::new(at(WARM.min(done)), at(done));
-    let validated = match validate {
-        true => validation(prefix, images, start)?,
-        false => Pace::default(),
+    let validated = match split.validation.is_empty() {
+        false => validation(prefix, images, &split.validation, start)?,
+        true => Pace::default(),
     };
     Ok(Measured {
         frozen,
@@ -191,14 +217,21 @@ fn fill(prefix: &mut Prefix, images: &Arc<ImageStore>, stop: &AtomicBool) -> Res
 }
 
 /// The second time through the same images: the first compiles kernels.
-fn validation(prefix: &mut Prefix, images: &Arc<ImageStore>, adapter: &Adapter) -> Result<Pace> {
-    let all: Vec<usize> = (0..images.len()).collect();
+fn validation(
+    prefix: &mut Prefix,
+    images: &Arc<ImageStore>,
+    which: &[usize],
+    adapter: &Adapter,
+) -> Result<Pace> {
     let (begun, mut times) = (Instant::now(), Vec::new());
     for _ in 0..2 {
-        answers(prefix, images, &all, adapter, |_, _| Ok(()))?;
+        answers(prefix, images, which, adapter, |_, _| Ok(()))?;
         times.push(begun.elapsed().as_secs_f64());
     }
-    Ok(Pace::new((all.len(), times[0]), (2 * all.len(), times[1])))
+    Ok(Pace::new(
+        (which.len(), times[0]),
+        (2 * which.len(), times[1]),
+    ))
 }
 
 /// When each step was done, in seconds since the clock was made.
@@ -263,15 +296,16 @@ mod tests {
             batch_size: 4,
             ..Plan::default()
         };
-        let seconds = measured.whole(&plan, [30, 10], 40);
+        let seconds = measured.whole(&plan, [30, 10], 40, 2);
         assert_eq!(seconds.frozen, 21.0);
         // Seven whole steps and half a one an epoch.
         assert!((seconds.steps - 8.5).abs() < 1e-9);
-        assert!((seconds.validation - 2.0).abs() < 1e-9);
-        let less = measured.whole(&plan, [30, 0], 30);
+        // Ten epochs and two more.
+        assert!((seconds.validation - 2.2).abs() < 1e-9);
+        let less = measured.whole(&plan, [30, 0], 30, 2);
         assert_eq!(less.validation, 0.0);
         // A step has no more images than there are.
-        assert!((measured.whole(&plan, [2, 0], 2).steps - 2.0).abs() < 1e-9);
+        assert!((measured.whole(&plan, [2, 0], 2, 0).steps - 2.0).abs() < 1e-9);
     }
 
     #[test]
@@ -280,7 +314,7 @@ mod tests {
             batch_size: 5,
             ..Plan::default()
         };
-        assert_eq!(sample_size(1000, &plan, 8), 16);
+        assert_eq!(sample_size(1000, &plan, 8), 24);
         assert_eq!(sample_size(1000, &plan, 1), 10);
         assert_eq!(sample_size(7, &plan, 8), 7);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::cache::{Cache, Crops};
 use super::kept::{Kept, Lent, Room, rows};
 use super::store::{Found, Shelf};
-use crate::data::{ImageStore, Transform};
+use crate::data::{ImageStore, Transform, Variants};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::nn::lora::PIXELS;
@@ -24,6 +24,11 @@ pub struct Frozen {
     /// Whether steps take the pixels beside what the frozen layers make of them.
     pub(super) pixels: bool,
     pub(super) cache: Option<Cache>,
+    /// The positions of which something is kept, and how their images are augmented.
+    wanted: Arc<[bool]>,
+    variants: Option<Variants>,
+    /// Whether nothing is asked for but what is kept: else what the frozen layers have to give has no end.
+    closed: bool,
     /// Where it is kept for other runs.
     pub(super) shelf: Option<Shelf>,
 }
@@ -80,8 +85,31 @@ impl Frozen {
             transform,
             pixels,
             cache,
+            wanted,
+            variants: images.variants(),
+            closed: images.variants().is_none(),
             shelf: None,
         }
+    }
+
+    /// For somebody who asks of an image that has variants for those and never for itself, as steps and their validation do:
+    /// where the variants have an end, so has what the frozen layers have to give.
+    pub fn for_steps(self) -> Self {
+        let closed = self.variants.is_none_or(|v| v.count.is_some());
+        Frozen { closed, ..self }
+    }
+
+    /// Whether this is of the same rows as what another run on the same images takes: of the same layer, of these variants.
+    pub fn suits(&self, arch: Arch, adapter: &Adapter, images: &ImageStore) -> bool {
+        let pixels = adapter.get(PIXELS).is_some();
+        (self.from, self.pixels) == (adapter.lowest(arch), pixels)
+            && self.variants == images.variants()
+            && self.wanted == wanted(images)
+    }
+
+    /// Where it is kept for other runs, without what is here.
+    pub fn into_shelf(self) -> Option<Shelf> {
+        self.shelf.map(Shelf::anew)
     }
 
     /// Takes what `shelf` has of the images, whose contents are known, and keeps there what is computed from now on. The
@@ -124,9 +152,15 @@ impl Frozen {
         Ok(taken)
     }
 
-    /// Whether all that frozen layers have to give is there; of images that are augmented it never is.
+    /// Whether anything is kept.
+    pub fn keeps(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    /// Whether all that frozen layers have to give is there; of images that are augmented it never is, but [for
+    /// steps](Frozen::for_steps).
     pub fn complete(&self) -> bool {
-        self.cache.as_ref().is_some_and(Cache::complete)
+        self.closed && self.cache.as_ref().is_some_and(Cache::complete)
     }
 
     /// `how`, without the layers that nothing needs any more.
@@ -146,7 +180,7 @@ impl Frozen {
         (self.from, self.transform.size)
     }
 
-    fn has_products(&self) -> bool {
+    pub(super) fn has_products(&self) -> bool {
         match &self.cache {
             Some(Cache::Features { products, .. }) => products.is_some(),
             _ => false,
@@ -154,8 +188,7 @@ impl Frozen {
     }
 }
 
-/// The positions of which rows are kept: those that are asked for again and again. All images are among the positions, so
-/// that where one is not kept, nothing is complete.
+/// The positions of which rows are kept: those that are asked for again and again. All images are among the positions.
 fn wanted(images: &ImageStore) -> Arc<[bool]> {
     let lasting = images.lasting();
     let end = lasting.iter().max().map_or(0, |last| last + 1);

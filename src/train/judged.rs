@@ -89,3 +89,15 @@ pub fn read(folder: &Path) -> Result<Option<Vec<Judged>>> {
     }
     Ok(Some(judged))
 }
+
+/// Removes [`FILE`] from `folder`, where it tells of an adapter that is there no more.
+///
+/// # Errors
+/// [`Error::Io`] where it cannot be removed.
+pub fn remove(folder: &Path) -> Result<()> {
+    let path = folder.join(FILE);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, "remove")(e)),
+        _ => Ok(()),
+    }
+}

@@ -164,8 +164,10 @@ impl Kept {
         self.wanted.get(image).is_some_and(|&wanted| wanted) && !self.has(image)
     }
 
+    /// Whether every row that is to be kept is there.
     pub(super) fn complete(&self) -> bool {
-        self.places.iter().all(Option::is_some)
+        let mut rows = self.wanted.iter().zip(&self.places);
+        rows.all(|(&wanted, place)| !wanted || place.is_some())
     }
 
     /// Keeps the row of an image.

@@ -13,9 +13,9 @@ use crate::tensor::Tensor;
 
 /// What the device has not said yet.
 pub(super) enum Pending {
-    /// A step of so many images with this adapter: its loss in terms to add, each the term and, after the first step, the
-    /// word of [`overflowed`].
-    Step(Adapter, Vec<Readback>, usize),
+    /// A step with this adapter, and what its images count together: its loss in terms to add, each the term and, after the
+    /// first step, the word of [`overflowed`].
+    Step(Adapter, Vec<Readback>, f64),
     /// That word alone, of an adapter that no step has used; `None` where there was no step.
     Last(Adapter, Option<Readback>),
     /// The steps of an epoch are done, and what was seen of it.
@@ -124,7 +124,7 @@ impl<'w, W: Watch> Ledger<'w, W> {
             lr,
         };
         match pending {
-            Pending::Step(adapter, terms, images) => {
+            Pending::Step(adapter, terms, count) => {
                 let (mut loss, mut lost) = (0.0, false);
                 for term in terms {
                     let words = term.wait()?;
@@ -139,7 +139,7 @@ impl<'w, W: Watch> Ledger<'w, W> {
                     self.end = Err(Error::NonFinite { step, loss, lr });
                 } else {
                     self.good = adapter;
-                    self.done(loss, images);
+                    self.done(loss, count);
                 }
             }
             Pending::Last(adapter, word) => {
@@ -160,7 +160,7 @@ impl<'w, W: Watch> Ledger<'w, W> {
     }
 
     /// A step is done.
-    fn done(&mut self, loss: f32, images: usize) {
+    fn done(&mut self, loss: f32, count: f64) {
         let record = StepRecord {
             step: self.position.steps + 1,
             epoch: self.position.epochs + 1,
@@ -168,7 +168,7 @@ impl<'w, W: Watch> Ledger<'w, W> {
             lr: self.rate(self.position.steps),
         };
         self.losses.push(loss);
-        self.position.enter(loss, images);
+        self.position.enter(loss, count);
         let heard = self.watch.step(record);
         self.check(heard);
     }

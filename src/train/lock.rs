@@ -32,10 +32,10 @@ impl Lock {
             let mut file = options.open(&path).map_err(Error::io(&path, "write"))?;
             match FileExt::try_lock(&file) {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(taken(folder, &mut file)),
+                Err(TryLockError::WouldBlock) => return Err(taken(folder, &mut file, None)),
                 // Some file systems have no locks: then the process in the file is asked for.
                 Err(TryLockError::Error(_)) if !lives(&mut file) => {}
-                Err(TryLockError::Error(_)) => return Err(taken(folder, &mut file)),
+                Err(TryLockError::Error(_)) => return Err(taken(folder, &mut file, Some(&path))),
             }
             // Its holder may have removed it since it was opened: then it is nobody's.
             if !is_at(&file, &path) {
@@ -77,15 +77,22 @@ fn read(file: &mut File) -> Option<(u32, String)> {
     Some((word("pid ")?.parse().ok()?, word("host ")?.to_string()))
 }
 
-fn taken(folder: &Path, file: &mut File) -> Error {
+/// That another process has `folder`; `unsure` is the file that says so where the file system has no locks, so that it may
+/// be gone.
+fn taken(folder: &Path, file: &mut File, unsure: Option<&Path>) -> Error {
     let who = match read(file) {
         Some((pid, host)) => format!("process {pid} on {}", host.escape_debug()),
         None => "another process".into(),
     };
-    Error::data(
-        folder,
-        format!("{who} writes a run here. Wait for it or stop it, or choose another folder"),
-    )
+    let mut problem =
+        format!("{who} writes a run here. Wait for it or stop it, or choose another folder");
+    if let Some(path) = unsure {
+        problem += &format!(
+            ". This file system has no locks: if that process is gone, remove {}",
+            path.display()
+        );
+    }
+    Error::data(folder, problem)
 }
 
 /// Whether the process that wrote the file may still be there. Another host's is not known to be gone.
@@ -134,6 +141,17 @@ mod tests {
         );
         drop(lock);
         assert!(!folder.path().join(LOCK).exists());
+        // Where there are no locks, only a person can know.
+        let path = folder.path().join(LOCK);
+        fs::write(&path, "pid 1\nhost nowhere\n").expect("a file");
+        let mut file = File::open(&path).expect("it is there");
+        let error = super::taken(folder.path(), &mut file, Some(&path)).to_string();
+        assert!(
+            error.contains("process 1 on nowhere writes a run here"),
+            "{error}"
+        );
+        let remove = format!("if that process is gone, remove {}", path.display());
+        assert!(error.contains(&remove), "{error}");
         // What a process that was killed leaves is nobody's.
         fs::write(folder.path().join(LOCK), "pid 1\nhost nowhere\n").expect("a file");
         let lock = Lock::take(folder.path()).expect("the lock");

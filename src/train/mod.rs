@@ -22,6 +22,7 @@ mod prefix;
 mod recipe;
 mod run;
 mod snapshot;
+mod states;
 mod step;
 pub mod store;
 mod task;
@@ -30,7 +31,7 @@ mod watch;
 
 pub use batch::largest_batch;
 pub use embed::embed;
-pub use folder::{FILES, TIMES};
+pub use folder::{BEST, FILES, SETTINGS, TIMES};
 pub use frozen::Frozen;
 pub use kept::{Room, Takes};
 pub use listing::{Listed, Listing};
@@ -40,8 +41,9 @@ pub use plan::{Metric, Plan, Split};
 pub use predict::{answers, predict};
 pub use prefix::Prefix;
 pub use recipe::{ClassWeights, Recipe};
-pub use run::{BEST, Run, SETTINGS};
+pub use run::{Beginning, Run};
 pub use snapshot::{Best, Snapshot};
+pub use states::{MadeOn, TakenUp};
 pub use task::{Task, Trained};
 pub use watch::{EpochRecord, StepRecord, Watch};
 

@@ -114,7 +114,7 @@ impl Prefix {
 
     /// Whether anything is.
     pub fn keeps(&self) -> bool {
-        self.frozen.cache.is_some()
+        self.frozen.keeps()
     }
 
     /// What so many rows, an image's or a variant's each, take in `room`.
@@ -170,8 +170,8 @@ impl Prefix {
         (features + product) * 4 + crop
     }
 
-    /// Computes what is missing of all images or, where they are augmented, of [`ImageStore::lasting`], then gives the memory of the layers that made it back; `progress` hears
-    /// how many are done.
+    /// Computes what is missing of all images or, where they are augmented, of [`ImageStore::lasting`], then gives the memory of
+    /// the layers that made it back, where nothing else will be asked of them; `progress` hears how many are done.
     ///
     /// # Errors
     /// What the device or an image file reported.
@@ -195,8 +195,8 @@ impl Prefix {
         if let Some(shelf) = &mut self.frozen.shelf {
             shelf.seal();
         }
-        if let Some(cache) = self.frozen.cache.as_mut().filter(|c| c.complete()) {
-            let product = cache.products().is_some_and(|p| p.complete());
+        if self.frozen.complete() {
+            let product = self.frozen.has_products();
             self.below.base.release(self.frozen.from, product);
         }
         Ok(())

@@ -1,19 +1,20 @@
 //! A run's folder: settings, a line a step, the adapter, the best one, and where it stands.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use serde_json::json;
-
-use super::folder::{Place, RESERVE, foreign, found, mend, put_in_place, stage, staged, unstage};
+use super::folder::{
+    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, mend, put_in_place, stage, staged,
+    step_of, unstage,
+};
 use super::lines::Lines;
 use super::listing::Listing;
 use super::lock::Lock;
 use super::outcome::{Ended, Saved, Subject, Timing};
 use super::snapshot::{Best, Far, Snapshot};
+use super::states::{self, MadeOn, Same, TakenUp, states, write_images};
 use super::task::Trained;
 use super::watch::{EpochRecord, StepRecord};
 use crate::error::{Error, Remedy, Result};
@@ -21,16 +22,27 @@ use crate::files::write_atomic;
 use crate::formats::adapter;
 use crate::nn::Adapter;
 
-/// The file with a run's settings.
-pub const SETTINGS: &str = "run.toml";
-/// The folder with the adapter of the best epoch.
-pub const BEST: &str = "best";
-/// The folder with what a run is taken up from.
-const STATE: &str = "state";
-/// The images of the run, in that folder.
-const IMAGES: &str = "images.tsv";
 /// The largest settings that are read.
 const MOST_SETTINGS: u64 = 16 << 20;
+
+/// What a run begins with.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    /// All settings, as `run.toml` is to have them.
+    pub settings: toml::Table,
+    /// Those that decide its numbers.
+    pub deciding: &'a toml::Table,
+    /// Its images.
+    pub images: &'a Listing,
+    /// Its fresh adapter.
+    pub start: &'a Adapter,
+    /// What it is made on.
+    pub made_on: MadeOn,
+    /// Bytes of the disk that are kept for its adapter.
+    pub room: u64,
+    /// States that are kept, the newest ones.
+    pub keep: usize,
+}
 
 /// A run's folder that nobody else writes to.
 #[derive(Debug)]
@@ -44,6 +56,8 @@ pub struct Run {
     settings: toml::Table,
     /// Those that decide its numbers.
     deciding: serde_json::Value,
+    /// What it is made on, once it has begun.
+    made_on: Option<MadeOn>,
     /// States to keep.
     keep: usize,
     start: Instant,
@@ -83,15 +97,29 @@ impl Run {
     /// [`Error::Data`] where there is none.
     pub fn settings(folder: &Path) -> Result<(PathBuf, toml::Table)> {
         let Some(at) = found(folder) else {
-            let problem = format!("holds no run to go on with: there is no {SETTINGS}");
+            let problem = match fs::metadata(folder) {
+                Ok(about) if about.is_dir() => format!(
+                    "holds no run to go on with: there is no {SETTINGS}. Name the folder that a run was put into"
+                ),
+                Ok(_) => {
+                    "is a file, and a run is a folder: name the one that it was put into".into()
+                }
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    "is not there: name the folder that a run was put into".into()
+                }
+                Err(e) => return Err(Error::io(folder, "read")(e)),
+            };
             return Err(Error::data(folder, problem));
         };
-        if folder.join(SETTINGS).exists() && staged(folder) {
-            return Err(Error::data(
-                folder,
-                "holds a whole run, and one that was to take its place and was ended before it had anything to keep: begin \
-                 that one again, or remove .goldfish-new to go on with the other",
-            ));
+        if folder.join(SETTINGS).exists()
+            && let Some(begun) = staged(folder)
+        {
+            let problem = format!(
+                "holds a whole run, and in {} one that was to take its place and ended before it had anything to keep: \
+                 begin that one again with what it was begun with, or remove that folder to go on with the whole one",
+                begun.display()
+            );
+            return Err(Error::data(folder, problem));
         }
         let path = at.join(SETTINGS);
         let about = fs::metadata(&path).map_err(Error::io(&path, "read"))?;
@@ -109,9 +137,10 @@ impl Run {
     /// # Errors
     /// As [`Run::create`].
     pub fn repair(folder: &Path) -> Result<()> {
-        match folder.is_dir() {
-            true => Self::take(folder).map(drop),
-            false => Ok(()),
+        match found(folder) {
+            Some(_) => Self::take(folder).map(drop),
+            // It is nobody's to write to.
+            None => Ok(()),
         }
     }
 
@@ -152,6 +181,7 @@ impl Run {
             timing: Lines::new("timing.jsonl"),
             settings: toml::Table::new(),
             deciding: serde_json::Value::Null,
+            made_on: None,
             keep: 1,
             start: Instant::now(),
             again: false,
@@ -171,121 +201,55 @@ impl Run {
         self.place.of(&self.folder)
     }
 
-    /// Begins the run, or goes on with it: writes its settings, of which `deciding` decide its numbers, keeps `room` bytes of
-    /// the disk for its adapter, and says what it was put down with, of which `keep` are kept. What of that is damaged is
-    /// returned too.
+    /// Begins the run, or goes on with it: writes its settings, keeps room for its adapter on the disk, and says what it was
+    /// put down with.
     ///
     /// # Errors
-    /// [`Error::Io`] where the disk has no room; [`Error::Data`] where what is there is another run's, or of other images
-    /// than `images`.
-    pub fn begin(
-        &mut self,
-        settings: toml::Table,
-        deciding: &toml::Table,
-        images: &Listing,
-        start: &Adapter,
-        [room, keep]: [u64; 2],
-    ) -> Result<(Option<Snapshot>, Vec<Error>)> {
+    /// [`Error::Io`] where the disk has no room; [`Error::Data`] where what is there is another run's, or of other images.
+    pub fn begin(&mut self, beginning: Beginning) -> Result<TakenUp> {
+        let Beginning {
+            settings,
+            deciding,
+            images,
+            start,
+            made_on,
+            room,
+            keep,
+        } = beginning;
         let at = self.at();
-        self.keep = (keep as usize).max(1);
+        self.keep = keep.max(1);
         self.settings = settings;
         self.deciding = serde_json::to_value(deciding).expect("TOML becomes JSON");
-        let (snapshot, damaged) = match self.place {
-            Place::Staged => (None, Vec::new()),
-            Place::There => self.restore(images, start)?,
+        let taken = match self.place {
+            Place::Staged => TakenUp::default(),
+            Place::There => {
+                let same = Same {
+                    settings: &self.deciding,
+                    images,
+                    made_on: &made_on,
+                };
+                same.restore(&self.folder, start)?
+            }
         };
-        if snapshot.is_none() {
-            // From the beginning.
-            self.metrics.resume(&at, 0)?;
-            self.timing.resume(&at, 0)?;
+        self.made_on = Some(made_on);
+        match &taken.snapshot {
+            Some(snapshot) => {
+                self.metrics.resume(&at, taken.metrics)?;
+                // Those of later epochs are of a life that this run has not had.
+                let done = |line: &Timing| line.step <= snapshot.steps();
+                self.timing.resume_while(&at, done)?;
+            }
+            None => {
+                // From the beginning.
+                self.metrics.resume(&at, 0)?;
+                self.timing.resume(&at, 0)?;
+            }
         }
-        let far = snapshot.as_ref().map_or((0, 0, None), Snapshot::far);
+        let far = taken.snapshot.as_ref().map_or((0, 0, None), Snapshot::far);
         self.write_settings(Ended::NotYet, far)?;
-        let state = at.join(STATE);
-        fs::create_dir_all(&state).map_err(Error::io(&state, "make the folder"))?;
-        write_atomic(&state.join(IMAGES), images.to_string().as_bytes())?;
+        write_images(&at, images)?;
         reserve(&at.join(RESERVE), room)?;
-        Ok((snapshot, damaged))
-    }
-
-    /// The newest state that is whole.
-    fn restore(
-        &mut self,
-        images: &Listing,
-        start: &Adapter,
-    ) -> Result<(Option<Snapshot>, Vec<Error>)> {
-        let state = self.folder.join(STATE);
-        let mut damaged = Vec::new();
-        let all = states(&state)?;
-        let some = !all.is_empty();
-        for path in all.into_iter().rev() {
-            if let Ok(beside) = Snapshot::beside(&path) {
-                self.same_settings(&beside["settings"])?;
-            }
-            let (snapshot, beside) = match Snapshot::open(&path, start) {
-                Ok(opened) => opened,
-                Err(error @ (Error::Data { .. } | Error::Io { .. })) => {
-                    damaged.push(error);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let list = state.join(IMAGES);
-            let text = fs::read_to_string(&list).map_err(Error::io(&list, "read"))?;
-            let before = Listing::parse(&text);
-            let before = before.ok_or_else(|| Error::data(&list, "is no list of images"))?;
-            if let Some(changes) = images.changes(&before) {
-                let problem = format!(
-                    "was begun with other images: {changes}. Put them back as they were, or start a run anew"
-                );
-                return Err(Error::data(&self.folder, problem));
-            }
-            let length = |name: &str| beside[name].as_u64().unwrap_or(u64::MAX);
-            self.metrics.resume(&self.folder, length("metrics"))?;
-            // Those of later epochs are of a life that this run has not had.
-            let done = |line: &Timing| line.step <= snapshot.steps();
-            self.timing.resume_while(&self.folder, done)?;
-            return Ok((Some(snapshot), damaged));
-        }
-        // Nobody who asks for a run to go on wants it to begin again over what it has.
-        match damaged.into_iter().next() {
-            Some(error) => Err(error),
-            None if some || self.folder.join(adapter::MODEL).exists() => Err(Error::data(
-                &self.folder,
-                "has an adapter and no state to go on from: start another run from this adapter",
-            )),
-            None => Ok((None, Vec::new())),
-        }
-    }
-
-    /// Refuses to go on with other settings than the state was written under.
-    fn same_settings(&self, before: &serde_json::Value) -> Result<()> {
-        let of = |value: &serde_json::Value| value.as_object().cloned().unwrap_or_default();
-        let (before, now) = (of(before), of(&self.deciding));
-        let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-        let said =
-            |value: Option<&serde_json::Value>| value.map_or("not set".into(), |v| v.to_string());
-        let changed: Vec<String> = keys
-            .into_iter()
-            .filter(|key| before.get(*key) != now.get(*key))
-            .map(|key| {
-                format!(
-                    "{key} was {} and is {}",
-                    said(before.get(key)),
-                    said(now.get(key))
-                )
-            })
-            .collect();
-        match changed.is_empty() {
-            true => Ok(()),
-            false => Err(Error::data(
-                &self.folder.join(SETTINGS),
-                format!(
-                    "has other settings than the run had: {}. Put them back, or start another run",
-                    changed.join(", ")
-                ),
-            )),
-        }
+        Ok(taken)
     }
 
     /// Adds a step to the metrics.
@@ -438,13 +402,11 @@ impl Run {
         self.metrics.flush(&at)?;
         // The state says how long it is.
         self.metrics.sync()?;
-        let state = at.join(STATE);
-        let beside = json!({"metrics": self.metrics.len(), "settings": self.deciding});
-        let path = state.join(format!("step-{:08}.safetensors", snapshot.steps()));
-        snapshot.save(&path, &beside)?;
+        let beside = Same::beside(&self.deciding, self.made_on.as_ref(), self.metrics.len());
+        snapshot.save(&states::path(&at, snapshot.steps()), &beside)?;
         // Those of later steps are of a life that this run has not had.
         let later = |path: &PathBuf| step_of(path) > Some(snapshot.steps());
-        let (later, kept): (Vec<_>, Vec<_>) = states(&state)?.into_iter().partition(later);
+        let (later, kept): (Vec<_>, Vec<_>) = states(&at.join(STATE))?.into_iter().partition(later);
         let old = kept.len().saturating_sub(self.keep);
         for path in later.iter().chain(&kept[..old]) {
             let _ = fs::remove_file(path);
@@ -531,22 +493,4 @@ fn reserve(path: &Path, bytes: u64) -> Result<()> {
         left -= part;
     }
     Ok(())
-}
-
-/// The state files in a folder, by their steps.
-fn states(folder: &Path) -> Result<Vec<PathBuf>> {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Ok(Vec::new());
-    };
-    let paths = entries.flatten().map(|entry| entry.path());
-    let mut paths: Vec<PathBuf> = paths.filter(|path| step_of(path).is_some()).collect();
-    paths.sort_by_key(|path| step_of(path));
-    Ok(paths)
-}
-
-/// The steps after which a state file was written.
-fn step_of(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    let digits = name.strip_prefix("step-")?.strip_suffix(".safetensors")?;
-    digits.parse().ok()
 }

@@ -12,7 +12,7 @@ use crate::nn::Adapter;
 use crate::tensor::{Shape, Tensor};
 
 /// The layout of the files; another one is another goldfish's.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// What the names of the optimiser's tensors start with.
 const OPTIMIZER: &str = "optimizer.";
 
@@ -42,30 +42,31 @@ pub(super) struct Position {
     pub(super) epochs: usize,
     /// Epochs since the best one.
     pub(super) waited: usize,
-    /// Sum of the losses of the images of the epoch that is under way: the bits of an f64.
+    /// Sum of the losses of the images of the epoch that is under way, each by what it counts: the bits of an f64.
     loss_bits: u64,
-    /// Images of that epoch so far.
-    images: u64,
+    /// What those images count, summed: the bits of an f64.
+    count_bits: u64,
 }
 
 impl Position {
-    /// A step of so many images is done.
-    pub(super) fn enter(&mut self, loss: f32, images: usize) {
-        let sum = f64::from_bits(self.loss_bits) + f64::from(loss) * images as f64;
+    /// A step is done of which `loss` is the mean. Its images count `count` together: as many as they are, or the weights of
+    /// their classes.
+    pub(super) fn enter(&mut self, loss: f32, count: f64) {
+        let add = |bits: u64, more: f64| (f64::from_bits(bits) + more).to_bits();
         self.steps += 1;
-        self.loss_bits = sum.to_bits();
-        self.images += images as u64;
+        self.loss_bits = add(self.loss_bits, f64::from(loss) * count);
+        self.count_bits = add(self.count_bits, count);
     }
 
     /// Closes the epoch, `better` than all before where it was validated; its images' mean loss.
     pub(super) fn close(&mut self, better: Option<bool>) -> f64 {
-        let mean = f64::from_bits(self.loss_bits) / self.images.max(1) as f64;
+        let mean = f64::from_bits(self.loss_bits) / f64::from_bits(self.count_bits);
         self.epochs += 1;
         self.waited = match better {
             Some(false) => self.waited + 1,
             Some(true) | None => 0,
         };
-        (self.loss_bits, self.images) = (0, 0);
+        (self.loss_bits, self.count_bits) = (0, 0);
         mean
     }
 }
@@ -250,4 +251,26 @@ fn named(adapter: &Adapter, prefix: &str) -> Named {
     let names = loras.chain(adapter.head.iter().flat_map(|_| head.clone()));
     let names = names.map(|name| format!("{prefix}{name}"));
     names.zip(adapter.trained()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Position;
+
+    /// PyTorch 2's, in f64: `z = torch.arange(35).reshape(7, 5).mul(7).remainder(11).double() / 4`,
+    /// `c = torch.tensor([0, 4, 1, 1, 3, 0, 1])`, `w = torch.tensor([0.5, 2, 1, 0.25, 3]).double()`; the loss is
+    /// `nn.CrossEntropyLoss(w, label_smoothing=0.1)` of the rows 0 to 2, 3 to 5 and 6 with the sum of `w[c]`, and of all.
+    #[test]
+    fn an_epoch_s_loss_is_that_of_all_its_images_at_once() {
+        let mut position = Position::default();
+        for (loss, count) in [(1.986_344_1, 5.5), (2.215_744_3, 2.75), (0.900_498_7, 2.0)] {
+            position.enter(loss, count);
+        }
+        let mean = position.close(None);
+        assert!((mean - 1.836_018_232_313_785_5).abs() < 1e-7, "{mean}");
+        assert_eq!((position.steps, position.epochs), (3, 1));
+        // The next begins with nothing.
+        position.enter(0.5, 2.0);
+        assert_eq!(position.close(None), 0.5);
+    }
 }

@@ -162,8 +162,9 @@ impl<'a, W: Watch> Trainer<'a, W> {
             let number = optimizer.steps();
             let all: Vec<u32> = step.iter().map(|&at| labels[images.image(at)]).collect();
             let criterion = plan.recipe.criterion(weights.as_deref());
+            let count = criterion.divisor(Targets::Classes(&all), all.len())?;
             let criterion = Criterion {
-                divisor: Some(criterion.divisor(Targets::Classes(&all), all.len())?),
+                divisor: Some(count),
                 ..criterion
             };
             let (mut sum, mut first): (Option<Step>, usize) = (None, 0);
@@ -200,7 +201,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
                 .update(optimizer, &mut factors, &whole.gradients)?;
             let next = adapter.with(&factors);
             let used = std::mem::replace(adapter, next);
-            let pending = Pending::Step(used, whole.losses, all.len());
+            let pending = Pending::Step(used, whole.losses, count);
             ledger.enter(pending, self.in_flight)?;
             self.begun += 1;
             left -= 1;

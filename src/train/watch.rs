@@ -26,7 +26,8 @@ pub struct EpochRecord {
     pub epoch: usize,
     /// Steps done.
     pub step: u64,
-    /// Mean over its images of their losses in the steps that took them.
+    /// Mean over its images of their losses in the steps that took them; where classes have weights, each counts its class's,
+    /// as in the loss of a step.
     pub train_loss: f64,
     /// Learning rate of its last step.
     pub lr: f64,

@@ -56,6 +56,10 @@ pub fn words(fault: Fault) -> Words {
             "Class names that clash",
             "Give each class one folder of one spelling: on Windows and macOS names that differ in case are one folder",
         ),
+        Fault::OddNames => (
+            "Class names that are not what they look like",
+            "Rename the folders: the characters turn around what stands beside them, steer a terminal, or are not seen",
+        ),
         Fault::FolderAbove => (
             "Folders that look like parts of the data and not like classes",
             "Name the folder that has the class folders: DATA/train as DATA, and the other one as --val",

@@ -8,7 +8,7 @@ use super::against::Against;
 use super::judged::Shown;
 use crate::cli::base::BaseReport;
 use crate::cli::images::Bad;
-use crate::cli::rows::rows;
+use crate::cli::rows::{rows, text};
 use crate::cli::terminal::plain;
 
 /// The most classes whose confusion matrix stands in the table.
@@ -40,7 +40,7 @@ pub fn csv(figures: &Figures) -> Result<String> {
             "loss",
         ])?;
         figures.categories.iter().try_for_each(|class| {
-            let (name, score, quality) = (&class.category, &class.score, &class.quality);
+            let (name, score, quality) = (text(&class.category), &class.score, &class.quality);
             let quality = (quality.precision, quality.recall, quality.f1);
             let score = (score.top1, score.top5, score.loss);
             writer.serialize((class.index, name, class.score.count, quality, score))
@@ -51,10 +51,15 @@ pub fn csv(figures: &Figures) -> Result<String> {
 /// A row for each true class, a column for each that was said.
 pub fn confusion(matrix: &Matrix) -> Result<String> {
     rows(|writer| {
-        let names = matrix.categories.iter().map(String::as_str);
-        writer.write_record(["true \\ said"].into_iter().chain(names))?;
+        let names = matrix.categories.iter().map(|name| text(name));
+        writer.write_record(
+            [text("true \\ said")]
+                .into_iter()
+                .chain(names)
+                .map(|name| name.into_owned()),
+        )?;
         let mut named = matrix.categories.iter().zip(&matrix.counts);
-        named.try_for_each(|(name, counts)| writer.serialize((name, counts)))
+        named.try_for_each(|(name, counts)| writer.serialize((text(name), counts)))
     })
 }
 
@@ -65,7 +70,7 @@ pub fn wrong(images: &[Shown]) -> Result<String> {
     rows(|writer| {
         writer.write_record(["path", "category", "said", "confidence", "probability"])?;
         wrong.iter().try_for_each(|image| {
-            let names = (&image.path, &image.category, &image.said);
+            let names = (text(&image.path), text(&image.category), text(&image.said));
             writer.serialize((names, image.confidence, image.probability))
         })
     })

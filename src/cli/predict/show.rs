@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::base::BaseReport;
 use crate::cli::images::Bad;
-use crate::cli::rows::rows;
+use crate::cli::rows::{rows, text};
 use crate::cli::terminal::{json, json_line, plain, write};
 
 /// `--format`.
@@ -139,8 +139,8 @@ fn csv(image: &Shown, first: bool) -> Result<String> {
         }
         let mut ranked = image.predictions.iter().enumerate();
         ranked.try_for_each(|(rank, p)| {
-            let path = &image.path;
-            writer.serialize((path, rank + 1, p.index, &p.category, p.logit, p.probability))
+            let (path, category) = (text(&image.path), text(&p.category));
+            writer.serialize((path, rank + 1, p.index, category, p.logit, p.probability))
         })
     })
 }

@@ -9,13 +9,15 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 34.0;
 /// Points of a curve beyond which neighbours are drawn as their mean.
-const MOST: usize = 240;
+pub const MOST: usize = 240;
 
 /// One line of a chart.
 pub struct Curve {
-    pub name: &'static str,
+    pub name: String,
     /// Its colour in the style: `a`, `b` or `c`; `faint` is one that others are drawn on.
     pub class: &'static str,
+    /// Whether the name stands above the chart too.
+    pub key: bool,
     pub points: Vec<(f64, f64)>,
 }
 
@@ -26,6 +28,8 @@ pub struct Chart<'a> {
     /// Shares from 0 to 1, shown as percentages.
     pub shares: bool,
     pub curves: Vec<Curve>,
+    /// What lies above it is drawn at the upper edge.
+    pub most: f64,
     /// A place on the x axis with its name.
     pub mark: Option<(f64, String)>,
 }
@@ -128,7 +132,8 @@ fn place(scale: &Scale, (x, y): (f64, f64)) -> String {
 
 /// The frame that everything is drawn in.
 fn axes(scale: &Scale, x: &str, shares: bool) -> Markup {
-    let (across, between) = ticks(scale.x, 6.0);
+    // Steps and epochs are whole.
+    let (across, between) = ticks(scale.x, (scale.x[1] - scale.x[0]).clamp(1.0, 6.0));
     let (up, step) = ticks(scale.y, 4.0);
     html! {
         @for value in up {
@@ -152,6 +157,15 @@ pub fn chart(chart: &Chart) -> Markup {
         .curves
         .iter()
         .map(|c| (c, thinned(&c.points)))
+        .map(|(c, points)| {
+            (
+                c,
+                points
+                    .into_iter()
+                    .map(|(x, y)| (x, y.min(chart.most)))
+                    .collect(),
+            )
+        })
         .collect();
     let all = || thinned.iter().flat_map(|(_, points)| points);
     let (Some(mut x), Some(mut y)) = (range(all().map(|p| p.0)), range(all().map(|p| p.1))) else {
@@ -177,7 +191,7 @@ pub fn chart(chart: &Chart) -> Markup {
         figure.chart {
             figcaption {
                 b { (chart.title) }
-                @for (curve, _) in &thinned {
+                @for (curve, _) in thinned.iter().filter(|(curve, _)| curve.key) {
                     span.key.(curve.class) { (curve.name) }
                 }
             }

@@ -13,9 +13,10 @@ pub fn curves(history: &History, best: Option<usize>) -> Markup {
             .map(|s| (s.step as f64, value(s.loss, s.lr)))
             .collect()
     };
-    let curve = |name, class, points| Curve {
-        name,
+    let curve = |name: &str, class, points| Curve {
+        name: name.into(),
         class,
+        key: true,
         points,
     };
     let mut loss = vec![curve(
@@ -61,6 +62,7 @@ pub fn curves(history: &History, best: Option<usize>) -> Markup {
             title: "Loss",
             x: "step",
             shares: false,
+            most: f64::INFINITY,
             curves: drawn(loss),
             mark: named(|epoch| epoch.step as f64),
         },
@@ -68,6 +70,7 @@ pub fn curves(history: &History, best: Option<usize>) -> Markup {
             title: "Right, of the validation pictures",
             x: "epoch",
             shares: true,
+            most: 1.0,
             curves: drawn(right),
             mark: named(|epoch| epoch.epoch as f64),
         },
@@ -75,6 +78,7 @@ pub fn curves(history: &History, best: Option<usize>) -> Markup {
             title: "Learning rate",
             x: "step",
             shares: false,
+            most: f64::INFINITY,
             curves: vec![curve("", "plain", steps(|_, lr| lr))],
             mark: None,
         },

@@ -1,19 +1,17 @@
 //! The page: what it says at a glance, then its parts. It holds all that it shows and asks for nothing.
 
 use goldfish::{Error, Result};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use toml::Value;
 
 use super::branch::branch;
 use super::classes::{classes, confusion, percent};
 use super::curves::curves;
+use super::frame::{duration, frame};
 use super::look::Seen;
 use super::pictures::pictures;
 use super::told::{Told, said, shown};
 
-const STYLE: &str = include_str!("style.css");
-/// What a browser may load for the page: nothing but what is in it.
-const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 /// The most bytes of a page: more than a browser shows with pleasure.
 const LARGEST: usize = 256 << 20;
 
@@ -24,44 +22,33 @@ pub fn page(told: &Told, chosen: &[usize], seen: &[Seen]) -> Result<String> {
     let name = shown(&name.unwrap_or_default().to_string_lossy());
     let after = told.figures(|one| Some(&one.after));
     let before = told.figures(|one| one.before.as_ref());
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="color-scheme" content="light dark";
-                title { (name) " – goldfish" }
-                style { (PreEscaped(STYLE)) }
+    let page = frame(
+        &name,
+        html! {
+            header {
+                h1 { (name) }
+                p.lead { (lead(told)) }
+                @if let Some(note) = note(told) { p.warning { (note) } }
+                div.tiles { @for (value, what) in tiles(told) { div { b { (value) } span { (what) } } } }
             }
-            body {
-                header {
-                    h1 { (name) }
-                    p.lead { (lead(told)) }
-                    @if let Some(note) = note(told) { p.warning { (note) } }
-                    div.tiles { @for (value, what) in tiles(told) { div { b { (value) } span { (what) } } } }
+            main {
+                (curves(&told.history, told.whole("best_epoch")))
+                @match &after {
+                    Some(figures) => {
+                        (classes(figures, before.as_ref()))
+                        (confusion(figures))
+                        (pictures(told, chosen, seen))
+                    },
+                    None => section {
+                        h2 { "Pictures" }
+                        p { (unasked(told)) }
+                    },
                 }
-                main {
-                    (curves(&told.history, told.whole("best_epoch")))
-                    @match &after {
-                        Some(figures) => {
-                            (classes(figures, before.as_ref()))
-                            (confusion(figures))
-                            (pictures(told, chosen, seen))
-                        },
-                        None => section {
-                            h2 { "Pictures" }
-                            p { "The run had no validation pictures: how good it is on others, nobody has asked." }
-                        },
-                    }
-                    (branch(told))
-                    (settings(told))
-                }
-                footer { "Made by goldfish " (env!("CARGO_PKG_VERSION")) ". This page needs no network." }
+                (branch(told))
+                (settings(told))
             }
-        }
-    };
+        },
+    );
     let page = page.into_string();
     match page.len() > LARGEST {
         true => Err(Error::data(
@@ -147,12 +134,18 @@ fn tiles(told: &Told) -> Vec<(String, String)> {
     tiles
 }
 
-fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
-    match whole {
-        0..60 => format!("{:.1} s", seconds.max(0.0)),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+/// Why nothing is said of any picture.
+fn unasked(told: &Told) -> Markup {
+    match told.whole("validation_images").unwrap_or(0) {
+        0 => {
+            html! { "The run had no validation pictures: how good it is on others, nobody has asked." }
+        }
+        _ => html! {
+            "What is said of each validation picture is asked when a run has come to its end, and this one has not."
+            @if told.word("ended").as_deref() != Some("diverged") {
+                " " code { "goldfish train --resume " (shown(&told.folder.display().to_string())) } " goes on with it."
+            }
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a run leaves for those who look at it, once its adapter is safe: what is said of its validation pictures, its metrics
 //! as a table and as events, what it took, and its page.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish::files::write_atomic;
@@ -18,6 +18,20 @@ use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::terminal::note;
 
+/// Says what the run took to compile and in memory.
+pub(super) fn tell_cost(checked: &Checked, prefix: &Prefix, trained: &Trained) {
+    let compiled = checked.gpu.compiled();
+    note!(
+        "kernels  {} compiled or found in the driver's cache in {:.2} s",
+        compiled.kernels,
+        compiled.seconds
+    );
+    note!(
+        "memory   {}",
+        crate::cli::memory::taken(&checked.gpu, prefix, trained.kept)
+    );
+}
+
 /// Writes it all. The run is whole without: what goes wrong here is told and no more.
 pub(super) fn leave(checked: &Checked, prefix: &mut Prefix, trained: &Trained, stop: &AtomicBool) {
     match written(checked, prefix, trained, stop) {
@@ -28,6 +42,23 @@ pub(super) fn leave(checked: &Checked, prefix: &mut Prefix, trained: &Trained, s
             );
         }
         Err(error) => note!("notice   the run is whole, and its report could not be made: {error}"),
+    }
+}
+
+/// Leaves what asks no network, of a run in `folder` that did not come to its end but has an adapter; `stepped` says whether
+/// it has made a step here.
+pub(super) fn leave_early(folder: &Path, stepped: bool) {
+    let written = || {
+        if stepped {
+            // What was said of the pictures was said of an earlier adapter.
+            judged::remove(folder)?;
+        }
+        History::read(folder)?.write(folder)?;
+        report::of_run(folder)
+    };
+    match written() {
+        Ok(page) => note!("report   {}", page.display()),
+        Err(error) => note!("notice   its report could not be made: {error}"),
     }
 }
 
@@ -50,6 +81,14 @@ fn written(
     write_atomic(&folder.join(report::COST), format!("{cost}\n").as_bytes())?;
     History::read(folder)?.write(folder)?;
     report::of_run(folder)
+}
+
+/// How often each validation picture is looked at for it after `adapter` is trained.
+pub(in crate::cli) fn verdicts(adapter: &Adapter) -> usize {
+    match &adapter.head {
+        Some(head) if head.frozen() == 0 => 1,
+        _ => 2,
+    }
 }
 
 /// What the network says of each validation picture without what was trained, where it has the class, and with the best of
@@ -80,7 +119,7 @@ fn judge(
         }
         Some(_) => None,
     };
-    let passes = 1 + usize::from(alone.is_some());
+    let passes = verdicts(after);
     if which.is_empty() {
         return Ok(Vec::new());
     }

@@ -5,11 +5,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use goldfish::Result;
-use goldfish::data::Variants;
+use goldfish::data::{Variants, folds};
 use goldfish::nn::lora::{Init, PIXELS};
 use goldfish::nn::{Arch, Choice, HeadInit};
 use goldfish::train::{Metric, Plan, Room};
+use goldfish::{Error, Result};
 use serde::Serialize;
 use toml::Table;
 
@@ -93,7 +93,7 @@ pub struct TrainArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = ONCE)]
     pub(super) cache: Cache,
     /// Memory for what is kept, in MiB: on the device, as much again on the host, then a file beside the run
-    #[arg(long, value_name = "MIB", default_value_t = 1024, help_heading = ONCE)]
+    #[arg(long, value_name = "MIB", default_value_t = CACHE_MEMORY, help_heading = ONCE)]
     pub(super) cache_memory: u64,
     #[command(flatten)]
     pub(super) store: StoreArgs,
@@ -106,7 +106,8 @@ pub struct TrainArgs {
     /// Share of each class's images that is not trained on, drawn by the seed: 0.2 is every fifth
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = VALIDATION)]
     pub(in crate::cli) val_split: Option<f64>,
-    /// Part I of K of the images is not trained on, and the other parts are: 2/5 is the second of five. See sweep --kfold
+    /// Part I of K of the images is not trained on, and the other parts are: 2/5 is the second of five. --kfold
+    /// does all
     #[arg(long, value_name = "I/K", conflicts_with_all = ["val", "val_split"], help_heading = VALIDATION)]
     pub(in crate::cli) fold: Option<Fold>,
     /// What makes one epoch better than another: the best is kept in RUN/best
@@ -131,6 +132,8 @@ pub struct TrainArgs {
 }
 
 const ADAPTED: &str = "What is adapted";
+/// MiB that are kept of the frozen layers on the device unless somebody says otherwise.
+pub(super) const CACHE_MEMORY: u64 = 1024;
 /// What is computed once and kept in memory.
 pub(super) const ONCE: &str = "What is computed once";
 const VALIDATION: &str = "How good it is";
@@ -161,6 +164,23 @@ pub(in crate::cli) struct Fold {
     /// Counted from 1.
     pub(in crate::cli) part: usize,
     pub(in crate::cli) of: usize,
+}
+
+impl Fold {
+    /// The images of this part, of images with these labels.
+    ///
+    /// # Errors
+    /// As [`folds`].
+    pub(in crate::cli) fn images(self, labels: &[u32], seed: u64) -> Result<Vec<usize>> {
+        match folds(labels, self.of, seed) {
+            Ok(mut folds) => Ok(folds.swap_remove(self.part - 1)),
+            Err(Error::Setting { problem, .. }) => {
+                let Fold { part, of } = self;
+                Err(Error::setting("fold", format!("{part}/{of}: K {problem}")))
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl FromStr for Fold {
@@ -219,6 +239,15 @@ impl TrainArgs {
     /// Whether some images are not trained on.
     pub(in crate::cli) fn validates(&self) -> bool {
         self.val.is_some() || self.val_split.is_some() || self.fold.is_some()
+    }
+
+    /// States that are kept at the end of a run of so many seconds.
+    pub(in crate::cli) fn states(&self, seconds: f64) -> usize {
+        let put_down = match self.save_every {
+            Every::Epochs(every) => self.epochs.div_ceil(every),
+            Every::Time(time) => (seconds / time.as_secs_f64()) as usize + 1,
+        };
+        put_down.min(self.keep)
     }
 
     pub(in crate::cli) fn plan(&self) -> Plan {

@@ -41,13 +41,16 @@ impl Checked {
         let args = request.settings;
         let mut plan = args.plan();
         plan.check()?;
-        args.check()?;
+        args.check(request.base)?;
         args.augment.variants(&plan)?;
         for data in [Some(request.data), args.val.as_deref()]
             .into_iter()
             .flatten()
         {
             apart(request.output, data)?;
+        }
+        if request.resume {
+            there(request)?;
         }
         let run = match request.resume {
             true => Run::resume(request.output)?,
@@ -71,7 +74,8 @@ impl Checked {
             None => open_device(device, precision),
         };
         let (gpu, dataset, start) = ground(request, &base, open)?;
-        let [_, most] = disk(&start, args);
+        // Of those that depend on how long it takes, the first.
+        let [_, most] = disk(&start, args, args.states(0.0));
         run.check_room(most)?;
         let how = Loading {
             ranks: start.ranks(),
@@ -98,6 +102,7 @@ impl Checked {
             plan.batch_size = largest_batch(base.arch, &start, side, images, gpu.memory());
             note!("batch    {} images, as many as fit", plan.batch_size);
         }
+        args.check_length(&plan, data.split.train.len())?;
         Ok(Checked {
             run,
             plan,
@@ -137,20 +142,49 @@ pub(in crate::cli) fn ground(
         }
     }
     start.check_trainable()?;
+    args.check_adapted(&start, dataset.classes.len())?;
     Ok((gpu, dataset, start))
 }
 
-/// Bytes that a run takes of the disk at its end, and at most: adapters, and beside each state that is kept the next one.
-pub(in crate::cli) fn disk(start: &Adapter, args: &TrainArgs) -> [u64; 2] {
+/// Bytes that a run's numbers take of the disk at its end, and at most: adapters, and beside the `states` that are kept the
+/// next one.
+pub(in crate::cli) fn disk(start: &Adapter, args: &TrainArgs, states: usize) -> [u64; 2] {
     let adapter = 4 * start.parameters() as u64;
     let best = u64::from(args.validates());
     // Numbers and two moments, and the best ones.
     let state = (3 + best) * adapter;
-    let states = |kept: usize| state.saturating_mul(kept as u64);
+    let with = |adapters: u64, states: u64| {
+        (adapters * adapter).saturating_add(state.saturating_mul(states))
+    };
+    let states = states as u64;
     [
-        (1 + best) * adapter + states(args.keep),
-        (2 + best) * adapter + states(args.keep.saturating_add(1)),
+        with(1 + best, states),
+        with(2 + best, states.saturating_add(1)),
     ]
+}
+
+/// Refuses to go on with a run whose images are not where its run.toml says.
+fn there(request: &Request) -> Result<()> {
+    let run = request.output.display();
+    let (data, val) = (request.data, request.settings.val.as_deref());
+    let gone = |path: &Path, what: &str, typed: String| {
+        let problem = format!(
+            "is not there, and the run in {run} {what}. Where they lie elsewhere now, or their folder has a name that \
+             cannot be written in run.toml, name it: goldfish train {typed}"
+        );
+        Error::data(path, problem)
+    };
+    if !data.exists() {
+        let typed = format!("DATA --resume {run}");
+        return Err(gone(data, "is trained on its images", typed));
+    }
+    match val {
+        Some(val) if !val.exists() => {
+            let typed = format!("--resume {run} --val DIR");
+            Err(gone(val, "is validated with its images", typed))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a run's folder within the images, where the next run would take it for a class.

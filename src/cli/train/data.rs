@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use goldfish::data::duplicates::leaks_between;
-use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Labels, folds, split};
-use goldfish::train::store::Shelf;
+use goldfish::data::{Classes, ContentHash, Dataset, ImageStore, Item, Labels, split};
+use goldfish::train::store::{Prints, Shelf};
 use goldfish::train::{Listing, Split};
 use goldfish::{Error, Result};
 
@@ -42,12 +42,7 @@ pub(super) fn labelled(data: &Path, args: &TrainArgs, base: &Base) -> Result<Dat
             "imagenet goes with a base that has ImageNet's categories, and this one has others",
         ),
         (ClassesArg::Auto, true) => Dataset::open(data, &Labels::BehindImageNet),
-        (ClassesArg::Own, true) => {
-            let mut dataset = Dataset::open(data, &Labels::Own)?;
-            let behind = dataset.put_behind_imagenet();
-            behind.map_err(|e| Error::data(data, e.to_string()))?;
-            Ok(dataset)
-        }
+        (ClassesArg::Own, true) => Dataset::open(data, &Labels::OwnBehindImageNet),
         (ClassesArg::Imagenet, false) => Dataset::open(data, &Labels::ImageNet),
         (ClassesArg::Own, false) => Dataset::open(data, &Labels::Own),
         (ClassesArg::Auto, false) => Dataset::open(data, &Labels::Auto(base.classes.clone())),
@@ -128,7 +123,7 @@ impl Data {
                 Split { train, validation }
             }
             (None, None, Some(fold)) => {
-                let validation = folds(&labels, fold.of, args.seed)?.swap_remove(fold.part - 1);
+                let validation = fold.images(&labels, args.seed)?;
                 let train = (0..trained).filter(|image| validation.binary_search(image).is_err());
                 Split {
                     train: train.collect(),
@@ -152,7 +147,8 @@ impl Data {
         let paths: Vec<PathBuf> = items.iter().map(|item| item.path.clone()).collect();
         let images = match args.augment.variants(&args.plan())? {
             Some(variants) => images.augmented(variants, &split.train)?,
-            None => images,
+            // Those of another run of a sweep may have had some.
+            None => images.plain(),
         };
         let data = Data {
             images,
@@ -162,7 +158,7 @@ impl Data {
             classes: dataset.classes.clone(),
         };
         data.tell(&dataset, skipped);
-        data.tell_leaks(&paths)?;
+        data.tell_leaks(&paths, shelf)?;
         Ok(data)
     }
 
@@ -198,8 +194,22 @@ impl Data {
     }
 
     /// Says which of the images to validate with are trained on too, or all but the same: they flatter it.
-    fn tell_leaks(&self, paths: &[PathBuf]) -> Result<()> {
+    fn tell_leaks(&self, paths: &[PathBuf], shelf: Option<&Shelf>) -> Result<()> {
         let Split { train, validation } = &self.split;
+        if validation.is_empty() {
+            return Ok(());
+        }
+        if let Some(mut prints) = shelf.and_then(Prints::beside) {
+            let all: Vec<usize> = (0..self.images.len()).collect();
+            prints.give(&self.images, &all)?;
+            let damaged = prints.counts().damaged;
+            if damaged > 0 {
+                note!("store    {damaged} prints of pictures that were damaged were made again");
+            }
+            for problem in prints.notes() {
+                note!("notice   {}", plain(&problem));
+            }
+        }
         let leaks = leaks_between(&self.images, train, validation)?;
         let Some(first) = leaks.first() else {
             return Ok(());

@@ -5,13 +5,17 @@ use std::time::Instant;
 
 use goldfish::data::Score;
 use goldfish::formats::adapter;
-use goldfish::train::{EpochRecord, Run, Snapshot, StepRecord, Subject, Trained, Watch};
+use goldfish::train::{
+    Beginning, EpochRecord, MadeOn, Run, Snapshot, StepRecord, Subject, Trained, Watch,
+};
 use goldfish::{Error, Result};
 
+use super::after;
 use super::args::{Every, Request, TrainArgs};
 use super::checked::Checked;
 use super::settings::{deciding, same_base, settings};
 use crate::cli::progress::Progress;
+use crate::cli::report;
 use crate::cli::terminal::note;
 
 /// Room on the disk beside an adapter's numbers: its settings, and the run's.
@@ -25,16 +29,27 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
     let listing = checked.data.listing()?;
     let settings = settings(checked, request)?;
     let room = 4 * checked.start.parameters() as u64 + BESIDE;
-    let keep = request.settings.keep as u64;
-    let deciding = deciding(&settings);
-    let begun = checked
-        .run
-        .begin(settings, &deciding, &listing, &checked.start, [room, keep]);
-    let (snapshot, damaged) = begun?;
-    for error in damaged {
-        note!("notice   {error}");
+    let made_on = MadeOn::from(checked.gpu.info());
+    let now = made_on.to_string();
+    let taken = checked.run.begin(Beginning {
+        deciding: &deciding(&settings, &checked.start)?,
+        settings,
+        images: &listing,
+        start: &checked.start,
+        made_on,
+        room,
+        keep: request.settings.keep,
+    })?;
+    for error in taken.damaged {
+        note!("notice   {error}. The state before it is taken");
     }
-    let Some(snapshot) = snapshot else {
+    if let Some(before) = taken.elsewhere {
+        note!(
+            "notice   the bytes may differ from those of a run that nobody stopped: it was made on {before}, and goes on \
+             on {now}"
+        );
+    }
+    let Some(snapshot) = taken.snapshot else {
         if request.resume {
             note!("resume   nothing was put down yet: the run begins again");
         }
@@ -163,6 +178,10 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
     let end = std::mem::replace(&mut trained.end, Ok(()));
     let ended = goldfish::train::Ended::of(&end, trained.early);
     let folder = run.folder().to_path_buf();
+    if run.at() == folder {
+        // Where its page is, all of a run is there: see `whole`.
+        let _ = std::fs::remove_file(folder.join(report::FILE));
+    }
     match (run.finish(trained, ended, subject), end) {
         (Ok(Some(saved)), Ok(())) => {
             saved.beside?;
@@ -171,6 +190,7 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
         (Ok(None), Ok(())) => Err(Error::data(&folder, "the run has made no step")),
         (Ok(Some(saved)), Err(error)) => {
             note!("saved    {}", saved.adapter.display());
+            after::leave_early(&saved.folder, !trained.losses.is_empty());
             if trained.snapshot.is_some() && saved.beside.is_ok() {
                 note!(
                     "resume   goldfish train --resume {}",

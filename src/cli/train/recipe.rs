@@ -3,44 +3,45 @@
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::optim::{Curve, Rule, Schedule, Settings};
 use goldfish::train::{ClassWeights, Recipe};
-use goldfish::{Error, Result};
 
 pub(super) const STEPS: &str = "How it learns";
+/// What a fall of the rate leaves of it unless somebody says otherwise, as in PyTorch.
+pub(super) const STEP_GAMMA: f64 = 0.1;
 
 /// What moves the adapter from step to step.
 #[derive(ClapArgs, Clone)]
 pub struct RecipeArgs {
     /// What moves the adapter: Adam, AdamW (weight decay apart from the gradient) or SGD, with PyTorch's arithmetic
     #[arg(long, value_enum, default_value = "adam", help_heading = STEPS)]
-    optimizer: RuleArg,
+    pub(super) optimizer: RuleArg,
     /// How strongly numbers are drawn to zero [default: 0; with adamw 0.01]
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = STEPS)]
     weight_decay: Option<f64>,
     /// Adam's and AdamW's decay rates of the gradient's mean and of its square's
     #[arg(long, value_name = "B1,B2", default_value = "0.9,0.999", value_parser = betas, allow_negative_numbers = true, help_heading = STEPS)]
-    betas: [f64; 2],
+    pub(super) betas: [f64; 2],
     /// Adam's and AdamW's, added to the root of the square's mean
     #[arg(long, default_value_t = 1e-8, allow_negative_numbers = true, help_heading = STEPS)]
-    eps: f64,
+    pub(super) eps: f64,
     /// SGD's: what each step keeps of the last one's direction
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true, help_heading = STEPS)]
-    momentum: f64,
+    pub(super) momentum: f64,
     /// SGD's: look ahead along the momentum
     #[arg(long, help_heading = STEPS)]
-    nesterov: bool,
+    pub(super) nesterov: bool,
     /// What the learning rate does: it stays (constant), falls to zero along half a cosine or a line, or falls at once every
     /// so many steps (step)
     #[arg(long, value_enum, default_value = "constant", help_heading = STEPS)]
-    schedule: CurveArg,
+    pub(super) schedule: CurveArg,
     /// Steps over which the learning rate rises before that
     #[arg(long, value_name = "STEPS", default_value_t = 0, help_heading = STEPS)]
-    warmup: u64,
+    pub(super) warmup: u64,
     /// Steps between two falls of --schedule step [default: a third of those after the warm-up]
     #[arg(long, value_name = "STEPS", help_heading = STEPS)]
-    step_every: Option<u64>,
+    pub(super) step_every: Option<u64>,
     /// What each fall of --schedule step leaves of the rate
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1, allow_negative_numbers = true, help_heading = STEPS)]
-    step_gamma: f64,
+    #[arg(long, value_name = "SHARE", default_value_t = STEP_GAMMA, allow_negative_numbers = true, help_heading = STEPS)]
+    pub(super) step_gamma: f64,
     /// Scale the gradients down to this norm, all together, where theirs is larger
     #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = STEPS)]
     clip_norm: Option<f64>,
@@ -89,29 +90,6 @@ impl RecipeArgs {
         }
     }
 
-    /// Refuses what the rule or the schedule that is asked for does not have.
-    pub(super) fn check(&self) -> Result<()> {
-        let sgd = self.optimizer == RuleArg::Sgd;
-        if !sgd && (self.momentum != 0.0 || self.nesterov) {
-            let name = if self.nesterov {
-                "nesterov"
-            } else {
-                "momentum"
-            };
-            return Err(Error::setting(
-                name,
-                "goes with --optimizer sgd, which alone has it",
-            ));
-        }
-        match self.step_every {
-            Some(_) if self.schedule != CurveArg::Step => Err(Error::setting(
-                "step_every",
-                "goes with --schedule step, which alone has it",
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// PyTorch's where nobody says one.
     pub(super) fn weight_decay(&self) -> f64 {
         self.weight_decay.unwrap_or(match self.optimizer {
@@ -131,7 +109,7 @@ fn betas(text: &str) -> Result<[f64; 2], String> {
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum RuleArg {
+pub(super) enum RuleArg {
     Adam,
     Adamw,
     Sgd,
@@ -148,7 +126,7 @@ impl From<RuleArg> for Rule {
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum CurveArg {
+pub(super) enum CurveArg {
     Constant,
     Cosine,
     Linear,

@@ -1,13 +1,16 @@
 //! `run.toml`: everything that is needed to do a run again, under the names of the flags, and in tables what came of it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use goldfish::nn::Adapter;
 use goldfish::train::Run;
 use goldfish::{Error, Result};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
-use super::args::{MetricArg, Request, TrainArgs};
+use super::args::Request;
 use super::checked::{Checked, arch_of};
 use crate::cli::adopt::noted;
 use crate::cli::base::Weights;
@@ -43,6 +46,10 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     let (base, data, args) = (&checked.base, &checked.data, request.settings);
     let mut table = args.table.clone();
     note_paths(&mut table, request.output);
+    if args.init_adapter.is_some() {
+        // They are the adapter's, and not to be said beside it.
+        table.remove("classes");
+    }
     let mut set = |key: &str, value: Value| {
         table.insert(key.into(), value);
     };
@@ -62,7 +69,9 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     if args.init_adapter.is_none() {
         let choice = args.choice(head.is_some(), arch_of(base, &data.classes));
         set("targets", choice.targets.into());
-        set("rank", (choice.rank as i64).into());
+        if !checked.start.loras.is_empty() {
+            set("rank", (choice.rank as i64).into());
+        }
         if !choice.ranks.is_empty() {
             // Of what is settled here, what is adapted.
             let typed = |name: &String| args.rank_pattern.iter().any(|(typed, _)| typed == name);
@@ -119,23 +128,53 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     Ok(table)
 }
 
-/// Of what run.toml says, what decides a run's numbers.
-pub(super) fn deciding(settings: &Table) -> Table {
+/// Of what run.toml says, what decides the numbers of a run that starts from `start`.
+///
+/// # Errors
+/// What the device reported.
+pub(super) fn deciding(settings: &Table, start: &Adapter) -> Result<Table> {
     let constant = settings.get("schedule").and_then(Value::as_str) == Some("constant");
     let free = |key: &str| {
         let told = ["run", "base", "modules"].contains(&key);
         told || FREE.contains(&key) || constant && key == "epochs"
     };
     let all = settings.iter().filter(|(key, _)| !free(key));
-    all.map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    let mut all: Table = all
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    // Wherever it lies, it must be the same one.
+    if let Some(path) = all.get_mut("init_adapter") {
+        *path = fingerprint(start)?.into();
+    }
+    Ok(all)
 }
 
-/// Refuses to go on with a run whose settings, read from `before`, `typed` ones contradict. More epochs are no contradiction.
-pub(in crate::cli) fn unchanged(before: &Table, typed: &Table) -> Result<()> {
-    let changed: Vec<String> = typed
+/// SHA-256 over what is trained of an adapter, and over the scales of its LoRAs.
+fn fingerprint(adapter: &Adapter) -> Result<String> {
+    let mut hasher = Sha256::new();
+    for (module, lora) in &adapter.loras {
+        hasher.update(format!("{module} {:e} {}\n", lora.alpha, lora.rslora));
+    }
+    for tensor in adapter.trained() {
+        for number in tensor.to_vec()? {
+            hasher.update(number.to_le_bytes());
+        }
+    }
+    let digest = hasher.finalize();
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Refuses to go on with the run in `folder` whose settings, read from `before`, `typed` ones contradict. More epochs are no
+/// contradiction, nor is what the run has resolved, which is taken out of `typed`.
+pub(in crate::cli) fn unchanged(before: &Table, typed: &mut Table, folder: &Path) -> Result<()> {
+    if typed.get("batch_size").and_then(Value::as_str) == Some("auto") {
+        typed.remove("batch_size");
+    }
+    let mut noted = typed.clone();
+    note_paths(&mut noted, folder);
+    let changed: Vec<String> = noted
         .iter()
-        .filter(|(key, _)| !FREE.contains(&key.as_str()))
+        .filter(|(key, _)| !FREE.contains(&key.as_str()) && *key != "init_adapter")
         .filter_map(|(key, value)| {
             let was = before.get(key);
             // Where the rate falls towards the end, a later end is another run from its first step on.
@@ -180,24 +219,5 @@ pub(super) fn same_base(checked: &Checked, request: &Request) -> Result<()> {
             &path,
             "says nothing of the base: it is not one of a run",
         )),
-    }
-}
-
-impl TrainArgs {
-    /// Refuses settings that would do nothing, which nobody asks for.
-    pub(in crate::cli) fn check(&self) -> Result<()> {
-        if !self.validates() {
-            let needs = "needs images that are not trained on: name them with --val, or a share of the images with --val-split";
-            if self.early_stop.is_some() {
-                return Err(Error::setting("early_stop", needs));
-            }
-            if self.metric != MetricArg::Loss {
-                return Err(Error::setting("metric", needs));
-            }
-        }
-        if self.keep == 0 {
-            return Err(Error::setting("keep", "must be at least 1"));
-        }
-        self.recipe.check()
     }
 }

@@ -15,7 +15,7 @@ use crate::cli::base::Base;
 pub(in crate::cli) struct Shared {
     pub(super) found: Option<Found>,
     pub(super) frozen: Option<Frozen>,
-    /// The layers that are needed yet, loaded for adapters of these ranks.
+    /// The layers that are needed beside that, loaded for adapters of these ranks.
     pub(super) network: Option<(BTreeMap<String, usize>, Vgg)>,
 }
 

@@ -1,5 +1,6 @@
 //! `train --verify-determinism`: the same run once more, from the images on, and whether it came to the same bytes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -40,17 +41,7 @@ pub(super) fn again(
         settings: &settings,
         ..request.clone()
     })?;
-    let (mut same, mut other) = (Vec::new(), Vec::new());
-    let of_the_moment = |name: &&str| TIMES.contains(name) || PLACES.contains(name);
-    for name in FILES.iter().filter(|name| !of_the_moment(name)) {
-        for name in below(folder, Path::new(name))? {
-            let read = |folder: &Path| fs::read(folder.join(&name)).ok();
-            match read(folder) == read(&output) {
-                true => same.push(name),
-                false => other.push(name),
-            }
-        }
-    }
+    let (same, other) = compared([folder, &output])?;
     if !other.is_empty() {
         let problem = format!(
             "two runs differ in {}: this device, or its driver, does not compute the same twice",
@@ -63,6 +54,40 @@ pub(super) fn again(
         same.join(", ")
     );
     Ok(())
+}
+
+/// The files that two runs have in common, and those in which they differ.
+fn compared(runs: [&Path; 2]) -> Result<(Vec<String>, Vec<String>)> {
+    let mut names = BTreeSet::new();
+    for run in runs {
+        for name in FILES.iter().filter(|name| !of_the_moment(name)) {
+            names.extend(below(run, Path::new(name))?);
+        }
+    }
+    let last = names.iter().rfind(|name| is_state(name)).cloned();
+    let (mut same, mut other) = (Vec::new(), Vec::new());
+    for name in names {
+        let [one, two] = runs.map(|run| fs::read(run.join(&name)).ok());
+        match (one, two) {
+            (Some(one), Some(two)) if one == two => same.push(name),
+            // By the clock, a run is put down after other steps than another one; at its end after the same.
+            (None, _) | (_, None) if is_state(&name) && Some(&name) != last.as_ref() => {}
+            _ => other.push(name),
+        }
+    }
+    Ok((same, other))
+}
+
+/// Whether two runs that are alike need not have it alike.
+fn of_the_moment(name: &str) -> bool {
+    TIMES.contains(&name) || PLACES.contains(&name)
+}
+
+/// Whether it is what a run can be taken up from. By name, those of later steps come later.
+fn is_state(name: &str) -> bool {
+    let path = Path::new(name);
+    let file = path.file_name().and_then(|file| file.to_str());
+    path.starts_with("state") && file.is_some_and(|file| file.starts_with("step-"))
 }
 
 /// The files of a run by this name, of a folder those in it.
@@ -81,4 +106,56 @@ fn below(run: &Path, name: &Path) -> Result<Vec<String>> {
     }
     all.sort();
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run's folder with these files.
+    fn run(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, text).expect("written");
+        }
+        folder
+    }
+
+    #[test]
+    fn states_that_the_clock_put_down_are_not_missed_and_all_else_is() {
+        let usual = [
+            ("metrics.jsonl", "lines"),
+            ("best/adapter_model.safetensors", "best"),
+            ("state/step-00000009.safetensors", "end"),
+            ("run.toml", "here"),
+            ("cost.json", "1 s"),
+        ];
+        let one = run(&[&usual[..], &[("state/step-00000004.safetensors", "early")]].concat());
+        let said = |files: &[(&str, &str)]| {
+            let two = run(files);
+            compared([one.path(), two.path()]).expect("folders")
+        };
+        let other = ("state/step-00000007.safetensors", "early");
+        let (same, differ) = said(&[&usual[..4], &[other, ("cost.json", "2 s")]].concat());
+        assert_eq!(same.len(), 3, "{same:?}");
+        assert!(differ.is_empty(), "{differ:?}");
+        // The end is the same or it is told, in whichever of the runs it is.
+        for (at, name, text) in [
+            (2, "state/step-00000009.safetensors", "other"),
+            (2, "state/step-00000008.safetensors", "end"),
+            (2, "state/step-00000010.safetensors", "end"),
+            (1, "best/adapter_model.safetensors", "other"),
+            (1, "classes.txt", "more"),
+        ] {
+            let mut files = usual;
+            files[at] = (name, text);
+            let (_, differ) = said(&files);
+            assert!(differ.iter().any(|d| d.contains(".")), "{name} {text}");
+        }
+        let early = ("state/step-00000004.safetensors", "other");
+        let (_, differ) = said(&[&usual[..], &[early]].concat());
+        assert_eq!(differ, ["state/step-00000004.safetensors"]);
+    }
 }

@@ -43,6 +43,8 @@ pub enum Fault {
     UnknownInValidation,
     /// Names of classes that differ in case, `_`, `-` and spaces alone, or folders that mean the same class.
     ClashingClasses,
+    /// Names of classes with characters that are not seen as what they are.
+    OddNames,
     /// Class folders that hold the same folders: a folder too far up.
     FolderAbove,
     /// Classes of very different sizes.

@@ -11,6 +11,7 @@ use crate::data::classes::{Classes, kind as spelling};
 use crate::data::codecs::Format;
 use crate::data::dataset::{LEAST, Labels, Named, name};
 use crate::data::image::is_image;
+use crate::data::names::is_shown;
 use crate::data::walk::{Kind, LeftOut, images_below, kind, list};
 use crate::error::{Error, Result};
 
@@ -104,7 +105,7 @@ impl Folder {
                         }
                     }
                 }
-                Labels::Own | Labels::Auto(_) if names.len() == 1 => {
+                Labels::Own | Labels::OwnBehindImageNet | Labels::Auto(_) if names.len() == 1 => {
                     findings.add(Fault::OneClass, folder, wrong.problem);
                 }
                 _ => findings.add(Fault::UnknownClass, folder, wrong.problem),
@@ -120,6 +121,19 @@ impl Folder {
             .filter(|c| c.listed && c.images.is_empty())
         {
             findings.add(Fault::EmptyClass, &class.path, "");
+        }
+        for class in &self.classes {
+            let mut odd: Vec<char> = class.name.chars().filter(|&c| !is_shown(c)).collect();
+            odd.dedup();
+            if !odd.is_empty() {
+                let codes: Vec<String> =
+                    odd.iter().map(|&c| format!("U+{:04X}", c as u32)).collect();
+                findings.add(
+                    Fault::OddNames,
+                    &class.path,
+                    format!("has {}", codes.join(", ")),
+                );
+            }
         }
         let mut spelled = BTreeMap::<String, Vec<&Class>>::new();
         for class in &self.classes {

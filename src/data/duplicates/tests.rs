@@ -174,3 +174,16 @@ fn what_is_alike_stands_near() {
     }
     assert!((100..400).contains(&seen), "{seen}");
 }
+
+#[test]
+fn a_print_comes_back_from_its_bytes() {
+    for print in [print(&picture(7)), Print::of(&[9; 3 * 64], 8, 8)] {
+        assert!(Print::from_bytes(&print.to_bytes()) == print);
+        let mut bytes = print.to_bytes();
+        bytes[31] ^= 1;
+        assert!(Print::from_bytes(&bytes) != print, "the hash");
+        bytes[31] ^= 1;
+        bytes[799] ^= 1;
+        assert!(Print::from_bytes(&bytes) != print, "the last sample");
+    }
+}

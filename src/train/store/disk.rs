@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::key::Key;
+use super::key::Holds;
 use super::pack::{ENDING, WRITING};
 use crate::error::{Error, Result};
 
@@ -30,7 +30,7 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// Of what; `None` where its file cannot be read.
-    pub key: Option<Key>,
+    pub holds: Option<Holds>,
     /// The folder's name.
     pub name: String,
     /// Rows that it holds, of images that may be the same.
@@ -215,15 +215,15 @@ fn kept(shelf: &Path) -> Kept {
     let about = shelf.join(ABOUT);
     let small = fs::metadata(&about).is_ok_and(|about| about.len() <= LARGEST_ABOUT);
     let text = small.then(|| fs::read(&about).ok()).flatten();
-    let key: Option<Key> = text.and_then(|text| serde_json::from_slice(&text).ok());
+    let holds: Option<Holds> = text.and_then(|text| serde_json::from_slice(&text).ok());
     let bytes = files.iter().map(|file| file.bytes).sum();
     let used = files.iter().map(|file| file.used).max();
     let used = used.or_else(|| fs::metadata(shelf).ok()?.modified().ok());
     Kept {
-        images: key
+        images: holds
             .as_ref()
-            .map_or(0, |key| bytes / key.row().max(1) as u64),
-        key,
+            .map_or(0, |holds| bytes / holds.row().max(1) as u64),
+        holds,
         name: shelf
             .file_name()
             .unwrap_or_default()

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::data::{TRANSFORM_VERSION, Transform};
+use crate::data::duplicates::Print;
+use crate::data::{PRINT_VERSION, TRANSFORM_VERSION, Transform};
 use crate::error::Result;
 use crate::nn::digest::hex;
 use crate::nn::{Adapter, Arch, Engine, Identity};
@@ -44,6 +45,37 @@ pub struct Images {
     pub transform: Transform,
     /// Whether they are turned as their EXIF orientation says.
     pub exif: bool,
+}
+
+/// What prints are of: see [`Print`](crate::data::duplicates::Print).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrintKey {
+    /// Of how they are made.
+    print: u32,
+    /// Side of the images.
+    pub side: usize,
+    /// Whether they are turned as their EXIF orientation says.
+    pub exif: bool,
+    /// Of how images are decoded and resized.
+    transform: u32,
+}
+
+/// What the rows of a shelf are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[allow(clippy::large_enum_variant, reason = "a shelf has one")]
+pub enum Holds {
+    /// What frozen layers make of an image.
+    Features(Key),
+    /// What tells an image from others.
+    Prints(PrintKey),
+}
+
+impl From<Key> for Holds {
+    fn from(key: Key) -> Self {
+        Holds::Features(key)
+    }
 }
 
 impl Key {
@@ -98,9 +130,24 @@ impl Key {
         }))
     }
 
+    /// Of the prints of the same images.
+    pub(super) fn prints(&self) -> PrintKey {
+        PrintKey {
+            print: PRINT_VERSION,
+            side: self.side,
+            exif: self.exif,
+            transform: self.transform,
+        }
+    }
+}
+
+impl Holds {
     /// Bytes of a row.
     pub(super) fn row(&self) -> usize {
-        self.numbers.iter().sum::<usize>() * 4
+        match self {
+            Holds::Features(key) => key.numbers.iter().sum::<usize>() * 4,
+            Holds::Prints(_) => Print::BYTES,
+        }
     }
 
     /// As the shelf's folder has it.

@@ -1,6 +1,7 @@
 //! A pack: rows of one length, then an entry for each (the image's content, the row's CRC-32), then a trailer that says how
 //! many there are and whose they are. A pack that is cut, or of which the entries are damaged, is none.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,11 @@ const ENTRY: usize = 36;
 const TRAILER: usize = 64;
 /// No pack is larger: what says so is no pack.
 const LARGEST: u64 = 4 << 30;
+
+/// Bytes of a pack of so many rows of `row` bytes.
+pub(super) fn length(rows: usize, row: usize) -> u64 {
+    (rows * (row + ENTRY) + TRAILER) as u64
+}
 
 /// What a row is found and checked by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +108,8 @@ impl Pack {
 pub(super) struct Writing {
     file: tempfile::NamedTempFile,
     entries: Vec<Entry>,
+    /// Their contents.
+    held: HashSet<ContentHash>,
     row: usize,
     shelf: [u8; 32],
 }
@@ -116,6 +124,7 @@ impl Writing {
         Ok(Writing {
             file: builder.tempfile_in(folder)?,
             entries: Vec::new(),
+            held: HashSet::new(),
             row,
             shelf,
         })
@@ -127,16 +136,17 @@ impl Writing {
         self.file.write_all(row)?;
         let crc = crc32fast::hash(row);
         self.entries.push(Entry { content, crc });
+        self.held.insert(content);
         Ok(())
     }
 
     pub(super) fn has(&self, content: &ContentHash) -> bool {
-        self.entries.iter().any(|entry| entry.content == *content)
+        self.held.contains(content)
     }
 
     /// Bytes that it will have.
     pub(super) fn bytes(&self) -> u64 {
-        (self.entries.len() * (self.row + ENTRY) + TRAILER) as u64
+        length(self.entries.len(), self.row)
     }
 
     /// Puts it in its place in `folder`, under a name that follows from what it holds: two processes that made the same

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::disk::{ABOUT, Full, Store, packs};
-use super::key::Key;
-use super::pack::{Pack, Writing};
+use super::key::{Holds, Key};
+use super::pack::{Pack, Writing, length};
 use crate::data::ContentHash;
 use crate::files::write_atomic;
 
@@ -18,11 +18,11 @@ const PACK: u64 = 64 << 20;
 /// Or after so long: what a run that is killed has computed since then is lost.
 const AGE: Duration = Duration::from_secs(30);
 
-/// The rows of one [`Key`].
+/// The rows of one [`Key`], or the prints of one [`PrintKey`](super::PrintKey).
 pub struct Shelf {
     store: Store,
     folder: PathBuf,
-    key: Key,
+    key: Holds,
     digest: [u8; 32],
     packs: Vec<Pack>,
     /// Where a content's rows are: the pack's number, and the row's in it.
@@ -32,6 +32,8 @@ pub struct Shelf {
     /// The packs that this run has taken from or written: they stay.
     own: HashSet<PathBuf>,
     writing: Option<(Writing, Instant)>,
+    /// Bytes that a new pack may come to.
+    room: u64,
     /// Nothing more is written.
     ended: bool,
     notes: Vec<String>,
@@ -70,6 +72,18 @@ impl fmt::Debug for Shelf {
 impl Shelf {
     /// The shelf of `key` in `store`, with what is there. Packs that are damaged are removed.
     pub fn open(store: &Store, key: Key) -> Self {
+        Self::of(store, key.into())
+    }
+
+    /// Of the prints of the images whose features a shelf holds; beside prints there are none.
+    pub(super) fn beside(shelf: &Shelf) -> Option<Self> {
+        match &shelf.key {
+            Holds::Features(key) => Some(Self::of(&shelf.store, Holds::Prints(key.prints()))),
+            Holds::Prints(_) => None,
+        }
+    }
+
+    fn of(store: &Store, key: Holds) -> Self {
         let folder = store.folder().join(key.folder());
         let mut shelf = Shelf {
             store: store.clone(),
@@ -79,6 +93,7 @@ impl Shelf {
             open: None,
             own: HashSet::new(),
             writing: None,
+            room: PACK,
             ended: store.most() == 0,
             notes: Vec::new(),
             counts: Counts::default(),
@@ -115,13 +130,19 @@ impl Shelf {
     }
 
     /// What it holds.
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> &Holds {
         &self.key
     }
 
     /// What was had of it so far.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// For another run, which counts from here.
+    pub(in crate::train) fn anew(mut self) -> Self {
+        self.counts = Counts::default();
+        self
     }
 
     /// What went wrong since this was last asked: each a sentence.
@@ -189,6 +210,11 @@ impl Shelf {
         Ok(whole.then(|| file.clone()))
     }
 
+    /// No more rows than so many are to be put: no more is to go for them than they need.
+    pub(super) fn expect(&mut self, rows: usize) {
+        self.room = length(rows, self.key.row()).min(PACK);
+    }
+
     /// Keeps a row of `content`, where there is room.
     pub(in crate::train) fn put(&mut self, content: &ContentHash, row: &[&[u8]]) {
         let pending = self.writing.as_ref().is_some_and(|(w, _)| w.has(content));
@@ -210,10 +236,8 @@ impl Shelf {
                     let written = write_atomic(&about, self.key.text().as_bytes());
                     written.map_err(std::io::Error::other)?;
                 }
-                if let Some(full) = self
-                    .store
-                    .make_room(PACK.min(self.store.most()), &self.own)?
-                {
+                let room = self.room.min(self.store.most());
+                if let Some(full) = self.store.make_room(room, &self.own)? {
                     self.end(match full {
                         Full::Store => format!(
                             "the store holds as much as it may, {} MiB, and all of it is of this run",

@@ -1,0 +1,186 @@
+//! The runs of a sweep, one after the other: what is frozen is computed once, and what compares them is written after each.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Command, FromArgMatches};
+use goldfish::data::Score;
+use goldfish::train::history::History;
+use goldfish::train::{Ended, Run};
+use goldfish::{Error, Result};
+use toml::{Table, Value};
+
+use super::asked::{Asked, name};
+use super::report::{Report, Row};
+use super::written;
+use crate::cli::config::{self, Which};
+use crate::cli::print;
+use crate::cli::stop::{go_on, stop_on_ctrl_c};
+use crate::cli::terminal::note;
+use crate::cli::train::{self, Shared};
+
+/// What came of a run: the best epoch and how good it was, nothing where it diverged; and the seconds.
+struct Came(Option<(usize, Score)>, f64);
+
+/// Trains all that is `asked` on the images in `data`; `train` is that command.
+pub(super) fn run(
+    data: &Path,
+    asked: &Asked,
+    train: &Command,
+    device: Option<String>,
+) -> Result<()> {
+    stop_on_ctrl_c();
+    let stood = asked.begin()?;
+    let (mut report, mut shared) = (Report::new(asked), Shared::default());
+    let (runs, start) = (asked.runs(), Instant::now());
+    for (number, &(settings, fold)) in runs.iter().enumerate() {
+        let output = asked.place.folder.join(name(settings, fold));
+        note!(
+            "run      {}/{}: {}",
+            number + 1,
+            runs.len(),
+            output.display()
+        );
+        let one = One {
+            asked,
+            data,
+            train,
+            output: &output,
+        };
+        let came = go_on(0).and_then(|()| one.run(settings, fold, device.clone(), &mut shared));
+        let Came(best, seconds) = match came {
+            Ok(came) => came,
+            Err(error) => {
+                match number {
+                    0 => asked.undo(stood, &error),
+                    _ => note!("compared {}", report.page().display()),
+                }
+                if asked.place.folder.exists() {
+                    note!("resume   {}", asked.go_on());
+                }
+                return Err(error);
+            }
+        };
+        report.add(Row {
+            settings: settings.clone(),
+            fold,
+            run: output.display().to_string(),
+            epoch: best.map(|(epoch, _)| epoch),
+            score: best.map(|(_, score)| score),
+            seconds,
+        });
+        report.seconds = start.elapsed().as_secs_f64();
+        // The runs are worth more than what compares them.
+        match written::write(&report) {
+            Err(error) if number + 1 < runs.len() => note!("notice   {error}"),
+            done => done?,
+        }
+    }
+    note!("compared {}", report.page().display());
+    print(&written::table(&report))
+}
+
+/// One run of those that are asked for.
+struct One<'a> {
+    asked: &'a Asked<'a>,
+    data: &'a Path,
+    train: &'a Command,
+    output: &'a Path,
+}
+
+impl One<'_> {
+    fn run(
+        &self,
+        settings: &Table,
+        fold: Option<usize>,
+        device: Option<String>,
+        shared: &mut Shared,
+    ) -> Result<Came> {
+        let (place, began) = (self.asked.place, Instant::now());
+        let mut table = self.asked.common.clone();
+        table.extend(settings.clone());
+        if let (Some(fold), Some(k)) = (fold, self.asked.kfold) {
+            table.insert("fold".into(), format!("{fold}/{k}").into());
+        }
+        if place.resume {
+            Run::repair(self.output)?;
+        }
+        let begun = place
+            .resume
+            .then(|| Run::settings(self.output).ok())
+            .flatten();
+        let mut before = None;
+        if let Some((path, mut settings)) = begun {
+            train::unchanged(&settings, &mut table, self.output)?;
+            if let Some(came) = self.came(&settings, &table)? {
+                return Ok(came);
+            }
+            // What is not typed again is as it was.
+            settings.retain(|key, _| !table.contains_key(key) && key != "data");
+            before = Some((path, settings));
+        }
+        let args = self.parsed(&table, before.as_ref())?;
+        let mut request = args.request(self.data, device);
+        request.resume = before.is_some();
+        match train::job_after(request, shared) {
+            Ok(job) => {
+                let best = job.trained.best.as_ref();
+                let best = best.map(|best| (best.epoch, best.score));
+                *shared = train::leave(job);
+                Ok(Came(best, began.elapsed().as_secs_f64()))
+            }
+            // A rate that is too high is one of the answers.
+            Err(error @ Error::NonFinite { .. }) => {
+                note!("notice   {}: {error}", self.output.display());
+                Ok(Came(None, began.elapsed().as_secs_f64()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What came of the run before, where it has ended and `table` asks no more of it.
+    fn came(&self, settings: &Table, table: &Table) -> Result<Option<Came>> {
+        let asked = table.get("epochs").or_else(|| settings.get("epochs"));
+        let epochs = asked.and_then(Value::as_integer).unwrap_or(0);
+        let diverged = train::ended(settings) == Some(Ended::Diverged);
+        if !diverged && !train::whole(self.output, settings, epochs as usize) {
+            return Ok(None);
+        }
+        let history = History::read(self.output)?;
+        let best = history.epochs.iter().rev().filter(|_| !diverged);
+        let mut best = best.filter(|epoch| epoch.best == Some(true));
+        let best = best.find_map(|epoch| Some((epoch.epoch, epoch.validation?)));
+        note!(
+            "notice   {}",
+            match diverged {
+                true => "it has diverged, and stays as it is",
+                false => "it has ended, and stays as it is",
+            }
+        );
+        // A sum of nothing has a sign.
+        Ok(Some(Came(best, history.seconds().abs())))
+    }
+
+    /// What `train` would have been given.
+    fn parsed(&self, table: &Table, before: Option<&(PathBuf, Table)>) -> Result<train::Args> {
+        let mut words = vec![OsString::from("train")];
+        let mut named = OsString::from("--output=");
+        named.push(self.output);
+        words.push(named);
+        words.extend(self.asked.place.overwrite.then(|| "--overwrite".into()));
+        if let Some((path, before)) = before {
+            words.extend(config::arguments(self.train, before, path)?);
+        }
+        words.extend(config::arguments(self.train, table, Path::new(""))?);
+        let said = |error: clap::Error| Error::Usage(error.to_string());
+        let matches = self
+            .train
+            .clone()
+            .try_get_matches_from(words)
+            .map_err(said)?;
+        let mut args = train::Args::from_arg_matches(&matches).map_err(said)?;
+        args.set_table(config::table(self.train, &matches, Which::All));
+        Ok(args)
+    }
+}
