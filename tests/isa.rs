@@ -48,6 +48,7 @@ fn counted() {
     let expected = assembly::Step {
         looped: true,
         instructions: 6,
+        vector: 3,
         multiply_adds: 3,
         loads: 1,
         words: 4,

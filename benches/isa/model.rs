@@ -46,7 +46,7 @@ const SHARED: f64 = 8.0;
 const LAUNCH: f64 = 4e-6;
 /// The tile where nothing was measured, and that of the first layer.
 const TILE: &str = "64x64x16.8x8";
-const FIRST: &str = "64x64x4.8x8";
+const FIRST: &str = "ragged.64x64x4.8x8";
 /// Bytes of a chunk of Winograd's transformed input: src/conv/rows/winograd.rs.
 const CHUNK: f64 = 268_435_456.0;
 /// Rows that `linear` takes for one reading of the weight.

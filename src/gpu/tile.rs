@@ -187,6 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn threads_fetch_whole_lines_of_quads() {
+        let matrices = MATRICES.map(|(s, l)| Tile::matrices(s, l));
+        let matrices = matrices.into_iter().flatten();
+        for tile in Tile::ALL.into_iter().chain([Tile::FLAT]).chain(matrices) {
+            for quads in tile.size().map(|size| size / 4) {
+                let threads = tile.threads[0] * tile.threads[1];
+                assert!(threads.is_multiple_of(quads), "{tile}");
+                assert!(tile.depth.is_multiple_of(threads / quads), "{tile}");
+            }
+        }
+        for tile in Tile::ALL {
+            assert!(Tile::DEEPEST.is_multiple_of(tile.depth), "{tile}");
+        }
+    }
+
+    #[test]
     fn matrix_tiles_are_shared_evenly_and_leave_in_whole_matrices() {
         for (side, lanes) in MATRICES {
             let tiles = Tile::matrices(side, lanes);

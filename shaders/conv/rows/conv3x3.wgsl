@@ -2,6 +2,7 @@
 // takes it, its depth is split where that keeps a device busy.
 #import snippets/tile.wgsl
 #import stored
+#const RAGGED: bool // cin is less than cin_padded
 
 struct Params {
     n: u32, // batch
@@ -65,9 +66,16 @@ fn fetch_right(at: Seen, channel: u32, right: ptr<function, RightLoads>) {
     let plane = params.h * params.w;
     // unroll
     for (var i = 0u; i < RIGHT_LOADS; i++) {
-        // Channels past the last repeat it; the weight has zeros for them.
-        let j = at.source + min(channel + i * (RIGHT_LINES * plane), (params.cin - 1u) * plane);
-        (*right)[i] = select(vec4f(0.0), vec4f(x[j.x], x[j.y], x[j.z], x[j.w]), at.inside);
+        var first = channel + i * (RIGHT_LINES * plane);
+        var inside = at.inside;
+        if RAGGED {
+            // The weight's zeros for channels past the last would make NaN of an infinity.
+            let last = (params.cin - 1u) * plane;
+            inside = inside & vec4<bool>(first <= last);
+            first = min(first, last);
+        }
+        let j = at.source + first;
+        (*right)[i] = select(vec4f(0.0), vec4f(x[j.x], x[j.y], x[j.z], x[j.w]), inside);
     }
 }
 
@@ -75,14 +83,14 @@ fn fetch_right(at: Seen, channel: u32, right: ptr<function, RightLoads>) {
 fn product(lane: u32, m0: u32, p0: u32, start: u32, end: u32, sums: ptr<function, Accumulators>) {
     // Quads past the last repeat it; what they give is not stored.
     let quads = (params.cout + 3u) / 4u;
-    var weight_at = (start + lane / LEFT) * quads + min(m0 / 4u + lane % LEFT, quads - 1u);
+    var weight_at = (start + left_line(lane)) * quads + min(m0 / 4u + lane % LEFT, quads - 1u);
     let at = pixels(p0 + lane % RIGHT);
     // DEPTH divides cin_padded: all of a depth step is of one tap.
     var tap = start / params.cin_padded;
     var c0 = start - tap * params.cin_padded;
     var sees = seen(at, tap);
     // Where this thread's channels start.
-    let first = (lane / RIGHT) * params.h * params.w;
+    let first = right_line(lane) * params.h * params.w;
     let step = DEPTH * params.h * params.w;
     var channel = first + c0 * params.h * params.w;
     var left: LeftLoads;

@@ -40,8 +40,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     // Quads past the last repeat it; what they give is not stored.
     let first = position * params.depth;
     var at = vec2u(
-        (first + lane / LEFT) * params.out_quads + min(m0 + lane % LEFT, params.out_quads - 1u),
-        (first + lane / RIGHT) * params.tile_quads + min(t0 + lane % RIGHT, params.tile_quads - 1u),
+        (first + left_line(lane)) * params.out_quads + min(m0 + lane % LEFT, params.out_quads - 1u),
+        (first + right_line(lane)) * params.tile_quads + min(t0 + lane % RIGHT, params.tile_quads - 1u),
     );
     let step = DEPTH * vec2u(params.out_quads, params.tile_quads);
     var accumulators: Accumulators;
