@@ -69,6 +69,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         base: &args.base,
         settings: &args.settings,
         device,
+        looks_again: true,
     })?;
     let mut text = format!("\n{:<16} {:<34} {}\n", "illustration", "before", "after");
     let (before, after) = before_and_after(&mut job)?;
@@ -89,7 +90,11 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         let file = plain(&path.file_name().unwrap_or_default().to_string_lossy());
         text += &format!("{file:<16} {:<34} {}\n", say(before), say(after));
     }
-    text += &format!("\n{}run      {}\n", summary(&job), args.output.display());
+    text += &format!(
+        "\n{}run      {}\n",
+        summary(&job),
+        plain(&args.output.to_string_lossy())
+    );
     super::print(&text)
 }
 

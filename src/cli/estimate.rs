@@ -60,6 +60,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         base: &args.base,
         settings: &args.settings,
         device,
+        looks_again: false,
     })?;
     match args.json {
         true => super::print(&json(&estimate)),
@@ -179,7 +180,8 @@ fn estimate(request: &Request) -> Result<Estimate> {
     });
     let taken = sample.len();
     let first = chosen[0].len();
-    if first == 0 || taken != first + chosen[1].len() {
+    let lacks = |part: usize| counts[part] > 0 && chosen[part].is_empty();
+    if lacks(0) || lacks(1) || taken != first + chosen[1].len() {
         let problem = "has too few images that can be read to measure a run with";
         return Err(Error::data(request.data, problem));
     }

@@ -107,6 +107,17 @@ mod tests {
         assert_eq!(plain("a\u{1b}[2J\n\u{9b}b"), "a\\u{1b}[2J\\n\\u{9b}b");
         assert_eq!(plain("gnp.\u{202e}exe"), "gnp.\\u{202e}exe");
         assert_eq!(plain("a\u{200f}b\u{200b}"), "a\\u{200f}b\\u{200b}");
+        for hidden in [
+            "\u{ad}",
+            "\u{34f}",
+            "\u{180e}",
+            "\u{2060}",
+            "\u{3164}",
+            "\u{fffa}",
+            "\u{e0041}",
+        ] {
+            assert!(plain(hidden).is_ascii(), "{hidden:?}");
+        }
         assert_eq!(plain("\u{5d0}\u{5d1}"), "\u{5d0}\u{5d1}");
         assert_eq!(plain_lines("a\rb\nc"), "a\\rb\nc");
     }

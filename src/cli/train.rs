@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicBool;
 use clap::{ArgMatches, Args as ClapArgs, Command};
 use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained, train};
 use goldfish::{Error, Result};
-use toml::Table;
+use toml::{Table, Value};
 
 pub use args::{BatchSize, ClassesArg, Request, TrainArgs};
 pub(in crate::cli) use settings::unchanged;
@@ -32,6 +32,7 @@ pub(in crate::cli) use whole::{ended, whole};
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
 use super::config::{self, Which};
+use super::terminal::plain;
 use super::weights::place;
 pub(super) use after::verdicts;
 use checked::Checked;
@@ -125,6 +126,11 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
         (None, Some(path)) => (path.clone(), config::read(path)?),
         (None, None) => return Ok(None),
     };
+    // Runs of the head alone said a rank once, which was nobody's.
+    let none = file.get("modules").and_then(Value::as_array);
+    if file.contains_key("run") && none.is_some_and(Vec::is_empty) {
+        file.remove("rank");
+    }
     config::check(command, &file, &path)?;
     let mut typed = config::table(command, own, Which::Typed);
     if let Some(run) = run {
@@ -155,6 +161,7 @@ impl Args {
             base: &self.base,
             settings: &self.settings,
             device,
+            looks_again: false,
         }
     }
 
@@ -200,6 +207,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         base: &args.base,
         settings: &args.settings,
         device,
+        looks_again: false,
     };
     let job = job(request.clone())?;
     let text = told(&job);
@@ -224,7 +232,7 @@ fn told(job: &Job) -> String {
             "best     epoch {} ({}), {}\n",
             best.epoch,
             keep::said(&best.score),
-            job.checked.run.folder().join(BEST).display()
+            job.plain(&checked.run.folder().join(BEST).to_string_lossy())
         );
     }
     text + &summary(job)
@@ -235,7 +243,7 @@ pub fn summary(job: &Job) -> String {
     format!(
         "{}adapter  {} ({:.2} MB, {} parameters)\n",
         BaseReport::new(job.checked.identity.clone()).line(),
-        job.adapter.display(),
+        plain(&job.adapter.to_string_lossy()),
         job.bytes as f64 / 1e6,
         job.trained.adapter.parameters()
     )
@@ -289,6 +297,7 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
     let mut prefix = match prefix::prefix(&mut checked, &request, before) {
         Err(error @ Error::Interrupted { .. }) => {
             checked.run.give_up(Ended::Interrupted, Some(&start))?;
+            keep::leave_untouched(&checked.run);
             return Err(error);
         }
         prefix => prefix?,

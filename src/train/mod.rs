@@ -31,7 +31,7 @@ mod watch;
 
 pub use batch::largest_batch;
 pub use embed::embed;
-pub use folder::{BEST, FILES, SETTINGS, TIMES};
+pub use folder::{BEST, FILES, SETTINGS, TIMES, is_own, step_of};
 pub use frozen::Frozen;
 pub use kept::{Room, Takes};
 pub use listing::{Listed, Listing};

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use super::folder::{
-    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, mend, put_in_place, stage, staged,
-    step_of, unstage,
+    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, is_to_mend, mend, put_in_place, stage,
+    staged, step_of, unstage,
 };
+use super::judged;
 use super::lines::Lines;
 use super::listing::Listing;
 use super::lock::Lock;
@@ -63,6 +64,8 @@ pub struct Run {
     start: Instant,
     /// Whether a run that was never put in place is taken up.
     again: bool,
+    /// Whether it has made a step here.
+    stepped: bool,
     lock: Option<Lock>,
 }
 
@@ -137,10 +140,10 @@ impl Run {
     /// # Errors
     /// As [`Run::create`].
     pub fn repair(folder: &Path) -> Result<()> {
-        match found(folder) {
-            Some(_) => Self::take(folder).map(drop),
-            // It is nobody's to write to.
-            None => Ok(()),
+        // Nothing is touched where there is nothing to do, nor what is no run's.
+        match found(folder).is_some() && is_to_mend(folder)? {
+            true => Self::take(folder).map(drop),
+            false => Ok(()),
         }
     }
 
@@ -185,6 +188,7 @@ impl Run {
             keep: 1,
             start: Instant::now(),
             again: false,
+            stepped: false,
             lock: Some(lock),
         };
         mend(folder)?;
@@ -257,6 +261,7 @@ impl Run {
     /// # Errors
     /// [`Error::Io`] where the disk is full: the line is written with the next that fits.
     pub fn step(&mut self, record: &StepRecord) -> Result<()> {
+        self.stepped = true;
         self.metrics.add(&self.at(), record)
     }
 
@@ -388,6 +393,10 @@ impl Run {
             classes,
         } = subject;
         let at = self.at();
+        if self.stepped {
+            // What was said of the pictures was said of an earlier adapter.
+            judged::remove(&at)?;
+        }
         let (_, bytes) = adapter::save(&at, adapter, arch, base, classes)?;
         if let Some(best) = best {
             let folder = at.join(BEST);

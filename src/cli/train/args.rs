@@ -29,6 +29,9 @@ pub struct Request<'a> {
     pub base: &'a BaseArgs,
     pub settings: &'a TrainArgs,
     pub device: Option<String>,
+    /// Whether somebody looks at the training images as they are once the run is over: steps alone never do where those have
+    /// variants.
+    pub looks_again: bool,
 }
 
 /// What decides the adapter, given base and data.
