@@ -168,6 +168,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
     }
     args.check_length(&plan, counts[0])?;
 
+    // The sample: read as a run would read all.
     let wanted = [sample_size(counts[0], &plan, AT_ONCE), 2 * AT_ONCE];
     let chosen = [0, 1].map(|part| spread(&all[part], wanted[part]));
     let paths: Vec<PathBuf> = chosen.iter().flatten().map(|i| i.path.clone()).collect();
@@ -201,6 +202,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
     let sampled = sample.lasting().len();
     let rows = (sampled - chosen[1].len()) * counts[0] / first + counts[1];
 
+    // The network, and what of it is kept.
     let loading = Instant::now();
     let how = Loading {
         ranks: adapter.ranks(),
@@ -223,6 +225,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
     drop(whole);
     let frozen = Frozen::new(&gpu, base.arch, &adapter, &sample, small.clone());
     let mut prefix = Prefix::over(network, frozen.for_steps());
+    // Frozen layers and steps, by the clock.
     let some = estimate::Sample {
         images: &sample,
         labels: &labels,
@@ -237,6 +240,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
         seconds(timing)
     );
 
+    // From the sample to all images and epochs.
     let Seconds {
         frozen,
         steps,
