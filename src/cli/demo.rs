@@ -10,7 +10,7 @@ use goldfish::{Error, Result};
 use toml::Table;
 
 use super::base::BaseArgs;
-use super::terminal::{note, plain};
+use super::terminal::{note, plain, plain_path};
 use super::train::{Job, Request, TrainArgs, job, summary};
 
 /// The illustrations, for a program far from its repository.
@@ -90,11 +90,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         let file = plain(&path.file_name().unwrap_or_default().to_string_lossy());
         text += &format!("{file:<16} {:<34} {}\n", say(before), say(after));
     }
-    text += &format!(
-        "\n{}run      {}\n",
-        summary(&job),
-        plain(&args.output.to_string_lossy())
-    );
+    text += &format!("\n{}run      {}\n", summary(&job), plain_path(&args.output));
     super::print(&text)
 }
 

@@ -61,6 +61,11 @@ pub fn plain(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
+/// The same of a path; what of it is not UTF-8 stands as U+FFFD.
+pub fn plain_path(path: &Path) -> String {
+    plain(&path.to_string_lossy())
+}
+
 /// The same of several lines.
 pub fn plain_lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(plain).collect();

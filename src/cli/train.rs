@@ -32,7 +32,7 @@ pub(in crate::cli) use whole::{ended, whole};
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
 use super::config::{self, Which};
-use super::terminal::plain;
+use super::terminal::plain_path;
 use super::weights::place;
 pub(super) use after::verdicts;
 use checked::Checked;
@@ -232,7 +232,7 @@ fn told(job: &Job) -> String {
             "best     epoch {} ({}), {}\n",
             best.epoch,
             keep::said(&best.score),
-            job.plain(&checked.run.folder().join(BEST).to_string_lossy())
+            plain_path(&job.checked.run.folder().join(BEST))
         );
     }
     text + &summary(job)
@@ -243,7 +243,7 @@ pub fn summary(job: &Job) -> String {
     format!(
         "{}adapter  {} ({:.2} MB, {} parameters)\n",
         BaseReport::new(job.checked.identity.clone()).line(),
-        plain(&job.adapter.to_string_lossy()),
+        plain_path(&job.adapter),
         job.bytes as f64 / 1e6,
         job.trained.adapter.parameters()
     )
