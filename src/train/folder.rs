@@ -115,14 +115,16 @@ pub(super) fn mend(folder: &Path) -> Result<()> {
     on_disk(|disk| disk.mend(folder))
 }
 
-/// Whether [`mend`] would change anything in `folder`.
+/// Whether [`mend`] would change anything in `folder`, or another process may be about to.
 pub(super) fn is_to_mend(folder: &Path) -> Result<bool> {
     let halves = |inside: &str| {
         let entries = listed(&folder.join(inside))?;
         let mut names = entries.iter().map(fs::DirEntry::file_name);
         Ok::<_, Error>(names.any(|name| is_half_written(&name.to_string_lossy())))
     };
-    let undecided = [READY, OLD].iter().any(|name| folder.join(name).exists());
+    let undecided = [NEW, READY, OLD]
+        .iter()
+        .any(|name| folder.join(name).exists());
     Ok(undecided || halves("")? || halves(STATE)? || halves(BEST)?)
 }
 
