@@ -26,9 +26,31 @@ pub struct Request<'a> {
     pub overwrite: bool,
     /// Goes on with the run that is in the output folder.
     pub resume: bool,
+    /// The sweep that it is one of.
+    pub sweep: Option<OfSweep<'a>>,
     pub base: &'a BaseArgs,
     pub settings: &'a TrainArgs,
     pub device: Option<String>,
+}
+
+/// What a run of a sweep knows of it.
+#[derive(Clone, Copy)]
+pub struct OfSweep<'a> {
+    pub folder: &'a Path,
+    /// What tells its runs from others.
+    pub id: Option<&'a str>,
+    /// One of its runs that has ended, with which this one is compared.
+    pub ended: Option<&'a Path>,
+}
+
+/// The most parts of the images that are trained without in turn.
+const MOST_PARTS: usize = 10_000;
+
+/// So many parts of the images.
+pub fn parts(text: &str) -> Result<usize, String> {
+    let parts = text.parse().ok();
+    let parts = parts.filter(|parts| (2..=MOST_PARTS).contains(parts));
+    parts.ok_or_else(|| format!("K must be a number from 2 to {MOST_PARTS}"))
 }
 
 /// What decides the adapter, given base and data.
