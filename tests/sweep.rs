@@ -29,6 +29,15 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial("sweep::what_a_run_has_resolved_stays", resolved),
         gpu_trial("sweep::a_run_that_diverges_leaves_what_is_shared", diverged),
         gpu_trial("sweep::one_that_stops_says_what_is_done", stopped),
+        gpu_trial(
+            "sweep::one_that_replaces_another_is_never_completed_from_its_runs",
+            replaced,
+        ),
+        gpu_trial(
+            "sweep::a_refusal_leaves_the_folder_as_it_was",
+            left_as_it_was,
+        ),
+        gpu_trial("sweep::runs_on_other_images_are_not_compared", other_images),
         gpu_trial("sweep::a_browser_shows_the_page", page)
             .with_ignored_flag(Browser::path().is_none()),
     ]
@@ -485,6 +494,134 @@ fn stopped() {
         .assert()
         .success();
     assert_eq!(facts(&folder.join("all"))["complete"], true);
+}
+
+fn replaced() {
+    let folder = data();
+    let folder = folder.path();
+    let words: Vec<&str> = "sweep data --val-split 0.34 --epochs 2 -o all"
+        .split(' ')
+        .collect();
+    let first = [&words[..], &["--lr", "1e-3,1e-2"]].concat();
+    run(folder, &first).success();
+    let (one, other) = (folder.join("all/lr-0.001"), folder.join("all/lr-0.01"));
+    let old = bytes(&other);
+    // Nobody may write where the second run goes: the new sweep ends after its first.
+    fs::write(other.join("run.lock"), "").expect("a file");
+    let lock = fs::File::open(other.join("run.lock")).expect("the file");
+    fs4::FileExt::lock(&lock).expect("the lock");
+    let again = [&first[..], &["--seed", "7", "--overwrite"]].concat();
+    run(folder, &again).code(3);
+    drop(lock);
+    assert_eq!(facts(&folder.join("all"))["complete"], false);
+    goldfish(folder)
+        .args(["train", "--resume", "all"])
+        .assert()
+        .success()
+        .stderr(contains("stays as it is").count(1));
+    assert!(bytes(&other) != old, "it is the run of the sweep before");
+    for run in [&one, &other] {
+        let settings = fs::read_to_string(run.join("run.toml")).expect("settings");
+        assert!(settings.contains("seed = 7\n"), "{settings}");
+    }
+    // What is gone on with alone is still the sweep's.
+    let more = ["train", "--resume", "all/lr-0.01", "--epochs", "3"];
+    goldfish(folder).args(more).assert().success();
+    let settings = fs::read_to_string(other.join("run.toml")).expect("settings");
+    let about = fs::read_to_string(folder.join("all/sweep.toml")).expect("what was asked for");
+    let id = about.lines().find_map(|line| line.strip_prefix("id = "));
+    let id = format!("sweep = {}", id.expect("an id"));
+    assert!(settings.contains(&id), "{settings}");
+    // One that diverges takes the place of the whole one: its page tells of it, and no other run stands beside.
+    let wild = [&words[..], &["--lr", "1e-3,1e30", "--overwrite"]].concat();
+    fs::rename(&other, folder.join("all/lr-1e30")).expect("renamed");
+    run(folder, &wild).success();
+    let told = facts(&folder.join("all"));
+    let row = told["runs"][1]["run"].as_str().expect("a path").to_string();
+    assert_eq!(row, "all/lr-1e30");
+    assert_eq!(told["runs"][1]["score"], Value::Null);
+    let settings = fs::read_to_string(folder.join(row).join("run.toml")).expect("settings");
+    assert!(settings.contains("ended = \"diverged\""), "{settings}");
+    let mut names = fs::read_dir(folder.join("all")).expect("a folder");
+    let beside = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains("-stopped-");
+    assert!(!names.any(|entry| beside(&entry.expect("an entry"))));
+}
+
+fn left_as_it_was() {
+    let folder = data();
+    let folder = folder.path();
+    let words = ["train", "data", "--kfold", "13", "-o"];
+    // The user's own folder stays, and none is left that was made.
+    fs::create_dir(folder.join("mine")).expect("a folder");
+    run(folder, &[&words[..], &["mine"]].concat()).code(2);
+    run(folder, &[&words[..], &["deep/in"]].concat())
+        .code(2)
+        .stderr(contains("resume ").not());
+    assert!(folder.join("mine").exists() && !folder.join("deep").exists());
+    // A run of nobody's is no sweep.
+    let one = "train data --fold 1/2 --epochs 1 -o some/fold-1";
+    run(folder, &one.split(' ').collect::<Vec<_>>()).success();
+    let kfold = ["train", "data", "--kfold", "2", "--epochs", "1", "-o"];
+    run(folder, &[&kfold[..], &["some"]].concat()).code(3);
+    assert!(!folder.join("some/sweep.toml").exists());
+    // Another process has it.
+    run(folder, &[&kfold[..], &["all"]].concat()).success();
+    let all = folder.join("all");
+    let before = ["sweep.toml", "sweep.html", "sweep.json", "sweep.md"]
+        .map(|name| (all.join(name), fs::read(all.join(name)).expect("a file")));
+    fs::write(all.join("run.lock"), "").expect("a file");
+    let lock = fs::File::open(all.join("run.lock")).expect("the file");
+    fs4::FileExt::lock(&lock).expect("the lock");
+    let again = [&kfold[..], &["all", "--overwrite"]].concat();
+    run(folder, &again)
+        .code(3)
+        .stderr(contains("writes a run here"));
+    drop(lock);
+    // A refusal at the first run, and at a later one of which the first had ended.
+    let wrong = [&again[..], &["--rank", "0"]].concat();
+    run(folder, &wrong).code(2);
+    fs::remove_dir_all(all.join("fold-2")).expect("removed");
+    fs::write(all.join("fold-2"), "mine").expect("a file");
+    let resumed = ["train", "--resume", "all", "--keep", "3"];
+    goldfish(folder).args(resumed).assert().code(3);
+    for (path, bytes) in before {
+        assert!(fs::read(&path).expect("a file") == bytes, "{path:?}");
+    }
+    // An estimate is of one run.
+    goldfish(folder)
+        .args(["estimate", "--config", "all/sweep.toml"])
+        .assert()
+        .code(3)
+        .stderr(contains("--fold 1/2"));
+}
+
+fn other_images() {
+    let folder = data();
+    let folder = folder.path();
+    let words = [
+        "train", "data", "--kfold", "2", "--epochs", "1", "-o", "a|b",
+    ];
+    run(folder, &words).success();
+    let table = fs::read_to_string(folder.join("a|b/sweep.md")).expect("a table");
+    assert!(table.contains("a\\|b/fold-1"), "{table}");
+    fs::remove_dir_all(folder.join("a|b/fold-2")).expect("removed");
+    pictures(&folder.join("data"), "round", &[(33, 44)]);
+    goldfish(folder)
+        .args(["train", "--resume", "a|b"])
+        .assert()
+        .code(3)
+        .stderr(contains("fold-1").and(contains("was trained on other images: 1 ")));
+    // Where its images are gone, the sweep is what is named.
+    fs::remove_dir_all(folder.join("data")).expect("removed");
+    let path = folder.join("a|b/fold-1/run.toml");
+    let settings = fs::read_to_string(&path).expect("settings");
+    let begun = settings.replace("ended = \"complete\"", "ended = \"not-yet\"");
+    fs::write(&path, begun).expect("written");
+    goldfish(folder)
+        .args(["train", "--resume", "a|b"])
+        .assert()
+        .code(3)
+        .stderr(contains("train DATA --resume a|b\n"));
 }
 
 fn page() {
