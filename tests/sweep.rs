@@ -187,6 +187,13 @@ fn folds() {
     assert_eq!(counts, 12, "each image is validated with once");
     assert_eq!(report["combinations"][0]["runs"], 3);
     assert_eq!(report["combinations"][0]["settings"]["lr"], 1e-3);
+    // Of several parts none is the best run.
+    let table = stdout(&done);
+    assert!(
+        table.contains("(the mean of 3 parts): lr 0.001."),
+        "{table}"
+    );
+    assert_eq!(report["best"]["run"], Value::Null);
     // A rate that is too high is an answer too.
     assert_eq!(report["combinations"][1]["score"], Value::Null);
     for fold in ["0/3", "4/3", "1", "1/1"] {
@@ -318,6 +325,14 @@ fn kfold() {
         facts(&folder.join("run"))["combinations"][0]["score"],
         one["score"]
     );
+    // All together is what the runs took, whichever process did them.
+    let told = facts(&folder.join("run"));
+    let rows = told["runs"].as_array().expect("a list").iter();
+    let seconds: f64 = rows
+        .map(|row| row["seconds"].as_f64().expect("seconds"))
+        .sum();
+    let all = told["seconds"].as_f64().expect("seconds");
+    assert!((all - seconds).abs() < 1e-6, "{told}");
     let more = [&resume[..], &["--epochs", "3"]].concat();
     goldfish(folder).args(&more).assert().success();
     let settings = fs::read_to_string(folder.join("run/fold-1/run.toml")).expect("settings");
@@ -532,6 +547,11 @@ fn replaced() {
     let id = about.lines().find_map(|line| line.strip_prefix("id = "));
     let id = format!("sweep = {}", id.expect("an id"));
     assert!(settings.contains(&id), "{settings}");
+    // Without a list there is one run, and none to compare it with.
+    let alone = [&words[..words.len() - 1], &["alone"]].concat();
+    run(folder, &alone).success();
+    let page = fs::read_to_string(folder.join("alone/sweep.html")).expect("a page");
+    assert!(page.contains("Trained once;") && !page.contains("1 combinations"));
     // One that diverges takes the place of the whole one: its page tells of it, and no other run stands beside.
     let wild = [&words[..], &["--lr", "1e-3,1e30", "--overwrite"]].concat();
     fs::rename(&other, folder.join("all/lr-1e30")).expect("renamed");
