@@ -554,13 +554,17 @@ fn replaced() {
     assert!(page.contains("Trained once;") && !page.contains("1 combinations"));
     // One that diverges takes the place of the whole one: its page tells of it, and no other run stands beside.
     let wild = [&words[..], &["--lr", "1e-3,1e30", "--overwrite"]].concat();
-    fs::rename(&other, folder.join("all/lr-1e30")).expect("renamed");
     run(folder, &wild).success();
-    let told = facts(&folder.join("all"));
-    let row = told["runs"][1]["run"].as_str().expect("a path").to_string();
-    assert_eq!(row, "all/lr-1e30");
-    assert_eq!(told["runs"][1]["score"], Value::Null);
-    let settings = fs::read_to_string(folder.join(row).join("run.toml")).expect("settings");
+    let row = |told: &Value| {
+        assert_eq!(told["runs"][1]["score"], Value::Null, "{told}");
+        folder.join(told["runs"][1]["run"].as_str().expect("a path"))
+    };
+    let diverged = row(&facts(&folder.join("all")));
+    fs::remove_dir_all(&diverged).expect("removed");
+    fs::rename(&other, &diverged).expect("renamed");
+    run(folder, &wild).success();
+    assert_eq!(row(&facts(&folder.join("all"))), diverged);
+    let settings = fs::read_to_string(diverged.join("run.toml")).expect("settings");
     assert!(settings.contains("ended = \"diverged\""), "{settings}");
     let mut names = fs::read_dir(folder.join("all")).expect("a folder");
     let beside = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains("-stopped-");

@@ -15,6 +15,7 @@ use toml::Table;
 
 use super::augment::AugmentArgs;
 use super::recipe::{RecipeArgs, STEPS};
+use super::shared::OfSweep;
 use crate::cli::base::BaseArgs;
 use crate::cli::store::StoreArgs;
 
@@ -31,16 +32,6 @@ pub struct Request<'a> {
     pub base: &'a BaseArgs,
     pub settings: &'a TrainArgs,
     pub device: Option<String>,
-}
-
-/// What a run of a sweep knows of it.
-#[derive(Clone, Copy)]
-pub struct OfSweep<'a> {
-    pub folder: &'a Path,
-    /// What tells its runs from others.
-    pub id: Option<&'a str>,
-    /// One of its runs that has ended, with which this one is compared.
-    pub ended: Option<&'a Path>,
 }
 
 /// The most parts of the images that are trained without in turn.
