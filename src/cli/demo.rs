@@ -66,6 +66,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         output: &args.output,
         overwrite: true,
         resume: false,
+        sweep: None,
         base: &args.base,
         settings: &args.settings,
         device,

@@ -57,6 +57,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         output: Path::new(""),
         overwrite: false,
         resume: false,
+        sweep: None,
         base: &args.base,
         settings: &args.settings,
         device,

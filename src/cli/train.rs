@@ -23,10 +23,10 @@ use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained
 use goldfish::{Error, Result};
 use toml::{Table, Value};
 
-pub use args::{BatchSize, ClassesArg, Request, TrainArgs};
-pub(in crate::cli) use settings::unchanged;
+pub use args::{BatchSize, ClassesArg, Request, TrainArgs, parts};
+pub(in crate::cli) use settings::{sweep_of, unchanged};
 use shared::Found;
-pub(in crate::cli) use shared::Shared;
+pub(in crate::cli) use shared::{OfSweep, Shared};
 pub(in crate::cli) use whole::{ended, whole};
 
 use super::adopt::{DEFAULT_RUN, adopt};
@@ -77,7 +77,7 @@ pub struct Args {
     verify_determinism: bool,
     /// Cross validation: K runs, each without another part of the images, in RUN/fold-1 to RUN/fold-K, and how good they are
     /// on average; what is frozen is computed once
-    #[arg(long, value_name = "K", conflicts_with_all = ["val", "val_split", "fold", "resume"], help_heading = VALIDATION)]
+    #[arg(long, value_name = "K", value_parser = parts, conflicts_with_all = ["val", "val_split", "fold", "resume"], help_heading = VALIDATION)]
     pub kfold: Option<usize>,
     #[command(flatten)]
     base: BaseArgs,
@@ -131,6 +131,13 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
     if file.contains_key("run") && none.is_some_and(Vec::is_empty) {
         file.remove("rank");
     }
+    if let ("estimate", Some(k)) = (name, file.get("kfold")) {
+        let problem = format!(
+            "asks for {k} runs (kfold), and an estimate is of one: take kfold out of a copy, and name a part with \
+             --fold 1/{k}"
+        );
+        return Err(Error::data(&path, problem));
+    }
     config::check(command, &file, &path)?;
     let mut typed = config::table(command, own, Which::Typed);
     if let Some(run) = run {
@@ -158,6 +165,7 @@ impl Args {
             output: &self.output,
             overwrite: self.overwrite,
             resume: false,
+            sweep: None,
             base: &self.base,
             settings: &self.settings,
             device,
@@ -204,6 +212,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         output: resume.as_ref().unwrap_or(output),
         overwrite: args.overwrite,
         resume: resume.is_some(),
+        sweep: None,
         base: &args.base,
         settings: &args.settings,
         device,

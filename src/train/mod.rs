@@ -35,6 +35,7 @@ pub use folder::{BEST, FILES, SETTINGS, TIMES, is_own, step_of};
 pub use frozen::Frozen;
 pub use kept::{Room, Takes};
 pub use listing::{Listed, Listing};
+pub use lock::Lock;
 pub use look::{SIDE, look};
 pub use outcome::{Ended, Saved, Subject, Timing};
 pub use plan::{Metric, Plan, Split};

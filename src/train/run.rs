@@ -66,6 +66,8 @@ pub struct Run {
     again: bool,
     /// Whether it has made a step here.
     stepped: bool,
+    /// Whether it replaces another one even where it ends early.
+    replaces: bool,
     lock: Option<Lock>,
 }
 
@@ -135,6 +137,25 @@ impl Run {
         Ok((folder.join(SETTINGS), table))
     }
 
+    /// Whether there is a run in `folder`, also one that was ended before it was put in place.
+    pub fn is_in(folder: &Path) -> bool {
+        found(folder).is_some()
+    }
+
+    /// The images that the run in `folder` was begun with.
+    ///
+    /// # Errors
+    /// [`Error::Data`] or [`Error::Io`] where their list is not there or none.
+    pub fn images(folder: &Path) -> Result<Listing> {
+        states::read_images(folder)
+    }
+
+    /// Lets the run replace the one that is in its folder where it ends early too, with a step made or diverged: it is gone
+    /// on with there, or is an answer. Else it is put beside that one.
+    pub fn replace_however_it_ends(&mut self) {
+        self.replaces = true;
+    }
+
     /// Finishes or undoes what a process that is gone was about to do in `folder`, so that what is found there is one run's.
     ///
     /// # Errors
@@ -189,6 +210,7 @@ impl Run {
             start: Instant::now(),
             again: false,
             stepped: false,
+            replaces: false,
             lock: Some(lock),
         };
         mend(folder)?;
@@ -334,7 +356,7 @@ impl Run {
         let late = late.and(told);
         let whole = matches!(ended, Ended::Complete | Ended::EarlyStop);
         let over = self.place == Place::Staged && self.folder.join(adapter::MODEL).exists();
-        let beside = match over && !whole {
+        let beside = match over && !whole && !self.replaces {
             true => self.put_beside(),
             false => None,
         };
@@ -360,7 +382,8 @@ impl Run {
     /// [`Error::Io`] where it cannot be written.
     pub fn give_up(&mut self, ended: Ended, snapshot: Option<&Snapshot>) -> Result<()> {
         let over_another = self.folder.join(adapter::MODEL).exists();
-        if self.place == Place::There || !over_another {
+        if self.place == Place::There || !over_another || self.replaces && ended == Ended::Diverged
+        {
             self.write_settings(ended, snapshot.map_or((0, 0, None), Snapshot::far))?;
             self.put_in_place()?;
         }

@@ -168,7 +168,7 @@ pub(super) fn write_images(folder: &Path, images: &Listing) -> Result<()> {
 }
 
 /// Which images the run in `folder` was begun with.
-fn read_images(folder: &Path) -> Result<Listing> {
+pub(super) fn read_images(folder: &Path) -> Result<Listing> {
     let path = folder.join(STATE).join(IMAGES);
     let wrong = |what: &str| {
         let problem = format!(

@@ -24,9 +24,20 @@ const BESIDE: u64 = 1 << 20;
 /// Begins the run in its folder, or takes it up; where it stands.
 pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot> {
     if request.resume {
-        same_base(checked, request)?;
+        same_base(checked, request.output)?;
     }
     let listing = checked.data.listing()?;
+    if let Some(ended) = request.sweep.and_then(|sweep| sweep.ended) {
+        same_base(checked, ended)?;
+        let before = Run::images(ended)?;
+        if let Some(changes) = listing.whole().changes(&before.whole()) {
+            let problem = format!(
+                "was trained on other images: {changes}. Scores compare on the same ones alone: put them back as they were, \
+                 or begin all runs anew with --overwrite"
+            );
+            return Err(Error::data(ended, problem));
+        }
+    }
     let settings = settings(checked, request)?;
     let room = 4 * checked.start.parameters() as u64 + BESIDE;
     let made_on = MadeOn::from(checked.gpu.info());
