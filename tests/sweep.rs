@@ -30,6 +30,10 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial("sweep::a_run_that_diverges_leaves_what_is_shared", diverged),
         gpu_trial("sweep::one_that_stops_says_what_is_done", stopped),
         gpu_trial(
+            "sweep::a_run_that_cannot_be_done_keeps_none_of_the_others",
+            broken,
+        ),
+        gpu_trial(
             "sweep::one_that_replaces_another_is_never_completed_from_its_runs",
             replaced,
         ),
@@ -38,6 +42,8 @@ pub fn trials() -> Vec<Trial> {
             left_as_it_was,
         ),
         gpu_trial("sweep::runs_on_other_images_are_not_compared", other_images),
+        gpu_trial("sweep::names_that_are_no_text_are_names", no_text)
+            .with_ignored_flag(!cfg!(target_os = "linux")),
         gpu_trial("sweep::a_browser_shows_the_page", page)
             .with_ignored_flag(Browser::path().is_none()),
     ]
@@ -470,6 +476,40 @@ fn diverged() {
     assert_eq!(report(folder)["combinations"][1]["diverged"], 1);
 }
 
+fn broken() {
+    let folder = data();
+    let folder = folder.path();
+    let words = "sweep data --lr 1e-3,1e-2,1e-1 --val-split 0.34 --epochs 2 -o all";
+    let words: Vec<&str> = words.split(' ').collect();
+    run(folder, &words).success();
+    let last = bytes(&folder.join("all/lr-0.1"));
+    fs::remove_dir_all(folder.join("all/lr-0.1")).expect("removed");
+    let first = folder.join("all/lr-0.001");
+    let settings = fs::read_to_string(first.join("run.toml")).expect("settings");
+    let begun = settings.replace("ended = \"complete\"", "ended = \"not-yet\"");
+    fs::write(first.join("run.toml"), begun).expect("written");
+    for entry in fs::read_dir(first.join("state")).expect("states") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            fs::write(path, "cut").expect("written");
+        }
+    }
+    let on = goldfish(folder).args(["train", "--resume", "all"]).assert();
+    on.code(3)
+        .stderr(contains("all/lr-0.001").and(contains("run      3/3")));
+    assert!(bytes(&folder.join("all/lr-0.1")) == last);
+    let told = facts(&folder.join("all"));
+    assert_eq!(told["runs"].as_array().map(Vec::len), Some(2), "{told}");
+    // Where nothing came of any, that is how it ends.
+    let words = "sweep data --lr 1e30,1e31 --val-split 0.34 --epochs 2 -o none";
+    let words: Vec<&str> = words.split(' ').collect();
+    run(folder, &words).code(5).stdout(contains("diverged"));
+    goldfish(folder)
+        .args(["train", "--resume", "none"])
+        .assert()
+        .code(5);
+}
+
 fn stopped() {
     let folder = data();
     let folder = folder.path();
@@ -647,6 +687,33 @@ fn other_images() {
         .code(3)
         .stderr(contains("train DATA --resume a|b\n"));
 }
+
+#[cfg(target_os = "linux")]
+fn no_text() {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = data();
+    let folder = folder.path();
+    let val = OsStr::from_bytes(b"val\xff");
+    fs::create_dir(folder.join(val)).expect("a folder");
+    for class in ["round", "pointed"] {
+        pictures(&folder.join(val), class, &[(50, 40)]);
+    }
+    let words = ["sweep", "data", "--lr", "1e-3,1e-2", "--epochs", "1"];
+    let mut words: Vec<OsString> = words.map(OsString::from).into();
+    words.extend(["--val".into(), val.into(), "-o".into()]);
+    words.push(OsStr::from_bytes(b"all\xff").into());
+    let done = goldfish(folder).args(&words).args(TINY).assert();
+    done.success();
+    let all = folder.join(OsStr::from_bytes(b"all\xff"));
+    let page = fs::read_to_string(all.join("sweep.html")).expect("a page");
+    assert!(page.contains("href=\"lr-0.001/report.html\""), "{page}");
+    assert_eq!(facts(&all)["complete"], true);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn no_text() {}
 
 fn page() {
     let folder = data();

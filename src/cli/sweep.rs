@@ -9,7 +9,7 @@ mod taken;
 mod written;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{ArgMatches, Args as ClapArgs, Command};
 use goldfish::{Error, Result};
@@ -85,21 +85,11 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
     config::check(sweep, &asked, &path)?;
     asked.retain(|key, _| !typed.contains_key(key));
     let mut words: Vec<OsString> = ["goldfish", "sweep", "--resume"].map(OsString::from).into();
-    for (flag, value) in [
-        ("--output=", Some(folder.as_os_str().to_os_string())),
-        (
-            "--device=",
-            own.get_one::<String>("device").map(OsString::from),
-        ),
-    ] {
-        words.extend(value.map(|value| {
-            let mut word = OsString::from(flag);
-            word.push(value);
-            word
-        }));
-    }
-    let tables = [(&asked, path.as_path()), (&typed, Path::new(""))];
-    config::typing(words, sweep, tables).map(Some)
+    let mut output = OsString::from("--output=");
+    output.push(folder);
+    words.push(output);
+    let typed = (typing, own, &["output", "resume"][..]);
+    config::command_line(words, typed, (sweep, &asked, &path)).map(Some)
 }
 
 /// Trains each combination; `matches` is what was typed for the sweep, and `program` the whole command line.
@@ -127,7 +117,7 @@ pub fn run(
     let data = args.data.ok_or_else(|| asked::none(&args.output))?;
     runs::run(
         &data,
-        &Asked::new(typed, place),
+        &Asked::new(typed, (sweep, matches), place),
         own(program, "train")?,
         device,
     )
@@ -148,7 +138,12 @@ pub fn kfold(
         resume: false,
     };
     let typed = config::table(train, matches, Which::Typed);
-    runs::run(args.data()?, &Asked::new(typed, place), train, device)
+    runs::run(
+        args.data()?,
+        &Asked::new(typed, (train, matches), place),
+        train,
+        device,
+    )
 }
 
 fn own<'a>(program: &'a Command, name: &str) -> Result<&'a Command> {

@@ -150,7 +150,8 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
         file.retain(|key, _| !APART.contains(&key));
     }
     file.retain(|key, _| !typed.contains_key(key));
-    config::command_line(command, own, (&file, &path)).map(Some)
+    let words = vec!["goldfish".into(), name.into()];
+    config::command_line(words, (command, own, &[]), (command, &file, &path)).map(Some)
 }
 
 impl Args {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::{ArgMatches, Command};
 use goldfish::train::SETTINGS;
 use goldfish::{Error, Result};
 use toml::{Table, Value};
@@ -25,6 +26,8 @@ pub(super) struct Place<'a> {
 /// Runs that are asked for.
 pub(super) struct Asked<'a> {
     pub(super) place: Place<'a>,
+    /// As it was typed, and for which command.
+    pub(super) typed: (&'a Command, &'a ArgMatches),
     /// What all of them have in common.
     pub(super) common: Table,
     /// What each is that is trained: once, or once a part of the images.
@@ -35,12 +38,17 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Of what is `typed`, where a list in the place of a setting's value is several.
-    pub(super) fn new(typed: Table, place: Place<'a>) -> Self {
-        let (all, mut common) = (typed.clone(), typed);
+    /// Of these settings, as `typed`, where a list in the place of a setting's value is several.
+    pub(super) fn new(
+        settings: Table,
+        typed: (&'a Command, &'a ArgMatches),
+        place: Place<'a>,
+    ) -> Self {
+        let (all, mut common) = (settings.clone(), settings);
         let kfold = common.remove("kfold");
         Asked {
             place,
+            typed,
             combinations: combinations(&mut common),
             common,
             kfold: kfold.and_then(|k| usize::try_from(k.as_integer()?).ok()),

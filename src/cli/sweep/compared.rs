@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use goldfish::data::Score;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use toml::{Table, Value};
 
 use super::asked::Asked;
@@ -18,7 +18,8 @@ pub(super) struct Row {
     pub(super) settings: Table,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fold: Option<usize>,
-    pub(super) run: String,
+    #[serde(serialize_with = "text")]
+    pub(super) run: PathBuf,
     /// The best epoch, and how good it was on the images that were not trained on; absent where the run diverged.
     pub(super) epoch: Option<usize>,
     pub(super) score: Option<Score>,
@@ -147,7 +148,7 @@ impl<'a> Report<'a> {
             seconds: own.iter().map(|row| row.seconds).sum(),
             run: match self.asked.kfold {
                 Some(_) => None,
-                None => Some(own.first()?.run.clone()),
+                None => Some(own.first()?.run.display().to_string()),
             },
         })
     }
@@ -170,9 +171,14 @@ pub(super) fn numbers(score: &Score) -> [f64; 3] {
     [score.loss, score.top1, score.top5]
 }
 
+/// A path as JSON has it: what cannot be written is replaced there.
+fn text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
+}
+
 /// The folder of a run as the page links it.
-pub(super) fn beside(run: &str) -> String {
-    let name = Path::new(run).file_name().unwrap_or_default();
+pub(super) fn beside(run: &Path) -> String {
+    let name = run.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
 }
 

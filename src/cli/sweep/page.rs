@@ -1,7 +1,5 @@
 //! The runs of a sweep as a page: which is the best, how each went, and a link to each one's own.
 
-use std::path::Path;
-
 use goldfish::data::Score;
 use goldfish::train::history::History;
 use maud::{Markup, html};
@@ -179,7 +177,7 @@ fn table(report: &Report, means: &[Mean]) -> Markup {
 /// A link to a run's own page, where it has one.
 fn link(row: &Row) -> Markup {
     let name = beside(&row.run);
-    match Path::new(&row.run).join(report::FILE).exists() {
+    match row.run.join(report::FILE).exists() {
         true => html! { a href=(format!("{name}/{}", report::FILE)) { (name) } },
         false => html! { (name) },
     }
@@ -218,7 +216,7 @@ fn figures(score: Option<&Score>, apart: Option<&Deviation>) -> Markup {
 fn curves(report: &Report, means: &[Mean]) -> Markup {
     let rows = means.iter().flat_map(|mean| report.of(&mean.settings));
     let told: Vec<(&Row, History)> = rows
-        .filter_map(|row| Some((row, History::read(Path::new(&row.run)).ok()?)))
+        .filter_map(|row| Some((row, History::read(&row.run).ok()?)))
         .collect();
     let keys = told.len() <= COLOURS.len();
     let drawn = |value: fn(&Score) -> f64| {

@@ -23,13 +23,26 @@ use crate::cli::stop::{go_on, stop_on_ctrl_c};
 use crate::cli::terminal::note;
 use crate::cli::train::{self, OfSweep, Shared};
 
+/// What is typed of all runs together, by clap's names.
+const OF_ALL: [&str; 5] = ["output", "overwrite", "resume", "config", "kfold"];
+
 /// What came of a run.
 struct Came {
     /// The best epoch and how good it was; nothing where it diverged.
     best: Option<(usize, Score)>,
+    /// Why it diverged.
+    diverged: Option<Error>,
     seconds: f64,
     /// Whether it had ended before.
     before: bool,
+}
+
+/// Whether `error` is one run's own, so that the others go on: not that the work was stopped, nor what is of the machine.
+fn is_its_own(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Data { .. } | Error::Setting { .. } | Error::Usage(_)
+    )
 }
 
 /// Trains all that is `asked` on the images in `data`; `train` is that command.
@@ -42,7 +55,9 @@ pub(super) fn run(
     stop_on_ctrl_c();
     let taken = Taken::new(asked)?;
     let (mut report, mut shared) = (Report::new(asked), Shared::default());
-    let (runs, mut ended, mut trained) = (asked.runs(), None, false);
+    let (runs, mut ended) = (asked.runs(), None);
+    // Whether anything came of this, what the first run that cannot be done says, and one that diverged.
+    let (mut something, mut failed, mut diverged) = (false, None, None);
     for (number, &(settings, fold)) in runs.iter().enumerate() {
         let output = asked.place.folder.join(name(settings, fold));
         note!(
@@ -64,26 +79,27 @@ pub(super) fn run(
         let came = match came {
             Ok(came) => came,
             Err(error) => {
-                let nothing = !trained && one.written() == stood;
-                match (nothing, number) {
-                    (true, _) => taken.undo(),
-                    (false, 0) => {}
-                    (false, _) => note!("compared {}", report.page().display()),
+                something |= one.written() != stood;
+                // A first run that cannot be done says what is wrong with all.
+                let others = number > 0 || asked.place.resume;
+                if !others || !is_its_own(&error) {
+                    failed = Some(error);
+                    break;
                 }
-                if !nothing || asked.place.resume && asked.place.folder.join(asked::FILE).exists() {
-                    note!("resume   {}", asked.go_on());
-                }
-                return Err(error);
+                note!("notice   {}: {error}", output.display());
+                failed.get_or_insert(error);
+                continue;
             }
         };
-        trained |= !came.before;
+        something |= !came.before;
+        diverged = diverged.or(came.diverged);
         if came.before && ended.is_none() {
             ended = Some(output.clone());
         }
         report.add(Row {
             settings: settings.clone(),
             fold,
-            run: output.display().to_string(),
+            run: output.clone(),
             epoch: came.best.map(|(epoch, _)| epoch),
             score: came.best.map(|(_, score)| score),
             seconds: came.seconds,
@@ -94,8 +110,20 @@ pub(super) fn run(
             done => done?,
         }
     }
-    note!("compared {}", report.page().display());
-    print(&written::table(&report))
+    match (something, report.runs.is_empty()) {
+        (false, _) if failed.is_some() => taken.undo(),
+        (_, true) => {}
+        _ => note!("compared {}", report.page().display()),
+    }
+    let Some(error) = failed else {
+        print(&written::table(&report))?;
+        let all = report.runs.iter().all(|row| row.score.is_none());
+        return diverged.filter(|_| all).map_or(Ok(()), Err);
+    };
+    if something || asked.place.resume && asked.place.folder.join(asked::FILE).exists() {
+        note!("resume   {}", asked.go_on());
+    }
+    Err(error)
 }
 
 /// One run of those that are asked for.
@@ -118,11 +146,12 @@ impl One<'_> {
         shared: &mut Shared,
     ) -> Result<Came> {
         let (place, began) = (self.asked.place, Instant::now());
-        let mut table = self.asked.common.clone();
-        table.extend(settings.clone());
+        let mut own = settings.clone();
         if let (Some(fold), Some(k)) = (fold, self.asked.kfold) {
-            table.insert("fold".into(), format!("{fold}/{k}").into());
+            own.insert("fold".into(), format!("{fold}/{k}").into());
         }
+        let mut table = self.asked.common.clone();
+        table.extend(own.clone());
         let (mut before, mut earlier) = (None, 0.0);
         if let Some((path, mut settings)) = self.begun()? {
             train::unchanged(&settings, &mut table, self.output)?;
@@ -138,17 +167,19 @@ impl One<'_> {
             settings.retain(|key, _| !table.contains_key(key) && key != "data");
             before = Some((path, settings));
         }
-        let args = self.parsed(&table, before.as_ref())?;
+        let resume = before.is_some();
+        let args = self.parsed(&own, before)?;
         let mut request = args.request(self.data, device);
-        request.resume = before.is_some();
+        request.resume = resume;
         request.overwrite = self.taken.replaces;
         request.sweep = Some(OfSweep {
             folder: place.folder,
             id: self.taken.id.as_deref(),
             ended: self.ended,
         });
-        let came = |best| Came {
+        let came = |best, diverged| Came {
             best,
+            diverged,
             seconds: earlier + began.elapsed().as_secs_f64(),
             before: false,
         };
@@ -157,12 +188,12 @@ impl One<'_> {
                 let best = job.trained.best.as_ref();
                 let best = best.map(|best| (best.epoch, best.score));
                 *shared = train::leave(job);
-                Ok(came(best))
+                Ok(came(best, None))
             }
             // A rate that is too high is one of the answers.
             Err(error @ Error::NonFinite { .. }) => {
                 note!("notice   {}: {error}", self.output.display());
-                Ok(came(None))
+                Ok(came(None, Some(error)))
             }
             Err(error) => Err(error),
         }
@@ -208,23 +239,30 @@ impl One<'_> {
             }
         );
         // A sum of nothing has a sign.
+        let last = history.steps.last().filter(|_| diverged);
         Ok(Some(Came {
             best,
+            diverged: last.map(|last| Error::NonFinite {
+                step: last.step,
+                loss: last.loss,
+                lr: last.lr,
+            }),
             seconds: history.seconds().abs(),
             before: true,
         }))
     }
 
-    /// What `train` would have been given.
-    fn parsed(&self, table: &Table, before: Option<&(PathBuf, Table)>) -> Result<train::Args> {
-        let mut words = vec![OsString::from("train")];
+    /// What `train` would have been given: what was typed for all, the settings that are this one's `own`, and what it had
+    /// `before`.
+    fn parsed(&self, own: &Table, before: Option<(PathBuf, Table)>) -> Result<train::Args> {
         let mut named = OsString::from("--output=");
         named.push(self.output);
-        words.push(named);
-        if let Some((path, before)) = before {
-            words.extend(config::arguments(self.train, before, path)?);
-        }
-        words.extend(config::arguments(self.train, table, Path::new(""))?);
+        let words = vec![OsString::from("train"), named];
+        let (path, mut file) = before.unwrap_or_default();
+        file.extend(own.clone());
+        let (typing, matches) = self.asked.typed;
+        let typed = (typing, matches, &OF_ALL[..]);
+        let words = config::command_line(words, typed, (self.train, &file, &path))?;
         let said = |error: clap::Error| Error::Usage(error.to_string());
         let matches = self
             .train

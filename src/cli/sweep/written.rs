@@ -113,7 +113,7 @@ fn parts(runs: &[&Row], mean: Option<&Mean>) -> String {
             &epoch.map_or(String::new(), |epoch| epoch.to_string()),
             one.score.as_ref().map(numbers),
             &format!("{:.1}", one.seconds),
-            &one.run,
+            &one.run.display().to_string(),
         );
     }
     if let Some(mean) = mean {
