@@ -70,6 +70,14 @@ fn refused() {
         ("--targets head --init gaussian", "--init is of LoRAs"),
         ("--targets head --dropout 0.1", "--dropout is of LoRAs"),
         (
+            "--targets classifier.0 --rank 4 --rank-pattern *=3",
+            "--rank does nothing where a pattern gives every adapted module its own",
+        ),
+        (
+            "--targets classifier.0 --alpha 4 --alpha-pattern classifier.*=3",
+            "--alpha does nothing where a pattern gives every",
+        ),
+        (
             "--rank-pattern features.0=2",
             "--rank-pattern names features.0",
         ),
@@ -95,6 +103,13 @@ fn refused() {
     }
     // As in every run of a sweep.
     let sweep = ["sweep", "data", "--val-split", "0.3", "-o", "all"];
+    asked(
+        folder.path(),
+        &sweep,
+        "--rank 2,4 --rank-pattern classifier.*=3",
+    )
+    .code(2)
+    .stderr(contains("--rank does nothing where a pattern"));
     asked(folder.path(), &sweep, "--targets head --rank 2,4")
         .code(2)
         .stderr(contains("--rank is of LoRAs"));
@@ -131,6 +146,10 @@ fn told() {
         (
             "--warmup 7",
             "--warmup 7 is longer than the run, which has 6 steps",
+        ),
+        (
+            "--warmup 6 --schedule cosine",
+            "--warmup takes all steps of the run: --schedule does nothing",
         ),
         (
             "--schedule step --step-every 6",

@@ -28,6 +28,14 @@ pub fn trials() -> Vec<Trial> {
             "resumed::the_adapter_to_start_from_must_be_the_same",
             started,
         ),
+        gpu_trial(
+            "resumed::the_adapter_to_start_from_may_be_replaced_or_gone",
+            begun_from,
+        ),
+        gpu_trial(
+            "resumed::metrics_cut_short_cost_the_newest_state_and_no_byte",
+            cut_short,
+        ),
         gpu_trial("resumed::as_many_states_are_kept_as_there_are", kept),
         trial("resumed::what_is_no_run_is_said_to_be_none", no_run),
     ]
@@ -255,6 +263,55 @@ fn started() {
     };
     on("3", "elsewhere").success();
     on("4", "run").code(3).stderr(contains("init_adapter was "));
+}
+
+fn begun_from() {
+    let folder = data();
+    let at = folder.path();
+    begun(at, &[]);
+    fs::rename(at.join("run"), at.join("first")).expect("moved");
+    let from = |run: &str, epochs: &str, more: &[&str]| {
+        let words = ["data", "-o", run, "-e", epochs, "-b", "4", "--init-adapter"];
+        train(at, &[&words[..], more, &TINY].concat()).success();
+    };
+    let on = |run: &str| train(at, &["--resume", run, "-e", "3"]);
+    let adapter = |run: &str| fs::read(at.join(run).join("adapter_model.safetensors"));
+    from("whole", "3", &["first"]);
+    from("second", "2", &["first"]);
+    // Over the one that it begins from, which is another one then.
+    from("first", "2", &["first", "--overwrite"]);
+    on("first").success();
+    let expected = adapter("whole").expect("an adapter");
+    assert!(adapter("first").expect("an adapter") == expected);
+    // From one that is gone.
+    fs::remove_dir_all(at.join("first")).expect("removed");
+    on("second").success();
+    assert!(adapter("second").expect("an adapter") == expected);
+}
+
+fn cut_short() {
+    let folder = data();
+    let at = folder.path();
+    begun(at, &["--save-every", "1", "--keep", "2"]);
+    let whole = run_files(&at.join("run"));
+    let metrics = at.join("run/metrics.jsonl");
+    let cut = |length: usize| {
+        let lines = &whole[Path::new("metrics.jsonl")];
+        fs::write(&metrics, &lines[..length]).expect("written");
+        unended(at);
+        train(at, &["--resume", "run"])
+    };
+    cut(whole[Path::new("metrics.jsonl")].len() - 10)
+        .success()
+        .stderr(contains("metrics.jsonl: has ").and(contains("The state before it is taken")));
+    let again = run_files(&at.join("run"));
+    assert!(whole.keys().eq(again.keys()));
+    for (name, bytes) in &whole {
+        assert!(*bytes == again[name], "{}", name.display());
+    }
+    cut(10)
+        .code(3)
+        .stderr(contains("has no state left that is whole"));
 }
 
 fn kept() {

@@ -295,7 +295,10 @@ pub fn job(request: Request) -> Result<Job> {
 pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result<Job> {
     let stop = super::stop_on_ctrl_c();
     let mut base = request.base.clone();
-    if let Some(folder) = &request.settings.init_adapter {
+    // A run that goes on says all of its base itself.
+    if let Some(folder) = &request.settings.init_adapter
+        && !request.resume
+    {
         adopt(&mut base, folder)?;
     }
     let request = Request {

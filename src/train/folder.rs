@@ -287,16 +287,23 @@ pub fn is_own(path: &Path) -> bool {
         [BEST, name] => [adapter::MODEL, adapter::CONFIG, "classes.txt"].contains(&name),
         [STATE, name] => name == IMAGES || step_of(path).is_some(),
         ["events", "train" | "validation"] => true,
-        ["events", "train" | "validation", name] => name.starts_with(events::PREFIX),
+        ["events", "train" | "validation", name] => name == events::FILE,
         _ => false,
     }
+}
+
+/// What the state after so many steps is called.
+pub(super) fn state_name(steps: u64) -> String {
+    format!("step-{steps:08}.safetensors")
 }
 
 /// The steps after which the state file of this path was written; none of any other file.
 pub fn step_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     let digits = name.strip_prefix("step-")?.strip_suffix(".safetensors")?;
-    digits.parse().ok()
+    // Written otherwise, it is somebody else's.
+    let steps = digits.parse().ok()?;
+    (state_name(steps) == name).then_some(steps)
 }
 
 /// Where a run is being built in `folder`, or was when its process ended.
@@ -315,6 +322,19 @@ pub(super) fn foreign(folder: &Path) -> Option<&'static str> {
         .iter()
         .find(|name| folder.join(name).exists())
         .copied()
+}
+
+/// What lies in `folder` where a run has a file and is a folder, or the other way round, and what a run has there: it would be
+/// lost with the run that is replaced.
+pub(super) fn of_another_kind(folder: &Path) -> Option<(&'static str, &'static str)> {
+    FILES.iter().find_map(|&name| {
+        let about = fs::metadata(folder.join(name)).ok()?;
+        match (FOLDERS.contains(&name), about.is_dir()) {
+            (true, false) => Some((name, "folder")),
+            (false, true) => Some((name, "file")),
+            _ => None,
+        }
+    })
 }
 
 /// The folder of a run's files as they are found without taking the folder: where a run has begun, else where one was

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use super::folder::{
-    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, is_to_mend, mend, put_in_place, stage,
-    staged, step_of, unstage,
+    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, is_to_mend, mend, of_another_kind,
+    put_in_place, stage, staged, step_of, unstage,
 };
 use super::judged;
 use super::lines::Lines;
@@ -21,6 +21,7 @@ use super::watch::{EpochRecord, StepRecord};
 use crate::error::{Error, Remedy, Result};
 use crate::files::write_atomic;
 use crate::formats::adapter;
+use crate::formats::state::State;
 use crate::nn::Adapter;
 
 /// The largest settings that are read.
@@ -68,6 +69,8 @@ pub struct Run {
     stepped: bool,
     /// Whether it replaces another one even where it ends early.
     replaces: bool,
+    /// Whether its states were removed to make room for its adapter.
+    stateless: bool,
     lock: Option<Lock>,
 }
 
@@ -83,6 +86,12 @@ impl Run {
         if folder.join(adapter::MODEL).exists() && !overwrite {
             let taken = Error::data(folder, "holds an adapter already");
             return Err(taken.with(Remedy::OtherFolder));
+        }
+        if let Some((name, wanted)) = of_another_kind(folder) {
+            let problem = format!(
+                "has {name} where a run has a {wanted}, which would be lost: move it away, or choose another folder"
+            );
+            return Err(Error::data(folder, problem));
         }
         if let Some(name) = foreign(folder) {
             let problem = format!(
@@ -211,6 +220,7 @@ impl Run {
             again: false,
             stepped: false,
             replaces: false,
+            stateless: false,
             lock: Some(lock),
         };
         mend(folder)?;
@@ -341,7 +351,7 @@ impl Run {
             Err(first) => {
                 // An adapter is worth more than what it could go on from.
                 for state in states(&at.join(STATE))? {
-                    let _ = fs::remove_file(state);
+                    self.stateless |= fs::remove_file(state).is_ok();
                 }
                 let again = self.write(&trained.adapter, trained.best.as_ref(), subject);
                 again.map_err(|_| first)?
@@ -349,7 +359,11 @@ impl Run {
         };
         // What follows is worth less: it does not keep the adapter from its place.
         let late = match &trained.snapshot {
-            Some(snapshot) => self.write_state(snapshot),
+            Some(snapshot) => {
+                let put_down = self.write_state(snapshot);
+                self.stateless &= put_down.is_err();
+                put_down
+            }
             None => self.metrics.flush(&at),
         };
         let told = self.write_settings(ended, far);
@@ -388,6 +402,28 @@ impl Run {
             self.put_in_place()?;
         }
         Ok(())
+    }
+
+    /// Whether [`Run::finish`] has removed the run's states to make room for its adapter, and written none since: nothing is
+    /// left that it could be taken up from.
+    pub fn stateless(&self) -> bool {
+        self.stateless
+    }
+
+    /// What decides the run's numbers under the name `key`, as the newest of its states that can be read says it; `None`
+    /// where none does.
+    pub fn decided(&self, key: &str) -> Option<String> {
+        let states = states(&self.folder.join(STATE)).ok()?;
+        let beside = states
+            .iter()
+            .rev()
+            .find_map(|path| Snapshot::beside(path, &State::open(path).ok()?).ok())?;
+        beside["settings"][key].as_str().map(str::to_string)
+    }
+
+    /// Whether there is a state of the run at `folder`, where its files are.
+    pub fn has_state(folder: &Path) -> bool {
+        states(&folder.join(STATE)).is_ok_and(|states| !states.is_empty())
     }
 
     /// Refuses a disk without room for `bytes`.
@@ -483,7 +519,8 @@ impl Run {
         if self.place == Place::Staged {
             self.metrics.close()?;
             self.timing.close()?;
-            let _ = fs::remove_file(self.at().join(RESERVE));
+            // The room for the adapter stays kept until the run is over. Where it cannot be moved, it is free.
+            let _ = fs::rename(self.at().join(RESERVE), self.folder.join(RESERVE));
             put_in_place(&self.folder)?;
             self.place = Place::There;
         }

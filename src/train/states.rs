@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::folder::{IMAGES, SETTINGS, STATE, listed, step_of};
+use super::folder::{IMAGES, SETTINGS, STATE, listed, state_name, step_of};
+use super::history::METRICS;
+use super::lines::Lines;
 use super::listing::Listing;
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
@@ -99,6 +101,16 @@ impl Same<'_> {
             let beside = Snapshot::beside(&path, &file)?;
             self.same_settings(folder, &beside["settings"])?;
             let snapshot = Snapshot::read(&path, &file, start)?;
+            let metrics = beside["metrics"].as_u64().unwrap_or(u64::MAX);
+            // A loss of power may have cost the newest lines.
+            match Lines::new(METRICS).reaches(folder, metrics) {
+                Ok(()) => {}
+                Err(error @ Error::Data { .. }) => {
+                    damaged.push(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             let before = read_images(folder)?;
             if let Some(changes) = self.images.changes(&before) {
                 let problem = format!(
@@ -111,7 +123,7 @@ impl Same<'_> {
                 snapshot: Some(snapshot),
                 damaged,
                 elsewhere: made_on.filter(|before| before != self.made_on),
-                metrics: beside["metrics"].as_u64().unwrap_or(u64::MAX),
+                metrics,
             });
         }
         // Nobody who asks for a run to go on wants it to begin again over what it has.
@@ -195,9 +207,7 @@ pub(super) fn read_images(folder: &Path) -> Result<Listing> {
 
 /// Where a state after so many steps lies in the run in `folder`.
 pub(super) fn path(folder: &Path, steps: u64) -> PathBuf {
-    folder
-        .join(STATE)
-        .join(format!("step-{steps:08}.safetensors"))
+    folder.join(STATE).join(state_name(steps))
 }
 
 /// The state files in a folder, by their steps.

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use crate::cli::config;
 
 /// What was asked for.
-pub(super) const FILE: &str = "sweep.toml";
+pub(in crate::cli) const FILE: &str = "sweep.toml";
 /// Settings that may have several values.
 pub(super) const SEVERAL: [&str; 2] = ["rank", "lr"];
 

@@ -12,7 +12,7 @@ use goldfish::{Error, Result};
 
 use super::after;
 use super::args::{Every, Request, TrainArgs};
-use super::checked::Checked;
+use super::checked::{Checked, own_start};
 use super::settings::{deciding, same_base, settings};
 use crate::cli::progress::Progress;
 use crate::cli::report;
@@ -39,11 +39,18 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
         }
     }
     let settings = settings(checked, request)?;
+    let mut deciding = deciding(&settings, &checked.start)?;
+    if own_start(request)?.is_some()
+        && let Some(first) = checked.run.decided("init_adapter")
+    {
+        // It lies there no more, or is another one by now: the states know which it was.
+        deciding.insert("init_adapter".into(), first.into());
+    }
     let room = 4 * checked.start.parameters() as u64 + BESIDE;
     let made_on = MadeOn::from(checked.gpu.info());
     let now = made_on.to_string();
     let taken = checked.run.begin(Beginning {
-        deciding: &deciding(&settings, &checked.start)?,
+        deciding: &deciding,
         settings,
         images: &listing,
         start: &checked.start,
@@ -200,7 +207,16 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
     let end = std::mem::replace(&mut trained.end, Ok(()));
     let ended = goldfish::train::Ended::of(&end, trained.early);
     let folder = run.folder().to_path_buf();
-    match (run.finish(trained, ended, subject), end) {
+    let finished = run.finish(trained, ended, subject);
+    if run.stateless() {
+        let at = finished.as_ref().ok().and_then(Option::as_ref);
+        let at = at.map_or(&folder, |saved| &saved.folder).display();
+        note!(
+            "notice   the disk had no room for the adapter beside what the run could go on from, which was removed: it cannot \
+             be resumed. `goldfish train DATA --init-adapter {at} -o OTHER` goes on from the adapter"
+        );
+    }
+    match (finished, end) {
         (Ok(Some(saved)), Ok(())) => {
             saved.beside?;
             Ok((saved.adapter, saved.bytes))
@@ -209,7 +225,10 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
         (Ok(Some(saved)), Err(error)) => {
             note!("saved    {}", saved.adapter.display());
             after::leave_early(&saved.folder);
-            if trained.snapshot.is_some() && saved.beside.is_ok() {
+            if let Err(error) = &saved.beside {
+                note!("notice   the run could not be put down where it stands: {error}");
+            }
+            if trained.snapshot.is_some() && Run::has_state(&saved.folder) {
                 note!(
                     "resume   goldfish train --resume {}",
                     saved.folder.display()

@@ -12,6 +12,7 @@ use toml::{Table, Value};
 
 use super::args::Request;
 use super::checked::{Checked, arch_of};
+use super::idle::all_named;
 use crate::cli::adopt::noted;
 use crate::cli::base::Weights;
 use crate::cli::config::note_paths;
@@ -69,7 +70,8 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     if args.init_adapter.is_none() {
         let choice = args.choice(head.is_some(), arch_of(base, &data.classes));
         set("targets", choice.targets.into());
-        if !checked.start.loras.is_empty() {
+        // Where each module has a rank of its own, the one for the others is none's.
+        if !all_named(&checked.start, &choice.ranks) {
             set("rank", (choice.rank as i64).into());
         }
         if !choice.ranks.is_empty() {

@@ -75,8 +75,10 @@ const FOREIGN: &[&str] = &[
     "best/notes.txt",
     "best/mine/deep.txt",
     "state/step-3.copy",
+    "state/step-3.safetensors",
     "events/other/events.out.tfevents.goldfish",
     "events/train/notes.txt",
+    "events/train/events.out.tfevents.1712.myhost.1.0",
 ];
 
 /// A folder with a whole run, and another one that is built to take its place and has no best adapter.
