@@ -23,6 +23,7 @@ mod idle;
 mod imports;
 mod kept;
 mod kills;
+mod launches;
 mod library;
 mod names;
 mod ops;
@@ -74,6 +75,7 @@ fn main() {
         family::trials(),
         portable::trials(),
         training::trials(),
+        launches::trials(),
         recipe::trials(),
         store::trials(),
         cli::trials(),
