@@ -3,9 +3,7 @@
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::device::Gpu;
-
-/// Calls of a device since it was opened, or between two moments: the later [`Gpu::counts`] less the earlier.
+/// Calls of a device since it was opened, or between two moments: the later count less the earlier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Kernels launched.
@@ -42,15 +40,14 @@ pub(super) fn one(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-impl Gpu {
-    /// How often the device was called since it was opened, by all of its handles.
-    pub fn counts(&self) -> Counts {
-        let counters = &self.0.counters;
+impl Counters {
+    /// What was counted so far.
+    pub(super) fn now(&self) -> Counts {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
-            dispatches: of(&counters.dispatches),
-            submits: of(&counters.submits),
-            waits: of(&counters.waits),
+            dispatches: of(&self.dispatches),
+            submits: of(&self.submits),
+            waits: of(&self.waits),
         }
     }
 }

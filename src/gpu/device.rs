@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use super::counts::{Counters, one};
+use super::counts::{Counters, Counts, one};
 use super::failure::{Failures, unopened};
 use super::pipeline::{Compiled, Slot};
 use super::pool::PoolStats;
@@ -230,6 +230,11 @@ impl Gpu {
             idle_bytes: self.0.planes.bytes(),
             ..self.0.pool.stats()
         }
+    }
+
+    /// How often the device was called since it was opened, by all of its handles.
+    pub fn counts(&self) -> Counts {
+        self.0.counters.now()
     }
 
     /// The kernels that were compiled so far.
