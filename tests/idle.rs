@@ -14,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial("idle::what_would_do_nothing_is_refused", refused),
         gpu_trial("idle::what_only_takes_nothing_is_told_of", told),
         gpu_trial("idle::what_a_run_writes_of_itself_is_no_such_setting", own),
+        gpu_trial("idle::what_could_not_be_measured_is_refused", unmeasured),
     ]
 }
 
@@ -133,7 +134,11 @@ fn told() {
         ),
         (
             "--schedule step --step-every 6",
-            "--step-every 6 is longer than the run, which has 6 steps",
+            "--step-every 6 does nothing: the rate never falls in a run of 6 steps",
+        ),
+        (
+            "--schedule step --step-every 3 --warmup 4",
+            "--step-every 3 does nothing: the rate never falls in a run of 6 steps, 4 of them warm-up",
         ),
         (
             "--max-steps 7",
@@ -168,6 +173,21 @@ fn told() {
     }
 }
 
+/// What is not measured is not said to take nothing.
+fn unmeasured() {
+    let folder = data();
+    let others = folder.path().join("others/b");
+    std::fs::create_dir_all(&others).expect("a folder");
+    std::fs::write(others.join("0.png"), b"no picture").expect("a file");
+    asked(
+        folder.path(),
+        &["estimate", "data"],
+        "--val others --skip-bad",
+    )
+    .code(3)
+    .stderr(contains("has too few images that can be read"));
+}
+
 /// Every setting stands in run.toml with its default, and the run is done again from there.
 fn own() {
     let folder = data();
@@ -181,6 +201,12 @@ fn own() {
             flags,
         )
         .success();
+        if flags.starts_with("--targets head") {
+            // As runs of the head alone once wrote it.
+            let path = folder.path().join("run/run.toml");
+            let text = std::fs::read_to_string(&path).expect("settings");
+            std::fs::write(&path, format!("rank = 8\n{text}")).expect("settings");
+        }
         goldfish(folder.path())
             .args([
                 "train",

@@ -29,6 +29,15 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial("sweep::what_a_run_has_resolved_stays", resolved),
         gpu_trial("sweep::a_run_that_diverges_leaves_what_is_shared", diverged),
         gpu_trial("sweep::one_that_stops_says_what_is_done", stopped),
+        gpu_trial(
+            "sweep::one_that_replaces_another_is_never_completed_from_its_runs",
+            replaced,
+        ),
+        gpu_trial(
+            "sweep::a_refusal_leaves_the_folder_as_it_was",
+            left_as_it_was,
+        ),
+        gpu_trial("sweep::runs_on_other_images_are_not_compared", other_images),
         gpu_trial("sweep::a_browser_shows_the_page", page)
             .with_ignored_flag(Browser::path().is_none()),
     ]
@@ -61,7 +70,7 @@ fn refused() {
     for k in ["0", "1"] {
         run(folder.path(), &["sweep", "data", "--kfold", k])
             .code(2)
-            .stderr(contains("--kfold must be at least 2"));
+            .stderr(contains("K must be a number from 2 to 10000"));
     }
 }
 
@@ -178,6 +187,13 @@ fn folds() {
     assert_eq!(counts, 12, "each image is validated with once");
     assert_eq!(report["combinations"][0]["runs"], 3);
     assert_eq!(report["combinations"][0]["settings"]["lr"], 1e-3);
+    // Of several parts none is the best run.
+    let table = stdout(&done);
+    assert!(
+        table.contains("(the mean of 3 parts): lr 0.001."),
+        "{table}"
+    );
+    assert_eq!(report["best"]["run"], Value::Null);
     // A rate that is too high is an answer too.
     assert_eq!(report["combinations"][1]["score"], Value::Null);
     for fold in ["0/3", "4/3", "1", "1/1"] {
@@ -236,7 +252,7 @@ fn variants() {
     let folds = [("lr-0.001_rank-2_fold-2", fold)];
     swept(
         &["--kfold", "2", "--rank", "2", "--store", "off"],
-        4,
+        2,
         &folds,
     );
     swept(&["--kfold", "2", "--rank", "2"], 2, &folds);
@@ -309,6 +325,14 @@ fn kfold() {
         facts(&folder.join("run"))["combinations"][0]["score"],
         one["score"]
     );
+    // All together is what the runs took, whichever process did them.
+    let told = facts(&folder.join("run"));
+    let rows = told["runs"].as_array().expect("a list").iter();
+    let seconds: f64 = rows
+        .map(|row| row["seconds"].as_f64().expect("seconds"))
+        .sum();
+    let all = told["seconds"].as_f64().expect("seconds");
+    assert!((all - seconds).abs() < 1e-6, "{told}");
     let more = [&resume[..], &["--epochs", "3"]].concat();
     goldfish(folder).args(&more).assert().success();
     let settings = fs::read_to_string(folder.join("run/fold-1/run.toml")).expect("settings");
@@ -334,7 +358,7 @@ fn one_or_several() {
         refused.stderr(contains("--fold 1/3"));
     }
     for (bad, says) in [
-        ("1", "--kfold must be at least 2"),
+        ("1", "K must be a number from 2 to 10000"),
         ("13", "K must lie between 2 and 12"),
     ] {
         let words = ["train", "data", "--kfold", bad, "-o", "run"];
@@ -485,6 +509,143 @@ fn stopped() {
         .assert()
         .success();
     assert_eq!(facts(&folder.join("all"))["complete"], true);
+}
+
+fn replaced() {
+    let folder = data();
+    let folder = folder.path();
+    let words: Vec<&str> = "sweep data --val-split 0.34 --epochs 2 -o all"
+        .split(' ')
+        .collect();
+    let first = [&words[..], &["--lr", "1e-3,1e-2"]].concat();
+    run(folder, &first).success();
+    let (one, other) = (folder.join("all/lr-0.001"), folder.join("all/lr-0.01"));
+    let old = bytes(&other);
+    // Nobody may write where the second run goes: the new sweep ends after its first.
+    fs::write(other.join("run.lock"), "").expect("a file");
+    let lock = fs::File::open(other.join("run.lock")).expect("the file");
+    fs4::FileExt::lock(&lock).expect("the lock");
+    let again = [&first[..], &["--seed", "7", "--overwrite"]].concat();
+    run(folder, &again).code(3);
+    drop(lock);
+    assert_eq!(facts(&folder.join("all"))["complete"], false);
+    goldfish(folder)
+        .args(["train", "--resume", "all"])
+        .assert()
+        .success()
+        .stderr(contains("stays as it is").count(1));
+    assert!(bytes(&other) != old, "it is the run of the sweep before");
+    for run in [&one, &other] {
+        let settings = fs::read_to_string(run.join("run.toml")).expect("settings");
+        assert!(settings.contains("seed = 7\n"), "{settings}");
+    }
+    // What is gone on with alone is still the sweep's.
+    let more = ["train", "--resume", "all/lr-0.01", "--epochs", "3"];
+    goldfish(folder).args(more).assert().success();
+    let settings = fs::read_to_string(other.join("run.toml")).expect("settings");
+    let about = fs::read_to_string(folder.join("all/sweep.toml")).expect("what was asked for");
+    let id = about.lines().find_map(|line| line.strip_prefix("id = "));
+    let id = format!("sweep = {}", id.expect("an id"));
+    assert!(settings.contains(&id), "{settings}");
+    // Without a list there is one run, and none to compare it with.
+    let alone = [&words[..words.len() - 1], &["alone"]].concat();
+    run(folder, &alone).success();
+    let page = fs::read_to_string(folder.join("alone/sweep.html")).expect("a page");
+    assert!(page.contains("Trained once;") && !page.contains("1 combinations"));
+    // One that diverges takes the place of the whole one: its page tells of it, and no other run stands beside.
+    let wild = [&words[..], &["--lr", "1e-3,1e30", "--overwrite"]].concat();
+    run(folder, &wild).success();
+    let row = |told: &Value| {
+        assert_eq!(told["runs"][1]["score"], Value::Null, "{told}");
+        folder.join(told["runs"][1]["run"].as_str().expect("a path"))
+    };
+    let diverged = row(&facts(&folder.join("all")));
+    fs::remove_dir_all(&diverged).expect("removed");
+    fs::rename(&other, &diverged).expect("renamed");
+    run(folder, &wild).success();
+    assert_eq!(row(&facts(&folder.join("all"))), diverged);
+    let settings = fs::read_to_string(diverged.join("run.toml")).expect("settings");
+    assert!(settings.contains("ended = \"diverged\""), "{settings}");
+    let mut names = fs::read_dir(folder.join("all")).expect("a folder");
+    let beside = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains("-stopped-");
+    assert!(!names.any(|entry| beside(&entry.expect("an entry"))));
+}
+
+fn left_as_it_was() {
+    let folder = data();
+    let folder = folder.path();
+    let words = ["train", "data", "--kfold", "13", "-o"];
+    // The user's own folder stays, and none is left that was made.
+    fs::create_dir(folder.join("mine")).expect("a folder");
+    run(folder, &[&words[..], &["mine"]].concat()).code(2);
+    run(folder, &[&words[..], &["deep/in"]].concat())
+        .code(2)
+        .stderr(contains("resume ").not());
+    assert!(folder.join("mine").exists() && !folder.join("deep").exists());
+    // A run of nobody's is no sweep.
+    let one = "train data --fold 1/2 --epochs 1 -o some/fold-1";
+    run(folder, &one.split(' ').collect::<Vec<_>>()).success();
+    let kfold = ["train", "data", "--kfold", "2", "--epochs", "1", "-o"];
+    run(folder, &[&kfold[..], &["some"]].concat()).code(3);
+    assert!(!folder.join("some/sweep.toml").exists());
+    // Another process has it.
+    run(folder, &[&kfold[..], &["all"]].concat()).success();
+    let all = folder.join("all");
+    let before = ["sweep.toml", "sweep.html", "sweep.json", "sweep.md"]
+        .map(|name| (all.join(name), fs::read(all.join(name)).expect("a file")));
+    fs::write(all.join("run.lock"), "").expect("a file");
+    let lock = fs::File::open(all.join("run.lock")).expect("the file");
+    fs4::FileExt::lock(&lock).expect("the lock");
+    let again = [&kfold[..], &["all", "--overwrite"]].concat();
+    run(folder, &again)
+        .code(3)
+        .stderr(contains("writes a run here"));
+    drop(lock);
+    // A refusal at the first run, and at a later one of which the first had ended.
+    let wrong = [&again[..], &["--rank", "0"]].concat();
+    run(folder, &wrong).code(2);
+    fs::remove_dir_all(all.join("fold-2")).expect("removed");
+    fs::write(all.join("fold-2"), "mine").expect("a file");
+    let resumed = ["train", "--resume", "all", "--keep", "3"];
+    goldfish(folder).args(resumed).assert().code(3);
+    for (path, bytes) in before {
+        assert!(fs::read(&path).expect("a file") == bytes, "{path:?}");
+    }
+    // An estimate is of one run.
+    goldfish(folder)
+        .args(["estimate", "--config", "all/sweep.toml"])
+        .assert()
+        .code(3)
+        .stderr(contains("--fold 1/2"));
+}
+
+fn other_images() {
+    let folder = data();
+    let folder = folder.path();
+    let words = [
+        "train", "data", "--kfold", "2", "--epochs", "1", "-o", "a|b",
+    ];
+    run(folder, &words).success();
+    let table = fs::read_to_string(folder.join("a|b/sweep.md")).expect("a table");
+    assert!(table.contains("a\\|b/fold-1"), "{table}");
+    fs::remove_dir_all(folder.join("a|b/fold-2")).expect("removed");
+    pictures(&folder.join("data"), "round", &[(33, 44)]);
+    goldfish(folder)
+        .args(["train", "--resume", "a|b"])
+        .assert()
+        .code(3)
+        .stderr(contains("fold-1").and(contains("was trained on other images: 1 ")));
+    // Where its images are gone, the sweep is what is named.
+    fs::remove_dir_all(folder.join("data")).expect("removed");
+    let path = folder.join("a|b/fold-1/run.toml");
+    let settings = fs::read_to_string(&path).expect("settings");
+    let begun = settings.replace("ended = \"complete\"", "ended = \"not-yet\"");
+    fs::write(&path, begun).expect("written");
+    goldfish(folder)
+        .args(["train", "--resume", "a|b"])
+        .assert()
+        .code(3)
+        .stderr(contains("train DATA --resume a|b\n"));
 }
 
 fn page() {

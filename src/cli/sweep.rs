@@ -2,9 +2,10 @@
 //! left out in turn, trained on the same images, and how good they are.
 
 mod asked;
+mod compared;
 mod page;
-mod report;
 mod runs;
+mod taken;
 mod written;
 
 use std::ffi::OsString;
@@ -37,7 +38,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
     /// Train each combination K times, each time without another part of the images, and compare the means
-    #[arg(long, value_name = "K", conflicts_with_all = ["val", "val_split", "fold"])]
+    #[arg(long, value_name = "K", value_parser = train::parts, conflicts_with_all = ["val", "val_split", "fold"])]
     kfold: Option<usize>,
     #[command(flatten)]
     base: BaseArgs,
@@ -55,7 +56,8 @@ pub fn several(program: Command) -> Command {
 }
 
 /// What is to be parsed in the place of `matches`, where those go on with the runs of a sweep or of `train --kfold`: what
-/// was asked for, and what was typed now before it. `program` is the whole command line.
+/// was asked for, and what was typed now before it; `None` too where `train --resume` goes on with a single run, of which
+/// [`train::configured`] knows. `program` is the whole command line.
 pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<OsString>>> {
     let Some((name, own)) = matches.subcommand() else {
         return Ok(None);

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use super::folder::{
-    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, mend, put_in_place, stage, staged,
-    step_of, unstage,
+    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, is_to_mend, mend, put_in_place, stage,
+    staged, step_of, unstage,
 };
+use super::judged;
 use super::lines::Lines;
 use super::listing::Listing;
 use super::lock::Lock;
@@ -63,6 +64,10 @@ pub struct Run {
     start: Instant,
     /// Whether a run that was never put in place is taken up.
     again: bool,
+    /// Whether it has made a step here.
+    stepped: bool,
+    /// Whether it replaces another one even where it ends early.
+    replaces: bool,
     lock: Option<Lock>,
 }
 
@@ -132,15 +137,34 @@ impl Run {
         Ok((folder.join(SETTINGS), table))
     }
 
+    /// Whether there is a run in `folder`, also one that was ended before it was put in place.
+    pub fn is_in(folder: &Path) -> bool {
+        found(folder).is_some()
+    }
+
+    /// The images that the run in `folder` was begun with.
+    ///
+    /// # Errors
+    /// [`Error::Data`] or [`Error::Io`] where their list is not there or none.
+    pub fn images(folder: &Path) -> Result<Listing> {
+        states::read_images(folder)
+    }
+
+    /// Lets the run replace the one that is in its folder where it ends early too, with a step made or diverged: it is gone
+    /// on with there, or is an answer. Else it is put beside that one.
+    pub fn replace_however_it_ends(&mut self) {
+        self.replaces = true;
+    }
+
     /// Finishes or undoes what a process that is gone was about to do in `folder`, so that what is found there is one run's.
     ///
     /// # Errors
     /// As [`Run::create`].
     pub fn repair(folder: &Path) -> Result<()> {
-        match found(folder) {
-            Some(_) => Self::take(folder).map(drop),
-            // It is nobody's to write to.
-            None => Ok(()),
+        // Nothing is touched where there is nothing to do, nor what is no run's.
+        match found(folder).is_some() && is_to_mend(folder)? {
+            true => Self::take(folder).map(drop),
+            false => Ok(()),
         }
     }
 
@@ -185,6 +209,8 @@ impl Run {
             keep: 1,
             start: Instant::now(),
             again: false,
+            stepped: false,
+            replaces: false,
             lock: Some(lock),
         };
         mend(folder)?;
@@ -257,6 +283,7 @@ impl Run {
     /// # Errors
     /// [`Error::Io`] where the disk is full: the line is written with the next that fits.
     pub fn step(&mut self, record: &StepRecord) -> Result<()> {
+        self.stepped = true;
         self.metrics.add(&self.at(), record)
     }
 
@@ -329,7 +356,7 @@ impl Run {
         let late = late.and(told);
         let whole = matches!(ended, Ended::Complete | Ended::EarlyStop);
         let over = self.place == Place::Staged && self.folder.join(adapter::MODEL).exists();
-        let beside = match over && !whole {
+        let beside = match over && !whole && !self.replaces {
             true => self.put_beside(),
             false => None,
         };
@@ -355,7 +382,8 @@ impl Run {
     /// [`Error::Io`] where it cannot be written.
     pub fn give_up(&mut self, ended: Ended, snapshot: Option<&Snapshot>) -> Result<()> {
         let over_another = self.folder.join(adapter::MODEL).exists();
-        if self.place == Place::There || !over_another {
+        if self.place == Place::There || !over_another || self.replaces && ended == Ended::Diverged
+        {
             self.write_settings(ended, snapshot.map_or((0, 0, None), Snapshot::far))?;
             self.put_in_place()?;
         }
@@ -388,6 +416,10 @@ impl Run {
             classes,
         } = subject;
         let at = self.at();
+        if self.stepped {
+            // What was said of the pictures was said of an earlier adapter.
+            judged::remove(&at)?;
+        }
         let (_, bytes) = adapter::save(&at, adapter, arch, base, classes)?;
         if let Some(best) = best {
             let folder = at.join(BEST);

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::folder::{IMAGES, SETTINGS, STATE, step_of};
+use super::folder::{IMAGES, SETTINGS, STATE, listed, step_of};
 use super::listing::Listing;
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::formats::adapter;
+use crate::formats::state::State;
 use crate::gpu::DeviceInfo;
 use crate::nn::Adapter;
 
@@ -86,17 +87,18 @@ impl Same<'_> {
         let all = states(&folder.join(STATE))?;
         let (some, mut damaged) = (!all.is_empty(), Vec::new());
         for path in all.into_iter().rev() {
-            if let Ok(beside) = Snapshot::beside(&path) {
-                self.same_settings(folder, &beside["settings"])?;
-            }
-            let (snapshot, beside) = match Snapshot::open(&path, start) {
-                Ok(opened) => opened,
-                Err(error @ (Error::Data { .. } | Error::Io { .. })) => {
+            // A file that the system does not let be read may be whole: it is not passed over.
+            let file = match State::open(&path) {
+                Ok(file) => file,
+                Err(error @ Error::Data { .. }) => {
                     damaged.push(error);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
+            let beside = Snapshot::beside(&path, &file)?;
+            self.same_settings(folder, &beside["settings"])?;
+            let snapshot = Snapshot::read(&path, &file, start)?;
             let before = read_images(folder)?;
             if let Some(changes) = self.images.changes(&before) {
                 let problem = format!(
@@ -166,7 +168,7 @@ pub(super) fn write_images(folder: &Path, images: &Listing) -> Result<()> {
 }
 
 /// Which images the run in `folder` was begun with.
-fn read_images(folder: &Path) -> Result<Listing> {
+pub(super) fn read_images(folder: &Path) -> Result<Listing> {
     let path = folder.join(STATE).join(IMAGES);
     let wrong = |what: &str| {
         let problem = format!(
@@ -200,10 +202,7 @@ pub(super) fn path(folder: &Path, steps: u64) -> PathBuf {
 
 /// The state files in a folder, by their steps.
 pub(super) fn states(folder: &Path) -> Result<Vec<PathBuf>> {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Ok(Vec::new());
-    };
-    let paths = entries.flatten().map(|entry| entry.path());
+    let paths = listed(folder)?.into_iter().map(|entry| entry.path());
     let mut paths: Vec<PathBuf> = paths.filter(|path| step_of(path).is_some()).collect();
     paths.sort_by_key(|path| step_of(path));
     Ok(paths)

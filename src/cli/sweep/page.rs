@@ -7,7 +7,7 @@ use goldfish::train::history::History;
 use maud::{Markup, html};
 use toml::Table;
 
-use super::report::{Deviation, Mean, Report, Row, beside};
+use super::compared::{Deviation, Mean, Report, Row, beside};
 use crate::cli::report::{self, Chart, Curve, chart, duration, frame, percent, said, shown};
 
 /// Colours in the style.
@@ -62,6 +62,9 @@ fn lead(report: &Report) -> String {
         (n, Some(k)) => format!(
             "{n} combinations, each trained {k} times without another of {k} parts of the images; the best by {metric} first."
         ),
+        (1, None) => {
+            "Trained once; how good it is, images that were not trained on say.".to_string()
+        }
         (n, None) => format!(
             "{n} combinations on the same images, the best by {metric} on those not trained on first."
         ),
@@ -94,12 +97,12 @@ fn tiles(report: &Report) -> Vec<(String, String)> {
         }
     }
     tiles.push((report.runs.len().to_string(), "runs".into()));
-    tiles.push((duration(report.seconds), "all together".into()));
+    tiles.push((duration(report.seconds()), "all together".into()));
     tiles
 }
 
 /// A combination in words.
-fn setting(settings: &Table) -> String {
+pub(super) fn setting(settings: &Table) -> String {
     let words = settings
         .iter()
         .map(|(key, value)| format!("{key} {}", said(value)));

@@ -1,27 +1,36 @@
 //! The runs of a sweep, one after the other: what is frozen is computed once, and what compares them is written after each.
 
 use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Command, FromArgMatches};
 use goldfish::data::Score;
 use goldfish::train::history::History;
-use goldfish::train::{Ended, Run};
+use goldfish::train::{Ended, Run, SETTINGS};
 use goldfish::{Error, Result};
 use toml::{Table, Value};
 
-use super::asked::{Asked, name};
-use super::report::{Report, Row};
+use super::asked::{self, Asked, name};
+use super::compared::{Report, Row};
+use super::taken::Taken;
 use super::written;
 use crate::cli::config::{self, Which};
 use crate::cli::print;
 use crate::cli::stop::{go_on, stop_on_ctrl_c};
 use crate::cli::terminal::note;
-use crate::cli::train::{self, Shared};
+use crate::cli::train::{self, OfSweep, Shared};
 
-/// What came of a run: the best epoch and how good it was, nothing where it diverged; and the seconds.
-struct Came(Option<(usize, Score)>, f64);
+/// What came of a run.
+struct Came {
+    /// The best epoch and how good it was; nothing where it diverged.
+    best: Option<(usize, Score)>,
+    seconds: f64,
+    /// Whether it had ended before.
+    before: bool,
+}
 
 /// Trains all that is `asked` on the images in `data`; `train` is that command.
 pub(super) fn run(
@@ -31,9 +40,9 @@ pub(super) fn run(
     device: Option<String>,
 ) -> Result<()> {
     stop_on_ctrl_c();
-    let stood = asked.begin()?;
+    let taken = Taken::new(asked)?;
     let (mut report, mut shared) = (Report::new(asked), Shared::default());
-    let (runs, start) = (asked.runs(), Instant::now());
+    let (runs, mut ended, mut trained) = (asked.runs(), None, false);
     for (number, &(settings, fold)) in runs.iter().enumerate() {
         let output = asked.place.folder.join(name(settings, fold));
         note!(
@@ -44,33 +53,41 @@ pub(super) fn run(
         );
         let one = One {
             asked,
+            taken: &taken,
             data,
             train,
             output: &output,
+            ended: ended.as_deref(),
         };
+        let stood = one.written();
         let came = go_on(0).and_then(|()| one.run(settings, fold, device.clone(), &mut shared));
-        let Came(best, seconds) = match came {
+        let came = match came {
             Ok(came) => came,
             Err(error) => {
-                match number {
-                    0 => asked.undo(stood, &error),
-                    _ => note!("compared {}", report.page().display()),
+                let nothing = !trained && one.written() == stood;
+                match (nothing, number) {
+                    (true, _) => taken.undo(),
+                    (false, 0) => {}
+                    (false, _) => note!("compared {}", report.page().display()),
                 }
-                if asked.place.folder.exists() {
+                if !nothing || asked.place.resume && asked.place.folder.join(asked::FILE).exists() {
                     note!("resume   {}", asked.go_on());
                 }
                 return Err(error);
             }
         };
+        trained |= !came.before;
+        if came.before && ended.is_none() {
+            ended = Some(output.clone());
+        }
         report.add(Row {
             settings: settings.clone(),
             fold,
             run: output.display().to_string(),
-            epoch: best.map(|(epoch, _)| epoch),
-            score: best.map(|(_, score)| score),
-            seconds,
+            epoch: came.best.map(|(epoch, _)| epoch),
+            score: came.best.map(|(_, score)| score),
+            seconds: came.seconds,
         });
-        report.seconds = start.elapsed().as_secs_f64();
         // The runs are worth more than what compares them.
         match written::write(&report) {
             Err(error) if number + 1 < runs.len() => note!("notice   {error}"),
@@ -84,9 +101,12 @@ pub(super) fn run(
 /// One run of those that are asked for.
 struct One<'a> {
     asked: &'a Asked<'a>,
+    taken: &'a Taken,
     data: &'a Path,
     train: &'a Command,
     output: &'a Path,
+    /// Another one that had ended before.
+    ended: Option<&'a Path>,
 }
 
 impl One<'_> {
@@ -103,19 +123,17 @@ impl One<'_> {
         if let (Some(fold), Some(k)) = (fold, self.asked.kfold) {
             table.insert("fold".into(), format!("{fold}/{k}").into());
         }
-        if place.resume {
-            Run::repair(self.output)?;
-        }
-        let begun = place
-            .resume
-            .then(|| Run::settings(self.output).ok())
-            .flatten();
-        let mut before = None;
-        if let Some((path, mut settings)) = begun {
+        let (mut before, mut earlier) = (None, 0.0);
+        if let Some((path, mut settings)) = self.begun()? {
             train::unchanged(&settings, &mut table, self.output)?;
             if let Some(came) = self.came(&settings, &table)? {
                 return Ok(came);
             }
+            earlier = match History::read(self.output) {
+                Ok(history) => history.seconds(),
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => 0.0,
+                Err(error) => return Err(error),
+            };
             // What is not typed again is as it was.
             settings.retain(|key, _| !table.contains_key(key) && key != "data");
             before = Some((path, settings));
@@ -123,20 +141,51 @@ impl One<'_> {
         let args = self.parsed(&table, before.as_ref())?;
         let mut request = args.request(self.data, device);
         request.resume = before.is_some();
+        request.overwrite = self.taken.replaces;
+        request.sweep = Some(OfSweep {
+            folder: place.folder,
+            id: self.taken.id.as_deref(),
+            ended: self.ended,
+        });
+        let came = |best| Came {
+            best,
+            seconds: earlier + began.elapsed().as_secs_f64(),
+            before: false,
+        };
         match train::job_after(request, shared) {
             Ok(job) => {
                 let best = job.trained.best.as_ref();
                 let best = best.map(|best| (best.epoch, best.score));
                 *shared = train::leave(job);
-                Ok(Came(best, began.elapsed().as_secs_f64()))
+                Ok(came(best))
             }
             // A rate that is too high is one of the answers.
             Err(error @ Error::NonFinite { .. }) => {
                 note!("notice   {}: {error}", self.output.display());
-                Ok(Came(None, began.elapsed().as_secs_f64()))
+                Ok(came(None))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The settings that are in the folder.
+    fn written(&self) -> Option<Vec<u8>> {
+        fs::read(self.output.join(SETTINGS)).ok()
+    }
+
+    /// The run of this sweep that has begun in the folder. One that stood there before the sweep did is none of its.
+    fn begun(&self) -> Result<Option<(PathBuf, Table)>> {
+        if !self.asked.place.resume || !Run::is_in(self.output) {
+            return Ok(None);
+        }
+        Run::repair(self.output)?;
+        let own = |settings: &Table| train::sweep_of(settings) == self.taken.id;
+        let path = self.output.join(SETTINGS);
+        if path.exists() && !own(&config::read(&path)?) {
+            return Ok(None);
+        }
+        let (path, settings) = Run::settings(self.output)?;
+        Ok(own(&settings).then_some((path, settings)))
     }
 
     /// What came of the run before, where it has ended and `table` asks no more of it.
@@ -159,7 +208,11 @@ impl One<'_> {
             }
         );
         // A sum of nothing has a sign.
-        Ok(Some(Came(best, history.seconds().abs())))
+        Ok(Some(Came {
+            best,
+            seconds: history.seconds().abs(),
+            before: true,
+        }))
     }
 
     /// What `train` would have been given.
@@ -168,7 +221,6 @@ impl One<'_> {
         let mut named = OsString::from("--output=");
         named.push(self.output);
         words.push(named);
-        words.extend(self.asked.place.overwrite.then(|| "--overwrite".into()));
         if let Some((path, before)) = before {
             words.extend(config::arguments(self.train, before, path)?);
         }

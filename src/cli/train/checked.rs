@@ -52,10 +52,13 @@ impl Checked {
         if request.resume {
             there(request)?;
         }
-        let run = match request.resume {
+        let mut run = match request.resume {
             true => Run::resume(request.output)?,
             false => Run::create(request.output, request.overwrite)?,
         };
+        if request.sweep.is_some() {
+            run.replace_however_it_ends();
+        }
         let (open, base, identity, images) = match before.and_then(|before| before.found.take()) {
             Some(found) => (
                 Some(found.gpu),
@@ -166,6 +169,8 @@ pub(in crate::cli) fn disk(start: &Adapter, args: &TrainArgs, states: usize) -> 
 /// Refuses to go on with a run whose images are not where its run.toml says.
 fn there(request: &Request) -> Result<()> {
     let run = request.output.display();
+    let on = request.sweep.map_or(request.output, |sweep| sweep.folder);
+    let on = on.display();
     let (data, val) = (request.data, request.settings.val.as_deref());
     let gone = |path: &Path, what: &str, typed: String| {
         let problem = format!(
@@ -175,12 +180,12 @@ fn there(request: &Request) -> Result<()> {
         Error::data(path, problem)
     };
     if !data.exists() {
-        let typed = format!("DATA --resume {run}");
+        let typed = format!("DATA --resume {on}");
         return Err(gone(data, "is trained on its images", typed));
     }
     match val {
         Some(val) if !val.exists() => {
-            let typed = format!("--resume {run} --val DIR");
+            let typed = format!("--resume {on} --val DIR");
             Err(gone(val, "is validated with its images", typed))
         }
         _ => Ok(()),

@@ -57,7 +57,7 @@ fn so(idle: bool, why: &str) -> Option<String> {
     idle.then(|| why.to_string())
 }
 
-const UNSEEN: &str = "needs images that are not trained on: name them with --val, or a share of the images with --val-split";
+const UNSEEN: &str = "needs images that are not trained on: name them with --val, or a part of the images with --val-split, --fold or --kfold";
 const SGD: &str = "goes with --optimizer sgd, which alone has it";
 const ADAM: &str = "goes with --optimizer adam or adamw, which alone have it";
 const STEP: &str = "goes with --schedule step, which alone has it";
@@ -282,9 +282,14 @@ fn of_its_length<'a>() -> Vec<Idle<Counted<'a>>> {
             does: Told,
             why: |of| {
                 let (every, steps) = (of.args.recipe.step_every?, of.plan.steps(of.images));
-                (every.saturating_add(of.args.recipe.warmup) >= steps).then(|| {
+                let warmup = of.args.recipe.warmup;
+                let of_them = match warmup {
+                    0 => String::new(),
+                    _ => format!(", {warmup} of them warm-up"),
+                };
+                (every.saturating_add(warmup) >= steps).then(|| {
                     format!(
-                        "{every} is longer than the run, which has {}: the rate never falls",
+                        "{every} does nothing: the rate never falls in a run of {}{of_them}",
                         many(steps, "step")
                     )
                 })

@@ -24,9 +24,20 @@ const BESIDE: u64 = 1 << 20;
 /// Begins the run in its folder, or takes it up; where it stands.
 pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot> {
     if request.resume {
-        same_base(checked, request)?;
+        same_base(checked, request.output)?;
     }
     let listing = checked.data.listing()?;
+    if let Some(ended) = request.sweep.and_then(|sweep| sweep.ended) {
+        same_base(checked, ended)?;
+        let before = Run::images(ended)?;
+        if let Some(changes) = listing.whole().changes(&before.whole()) {
+            let problem = format!(
+                "was trained on other images: {changes}. Scores compare on the same ones alone: put them back as they were, \
+                 or begin all runs anew with --overwrite"
+            );
+            return Err(Error::data(ended, problem));
+        }
+    }
     let settings = settings(checked, request)?;
     let room = 4 * checked.start.parameters() as u64 + BESIDE;
     let made_on = MadeOn::from(checked.gpu.info());
@@ -40,6 +51,10 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
         room,
         keep: request.settings.keep,
     })?;
+    if checked.run.at() == checked.run.folder() {
+        // Where its page is, all of a run is there: see `whole`.
+        let _ = std::fs::remove_file(checked.run.folder().join(report::FILE));
+    }
     for error in taken.damaged {
         note!("notice   {error}. The state before it is taken");
     }
@@ -167,6 +182,13 @@ pub(super) fn said(score: &Score) -> String {
     )
 }
 
+/// Leaves what asks no network, of a run that was taken up with an adapter and given up before its first step.
+pub(super) fn leave_untouched(run: &Run) {
+    if run.folder().join(adapter::MODEL).exists() && run.at() == run.folder() {
+        after::leave_early(run.folder());
+    }
+}
+
 /// Writes what has come of a run, wherever there is room for it; the adapter's path and bytes where it ran to its end.
 pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(PathBuf, u64)> {
     let subject = Subject {
@@ -178,10 +200,6 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
     let end = std::mem::replace(&mut trained.end, Ok(()));
     let ended = goldfish::train::Ended::of(&end, trained.early);
     let folder = run.folder().to_path_buf();
-    if run.at() == folder {
-        // Where its page is, all of a run is there: see `whole`.
-        let _ = std::fs::remove_file(folder.join(report::FILE));
-    }
     match (run.finish(trained, ended, subject), end) {
         (Ok(Some(saved)), Ok(())) => {
             saved.beside?;
@@ -190,7 +208,7 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
         (Ok(None), Ok(())) => Err(Error::data(&folder, "the run has made no step")),
         (Ok(Some(saved)), Err(error)) => {
             note!("saved    {}", saved.adapter.display());
-            after::leave_early(&saved.folder, !trained.losses.is_empty());
+            after::leave_early(&saved.folder);
             if trained.snapshot.is_some() && saved.beside.is_ok() {
                 note!(
                     "resume   goldfish train --resume {}",

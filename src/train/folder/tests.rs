@@ -140,6 +140,19 @@ fn a_run_takes_another_s_place_whole_or_not_at_all_wherever_it_is_killed() {
     assert!(kills > 100, "{kills}");
 }
 
+#[cfg(unix)]
+#[test]
+fn what_a_link_leads_to_stays_where_it_is() {
+    let (folder, elsewhere) = (folder(), tempfile::tempdir().expect("a folder"));
+    let best = folder.path().join(BEST);
+    fs::remove_dir_all(&best).expect("removed");
+    run(elsewhere.path(), "mine", &["notes.txt"]);
+    std::os::unix::fs::symlink(elsewhere.path(), &best).expect("a link");
+    on_disk(|disk| disk.put_in_place(folder.path())).expect("put in place");
+    assert!(elsewhere.path().join("notes.txt").exists());
+    assert!(!best.exists() && !is_to_mend(folder.path()).expect("a folder"));
+}
+
 #[test]
 fn what_a_run_writes_is_its_own_and_nothing_else_is() {
     let inside = |name: &&&str| FOLDERS.iter().any(|folder| name.starts_with(folder));

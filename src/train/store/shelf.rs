@@ -78,7 +78,12 @@ impl Shelf {
     /// Of the prints of the images whose features a shelf holds; beside prints there are none.
     pub(super) fn beside(shelf: &Shelf) -> Option<Self> {
         match &shelf.key {
-            Holds::Features(key) => Some(Self::of(&shelf.store, Holds::Prints(key.prints()))),
+            Holds::Features(key) => {
+                let mut prints = Self::of(&shelf.store, Holds::Prints(key.prints()));
+                // The same run's, which has yet to take from them: no print is made room for with them.
+                prints.own = shelf.packs.iter().map(|pack| pack.path.clone()).collect();
+                Some(prints)
+            }
             Holds::Prints(_) => None,
         }
     }

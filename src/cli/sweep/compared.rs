@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::asked::Asked;
 
 /// The page that compares them.
-const PAGE: &str = "sweep.html";
+pub(super) const PAGE: &str = "sweep.html";
 
 /// One run.
 #[derive(Serialize)]
@@ -22,7 +22,7 @@ pub(super) struct Row {
     /// The best epoch, and how good it was on the images that were not trained on; absent where the run diverged.
     pub(super) epoch: Option<usize>,
     pub(super) score: Option<Score>,
-    /// Of this process; of a run that had ended before, those of its training.
+    /// Of this process, and before it of its training.
     pub(super) seconds: f64,
 }
 
@@ -49,15 +49,15 @@ pub(super) struct Mean {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) deviation: Option<Deviation>,
     pub(super) seconds: f64,
-    /// The run, or the first of them.
-    pub(super) run: String,
+    /// The run, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) run: Option<String>,
 }
 
 /// All that is known of the runs.
 pub(super) struct Report<'a> {
     pub(super) asked: &'a Asked<'a>,
     pub(super) metric: String,
-    pub(super) seconds: f64,
     /// In the order in which they were trained.
     pub(super) runs: Vec<Row>,
 }
@@ -69,9 +69,13 @@ impl<'a> Report<'a> {
         Report {
             asked,
             metric: metric.unwrap_or("loss").into(),
-            seconds: 0.0,
             runs: Vec::new(),
         }
+    }
+
+    /// Of all runs together.
+    pub(super) fn seconds(&self) -> f64 {
+        self.runs.iter().map(|row| row.seconds).sum()
     }
 
     pub(super) fn add(&mut self, row: Row) {
@@ -141,7 +145,10 @@ impl<'a> Report<'a> {
                 top5: deviation(column(2)),
             }),
             seconds: own.iter().map(|row| row.seconds).sum(),
-            run: own.first()?.run.clone(),
+            run: match self.asked.kfold {
+                Some(_) => None,
+                None => Some(own.first()?.run.clone()),
+            },
         })
     }
 }
