@@ -25,6 +25,7 @@ mod imports;
 mod isa;
 mod kept;
 mod kills;
+mod launches;
 mod library;
 mod names;
 mod ops;
@@ -82,6 +83,7 @@ fn main() {
         family::trials(),
         portable::trials(),
         training::trials(),
+        launches::trials(),
         recipe::trials(),
         store::trials(),
         cli::trials(),
