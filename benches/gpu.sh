@@ -4,7 +4,7 @@
 # Needs `cargo build --release` before. Where python3 has torch with CUDA, torchvision, safetensors, numpy and pillow,
 # the same work is measured against it too. GOLDFISH names another binary, GOLDFISH_DEVICE another device.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 goldfish=${GOLDFISH:-target/release/goldfish}
 out=${1:-gpu-figures}
 mkdir -p "$out"

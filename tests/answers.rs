@@ -1,8 +1,10 @@
 //! What `predict` does with images: one by one as they come, from stdin, into folders by class, and as embeddings.
 
 use std::fs;
+#[cfg(unix)]
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+#[cfg(unix)]
 use std::process::{Command as Process, Stdio};
 
 use goldfish::data::{Transform, decode};

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
+use std::time::Duration;
 
+use assert_cmd::Command;
 use goldfish::data::decode_bytes;
 use goldfish::random::Stream;
 use libtest_mimic::Trial;
@@ -118,18 +120,10 @@ fn damaged(bytes: &[u8], dice: &mut Dice) -> Vec<u8> {
 
 /// The program, which has a minute.
 fn goldfish(folder: &Path, words: &[&str]) -> Output {
-    #[cfg(unix)]
-    let mut command = {
-        let mut command = Command::new("timeout");
-        command
-            .args(["-s", "KILL", "60"])
-            .arg(env!("CARGO_BIN_EXE_goldfish"));
-        command
-    };
-    #[cfg(not(unix))]
     let mut command = Command::new(env!("CARGO_BIN_EXE_goldfish"));
-    let run = command.current_dir(folder).args(words).stdin(Stdio::null());
+    let run = command.current_dir(folder).args(words);
     run.env("GOLDFISH_CACHE", folder.join(".cache"));
+    run.timeout(Duration::from_secs(60));
     run.output().expect("it runs")
 }
 

@@ -22,7 +22,10 @@ manifest() {
 }
 
 bring_swiftshader() {
-    command -v npm >/dev/null && command -v node >/dev/null || { echo "swiftshader needs npm and node" >&2; return 1; }
+    if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
+        echo "swiftshader needs npm and node" >&2
+        return 1
+    fi
     (cd "$1" && npm pack --silent @sparticuz/chromium@153.0.0 >/dev/null)
     tar -xzf "$1"/sparticuz-chromium-*.tgz -C "$1" package/bin/swiftshader.tar.br
     node -e 'const fs = require("fs"); process.stdout.write(require("zlib").brotliDecompressSync(fs.readFileSync(process.argv[1])))' \
@@ -40,12 +43,12 @@ bring_mesa() {
     done >"$1/sources.list"
     # What apt knows and fetches stays in this folder; what is installed it only reads.
     apt() {
-        apt-get -qq -o Dir::State="$2/state" -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache="$2/cache" \
-            -o Dir::Etc::SourceList="$2/sources.list" -o Dir::Etc::SourceParts=- -o Debug::NoLocking=1 \
-            -o APT::Sandbox::User="$(id -un)" -o APT::Get::List-Cleanup=0 $1
+        apt-get -qq -o Dir::State="$there/state" -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache="$there/cache" \
+            -o Dir::Etc::SourceList="$there/sources.list" -o Dir::Etc::SourceParts=- -o Debug::NoLocking=1 \
+            -o APT::Sandbox::User="$(id -un)" -o APT::Get::List-Cleanup=0 "$@"
     }
-    apt update "$1"
-    apt "install --download-only --yes --no-install-recommends --reinstall -t bookworm-backports mesa-vulkan-drivers" "$1"
+    apt update
+    apt install --download-only --yes --no-install-recommends --reinstall -t bookworm-backports mesa-vulkan-drivers
     for package in "$1"/cache/archives/*.deb; do
         dpkg -x "$package" "$1/files"
     done

@@ -16,7 +16,7 @@ use crate::support::signal;
 use crate::support::{gpu_trial, run_files};
 
 pub fn trials() -> Vec<Trial> {
-    let mut trials = vec![
+    vec![
         gpu_trial(
             "faults::bad_weights_leave_the_run_that_was_there",
             bad_weights,
@@ -25,16 +25,15 @@ pub fn trials() -> Vec<Trial> {
             "faults::of_runs_begun_at_once_in_a_folder_one_goes_on",
             at_once,
         ),
-    ];
-    #[cfg(unix)]
-    trials.extend([
+        #[cfg(unix)]
         gpu_trial("faults::a_run_that_goes_on_keeps_others_out", locked),
+        #[cfg(unix)]
         gpu_trial("faults::files_obey_the_umask", umask),
+        #[cfg(unix)]
         gpu_trial("faults::no_limit_of_the_file_size_leaves_a_mixture", limits),
-    ]);
-    #[cfg(target_os = "linux")]
-    trials.extend([
+        #[cfg(target_os = "linux")]
         mount_trial("faults::no_full_disk_leaves_a_mixture", full_disk),
+        #[cfg(target_os = "linux")]
         mount_trial(
             "faults::a_disk_that_fills_up_costs_no_state_or_it_is_said",
             filled_up,
@@ -43,8 +42,7 @@ pub fn trials() -> Vec<Trial> {
             "faults::a_folder_that_cannot_be_written_is_found_out_first",
             read_only,
         ),
-    ]);
-    trials
+    ]
 }
 
 /// A test that mounts a file system of its own; ignored where this user may not.
@@ -349,6 +347,7 @@ fn limits() {
     assert!(failed > 2, "only {failed} have met the limit");
 }
 
+#[cfg(unix)]
 fn restore(run: &Path, kept: &Files) {
     fs::remove_dir_all(run).expect("it goes");
     for (name, bytes) in kept {

@@ -35,6 +35,7 @@ mod peft;
 mod pictures;
 mod portable;
 mod pth;
+#[cfg(unix)]
 mod quiet;
 mod recipe;
 mod refused;
@@ -93,6 +94,7 @@ fn main() {
         kept::trials(),
         sweep::trials(),
         names::trials(),
+        #[cfg(unix)]
         quiet::trials(),
         stop::trials(),
         faults::trials(),

@@ -1,4 +1,5 @@
 //! What is said on stderr is advice: nothing ends because it cannot be said, and no work is lost when a terminal hangs up.
+//! Of systems with signals.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,19 +15,13 @@ use crate::support::{gpu_trial, signal, trial};
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("quiet::all_that_is_said_is_said_by_note", nothing_prints),
-        #[cfg(unix)]
         gpu_trial("quiet::a_closed_stderr_costs_no_adapter", closed),
-        #[cfg(unix)]
         gpu_trial("quiet::ctrl_c_is_heard_with_nobody_to_tell", unheard),
         #[cfg(target_os = "linux")]
         gpu_trial("quiet::a_log_on_a_full_disk_costs_no_adapter", full_log),
-        #[cfg(unix)]
         gpu_trial("quiet::a_log_has_no_escape_codes", plain_log),
-        #[cfg(unix)]
         hang_up_trial(),
-        #[cfg(unix)]
         gpu_trial("quiet::nohup_outlives_a_hang_up", nohup),
-        #[cfg(unix)]
         gpu_trial("quiet::a_limit_of_the_file_size_is_an_error", limited),
     ]
 }
@@ -48,7 +43,6 @@ fn nothing_prints() {
 }
 
 /// A run in `folder/run`, of so many epochs.
-#[cfg(unix)]
 fn training(folder: &Path, epochs: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_goldfish"));
     command
@@ -63,20 +57,17 @@ fn training(folder: &Path, epochs: &str) -> Command {
 }
 
 /// The same where stderr is a pipe whose reader has gone.
-#[cfg(unix)]
 fn unread(mut command: Command) -> Child {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     command.stderr(writer).spawn().expect("it starts")
 }
 
-#[cfg(unix)]
 fn adapter(folder: &Path) -> u64 {
     fs::metadata(folder.join("run/adapter_model.safetensors")).map_or(0, |about| about.len())
 }
 
 /// Waits until the metrics have lines.
-#[cfg(unix)]
 fn begun(child: &mut Child, folder: &Path) {
     let metrics = folder.join("run/metrics.jsonl");
     while fs::metadata(&metrics).map_or(0, |about| about.len()) == 0 {
@@ -86,7 +77,6 @@ fn begun(child: &mut Child, folder: &Path) {
     }
 }
 
-#[cfg(unix)]
 fn closed() {
     let folder = dataset();
     let mut child = unread(training(folder.path(), "2"));
@@ -98,7 +88,6 @@ fn closed() {
 }
 
 /// The thread that waits for signals says so: it must live on, for the second one.
-#[cfg(unix)]
 fn unheard() {
     let folder = dataset();
     let mut child = unread(training(folder.path(), "1000000"));
@@ -109,7 +98,6 @@ fn unheard() {
 }
 
 /// A folder with a picture that the log has something to say about.
-#[cfg(unix)]
 fn logged() -> tempfile::TempDir {
     let folder = dataset();
     let grey =
@@ -134,7 +122,6 @@ fn full_log() {
     assert!(adapter(folder.path()) > 0);
 }
 
-#[cfg(unix)]
 fn plain_log() {
     let folder = logged();
     let log = folder.path().join("log");
@@ -150,7 +137,6 @@ fn plain_log() {
     assert!(!log.contains(['\u{1b}', '\r']), "{log:?}");
 }
 
-#[cfg(unix)]
 fn hang_up_trial() -> Trial {
     let trial = gpu_trial("quiet::a_hang_up_keeps_the_adapter_so_far", hang_up);
     match outlives_hang_ups() {
@@ -161,7 +147,6 @@ fn hang_up_trial() -> Trial {
 }
 
 /// Whether these tests were started with `nohup`, where the system says so.
-#[cfg(unix)]
 fn outlives_hang_ups() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -170,7 +155,6 @@ fn outlives_hang_ups() -> bool {
 }
 
 /// A shell and the kernel both tell of it, one after the other.
-#[cfg(unix)]
 fn hang_up() {
     let folder = dataset();
     let mut child = unread(training(folder.path(), "1000000"));
@@ -181,7 +165,6 @@ fn hang_up() {
     assert!(adapter(folder.path()) > 0);
 }
 
-#[cfg(unix)]
 fn nohup() {
     let folder = dataset();
     let goldfish = training(folder.path(), "1000000");
@@ -208,7 +191,6 @@ fn nohup() {
 }
 
 /// The system sends SIGXFSZ, which ends a program that does not know it.
-#[cfg(unix)]
 fn limited() {
     let folder = dataset();
     let run = training(folder.path(), "2");

@@ -12,11 +12,14 @@ use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
 use crate::cli::{TINY, dataset, goldfish, stdout, train};
+#[cfg(unix)]
+use crate::support::interrupt;
 use crate::support::{gpu_trial, pictures, run_files, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         gpu_trial("runs::nothing_takes_the_place_of_what_is_no_run", no_place),
+        #[cfg(unix)]
         gpu_trial(
             "runs::a_run_that_is_killed_or_stopped_goes_on_to_the_same_bytes",
             resumes,
@@ -29,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
             "runs::until_it_is_put_in_place_a_run_leaves_the_one_before_as_it_is",
             stays_whole,
         ),
+        #[cfg(unix)]
         gpu_trial("runs::two_runs_do_not_share_a_folder", locked),
         gpu_trial("runs::run_toml_alone_does_the_run_again", configured),
         gpu_trial(
@@ -63,6 +67,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+#[cfg(unix)]
 fn names(folder: &Path) -> Vec<String> {
     files(folder).into_keys().collect()
 }
@@ -111,6 +116,7 @@ fn wait_for(child: &mut Child, metrics: &Path, bytes: u64) {
     }
 }
 
+#[cfg(unix)]
 fn resumes() {
     let folder = data();
     let at = folder.path();
@@ -142,7 +148,7 @@ fn resumes() {
         );
         match kill {
             true => child.kill().expect("killed"),
-            false => crate::support::interrupt(&child),
+            false => interrupt(&child),
         }
         let code = child.wait().expect("gone").code();
         assert_eq!(code, if kill { None } else { Some(130) });
@@ -311,6 +317,7 @@ fn stays_whole() {
     assert!(after["metrics.jsonl"] != before["metrics.jsonl"]);
 }
 
+#[cfg(unix)]
 fn locked() {
     let folder = data();
     let at = folder.path();
@@ -327,7 +334,7 @@ fn locked() {
         .assert()
         .code(3)
         .stderr(contains(said));
-    crate::support::interrupt(&child);
+    interrupt(&child);
     assert_eq!(child.wait().expect("gone").code(), Some(130));
     assert!(
         !at.join("run/run.lock").exists(),

@@ -14,13 +14,13 @@ use libtest_mimic::Trial;
 use crate::support::{gpu, gpu_trial, pictures, trial};
 
 pub fn trials() -> Vec<Trial> {
-    let mut trials = vec![
+    let trials = vec![
         trial("stop::reading_ends_where_its_progress_says", reading),
         gpu_trial("stop::loading_ends_where_its_progress_says", loading),
         gpu_trial("stop::a_file_half_written_is_not_left", half_written),
     ];
     #[cfg(unix)]
-    trials.extend(signals::trials());
+    let trials = trials.into_iter().chain(signals::trials()).collect();
     trials
 }
 

@@ -90,18 +90,19 @@ impl Engine {
 
 /// What this processor has of what decides how a product and a sum are rounded, or in which order sums are formed.
 fn processor() -> Vec<String> {
-    let mut has = vec![std::env::consts::ARCH.to_string()];
     #[cfg(target_arch = "x86_64")]
-    {
-        let known = [
-            ("avx", std::arch::is_x86_feature_detected!("avx")),
-            ("avx2", std::arch::is_x86_feature_detected!("avx2")),
-            ("fma", std::arch::is_x86_feature_detected!("fma")),
-            ("f16c", std::arch::is_x86_feature_detected!("f16c")),
-            ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
-        ];
-        let found = known.into_iter().filter(|(_, there)| *there);
-        has.extend(found.map(|(name, _)| name.to_string()));
-    }
-    has
+    let known = [
+        ("avx", std::arch::is_x86_feature_detected!("avx")),
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("f16c", std::arch::is_x86_feature_detected!("f16c")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let known: [(&str, bool); 0] = [];
+    let found = known.into_iter().filter(|(_, there)| *there);
+    std::iter::once(std::env::consts::ARCH)
+        .chain(found.map(|(name, _)| name))
+        .map(str::to_string)
+        .collect()
 }
