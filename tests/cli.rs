@@ -13,7 +13,7 @@ use serde_json::Value;
 
 #[cfg(unix)]
 use crate::support::interrupt;
-use crate::support::{gpu_trial, pictures, trial};
+use crate::support::{gpu_trial, pictures, slashed, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -432,7 +432,8 @@ fn formats() {
     };
     let report: Value = serde_json::from_str(&predict("json", "1000")).expect("JSON");
     let images = report["images"].as_array().expect("images");
-    let paths: Vec<&str> = images.iter().filter_map(|i| i["path"].as_str()).collect();
+    let paths = images.iter().filter_map(|i| i["path"].as_str());
+    let paths: Vec<String> = paths.map(slashed).collect();
     assert_eq!(
         paths,
         [
@@ -461,7 +462,7 @@ fn formats() {
     let rows: Vec<&str> = csv.lines().collect();
     assert_eq!(rows.len(), 1 + 4 * 2);
     assert_eq!(rows[0], "path,rank,index,category,logit,probability");
-    assert!(predict("table", "3").contains("data/goldfish/0.png\n"));
+    assert!(slashed(&predict("table", "3")).contains("data/goldfish/0.png\n"));
 }
 
 fn bad_data() {

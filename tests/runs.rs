@@ -14,7 +14,7 @@ use predicates::str::contains;
 use crate::cli::{TINY, dataset, goldfish, stdout, train};
 #[cfg(unix)]
 use crate::support::interrupt;
-use crate::support::{gpu_trial, pictures, run_files, trial};
+use crate::support::{gpu_trial, pictures, run_files, slashed, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -522,7 +522,7 @@ fn twice() {
         .success();
     let said = String::from_utf8(done.get_output().stderr.clone()).expect("text");
     let verified = said.lines().find(|line| line.starts_with("verified "));
-    let verified = verified.unwrap_or_else(|| panic!("{said}"));
+    let verified = slashed(verified.unwrap_or_else(|| panic!("{said}")));
     assert_eq!(verified.matches("state/step-").count(), 2, "{verified}");
     assert!(verified.contains("best/adapter_model"), "{verified}");
     assert!(stdout(&done).contains("steps    "), "{}", stdout(&done));

@@ -1,7 +1,7 @@
 //! What the tests share: trials with and without a device, fixtures, small datasets.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::LazyLock;
 
 use goldfish::nn::arch::VGG19_TINY;
@@ -112,14 +112,20 @@ pub fn fixture(name: &str) -> BTreeMap<String, Vec<f64>> {
         .collect()
 }
 
-/// The files of a run by their names in its folder, but for those that tell of when and how long.
+/// What the program says, with `/` in its paths on every system.
+pub fn slashed(said: &str) -> String {
+    said.replace(MAIN_SEPARATOR, "/")
+}
+
+/// The files of a run by their names in its folder, with `/` on every system, but for those that tell of when and how long.
 pub fn run_files(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![run.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
-            let name = path.strip_prefix(run).expect("below").to_path_buf();
+            let name = path.strip_prefix(run).expect("below").to_string_lossy();
+            let name = PathBuf::from(slashed(&name));
             if goldfish::train::TIMES
                 .iter()
                 .any(|times| name == Path::new(times))

@@ -2,7 +2,7 @@
 //! good it is.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
 
 use goldfish::data::duplicates::leaks_between;
@@ -141,7 +141,8 @@ impl Data {
         };
         let names = items.iter().enumerate().map(|(index, item)| {
             let path = item.path.strip_prefix(folder(index)).unwrap_or(&item.path);
-            path.to_string_lossy().into_owned()
+            // The same on every system, so that a run goes on on another.
+            path.to_string_lossy().replace(MAIN_SEPARATOR, "/")
         });
         let names = names.collect();
         let paths: Vec<PathBuf> = items.iter().map(|item| item.path.clone()).collect();
