@@ -318,7 +318,7 @@ fn planted() {
     let all = [Severity::Error, Severity::Warning, Severity::Note].map(|s| examined.count(s));
     assert_eq!(all.iter().sum::<usize>(), expected.len());
     // Beside names and folders, which other tests have, no fault is left that nothing plants.
-    let alpha = &examined.classes[1];
+    let alpha = &examined.classes[0];
     assert_eq!(
         (&*alpha.name, alpha.pictures - alpha.readable),
         ("alpha", 3)
@@ -451,6 +451,17 @@ fn options() {
     // Two folders of one category.
     class(data, "n01443537", 40, 2);
     assert_eq!(faults(&small), [Fault::ClashingClasses]);
+    // Where the system tells them apart, by case too.
+    let folder = tempfile::tempdir().expect("a folder");
+    class(folder.path(), "plum", 0, 3);
+    class(folder.path(), "Plum", 30, 3);
+    if !folder.path().join("PLUM").exists() {
+        let own = Checks {
+            labels: Labels::Own,
+            ..checks(folder.path(), None)
+        };
+        assert_eq!(faults(&own), [Fault::ClashingClasses]);
+    }
 }
 
 fn stopped() {
