@@ -81,11 +81,7 @@ pub(crate) struct Share<'a> {
 /// [`Error::Shape`] where they do not go together.
 pub(crate) fn low_rank_relu(tape: &mut Tape, y: &Var, share: &Share, pooled: bool) -> Result<Var> {
     let Share { hidden, b, scale } = share;
-    let params = params(
-        [y, hidden, b].map(|v| v.tensor.shape()),
-        pooled,
-        *scale,
-    )?;
+    let params = params([y, hidden, b].map(|v| v.tensor.shape()), pooled, *scale)?;
     let gpu = y.tensor.gpu();
     let op = "low_rank_relu";
     check_trips(gpu, op, params.rank as usize)?;
@@ -244,7 +240,8 @@ pub(crate) fn cases() -> Vec<Case> {
 fn reference(v: &[Vec<f64>], [n, cout, h, w]: [usize; 4], scale: f32, pooled: bool) -> Vec<f64> {
     let (plane, rank) = (h * w, v[2].len() / cout);
     let at = |image: usize, m: usize, pixel: usize| {
-        let terms = (0..rank).map(|r| v[2][m * rank + r] * v[1][(image * rank + r) * plane + pixel]);
+        let terms =
+            (0..rank).map(|r| v[2][m * rank + r] * v[1][(image * rank + r) * plane + pixel]);
         let add: f64 = terms.sum();
         relu::reference(v[0][(image * cout + m) * plane + pixel] + f64::from(scale) * add)
     };
@@ -270,7 +267,11 @@ mod tests {
 
     #[test]
     fn planes_and_factors_must_go_together() {
-        let (y, hidden, b) = ([2, 7, 4, 3].into(), [2, 5, 4, 3].into(), [7, 5, 1, 1].into());
+        let (y, hidden, b) = (
+            [2, 7, 4, 3].into(),
+            [2, 5, 4, 3].into(),
+            [7, 5, 1, 1].into(),
+        );
         assert!(params([&y, &hidden, &b], true, 1.0).is_ok());
         assert!(params([&y, &y, &b], true, 1.0).is_err());
         assert!(params([&y, &hidden, &hidden], true, 1.0).is_err());
