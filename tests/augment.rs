@@ -10,9 +10,9 @@ use goldfish::data::{
     Adjustment, Augment, Decoded, Draw, ImageStore, Jitter, RandomCrop, Region, Transform, Variant,
     Variants,
 };
-use goldfish::nn::Adapter;
 use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
+use goldfish::nn::{Adapter, Arch};
 use goldfish::train::{
     Frozen, Plan, Prefix, Room, Snapshot, Split, StepRecord, Task, Trained, answers, train,
 };
@@ -712,6 +712,12 @@ fn given_back() {
         assert!(!of("classifier.3", Some(other), &[1, 3]));
         assert!(!of("classifier.3", None, &[1, 3]));
         assert!(!of("classifier.0", Some(variants(count)), &[1, 3]));
+        // The same layer by number, of another network.
+        let arch = Arch {
+            name: "another",
+            ..VGG19_TINY
+        };
+        assert!(!frozen.suits(arch, &run.start, &run.images));
     }
 }
 

@@ -645,6 +645,14 @@ fn demo() {
         said.contains("6.06 MB") && said.contains("runs/demo"),
         "{said}"
     );
+    // The pictures are looked at as they are, which steps on their variants never do.
+    let variants = "--augment light --cache-variants 2 --epochs 2";
+    let assert = goldfish(folder.path())
+        .args(["demo", "--arch", "vgg19-tiny", "--weights", "random:3"])
+        .args(variants.split(' '))
+        .assert()
+        .success();
+    assert_eq!(stdout(&assert).matches("goldfish (").count(), 5);
 }
 
 #[cfg(unix)]

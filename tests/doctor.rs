@@ -451,6 +451,17 @@ fn options() {
     // Two folders of one category.
     class(data, "n01443537", 40, 2);
     assert_eq!(faults(&small), [Fault::ClashingClasses]);
+    // Where the system tells them apart, by case too.
+    let folder = tempfile::tempdir().expect("a folder");
+    class(folder.path(), "plum", 0, 3);
+    class(folder.path(), "Plum", 30, 3);
+    if !folder.path().join("PLUM").exists() {
+        let own = Checks {
+            labels: Labels::Own,
+            ..checks(folder.path(), None)
+        };
+        assert_eq!(faults(&own), [Fault::ClashingClasses]);
+    }
 }
 
 fn stopped() {

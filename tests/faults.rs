@@ -35,6 +35,10 @@ pub fn trials() -> Vec<Trial> {
         mount_trial("faults::no_full_disk_leaves_a_mixture", full_disk),
         #[cfg(target_os = "linux")]
         mount_trial(
+            "faults::a_disk_that_fills_up_costs_no_state_or_it_is_said",
+            filled_up,
+        ),
+        mount_trial(
             "faults::a_folder_that_cannot_be_written_is_found_out_first",
             read_only,
         ),
@@ -409,6 +413,43 @@ fn full_disk() {
         failed > 2 && done > 0,
         "{failed} disks were full and {done} not"
     );
+}
+
+/// The disk fills up once the run is in its place. It keeps the room for its adapter, and so its state stays; where
+/// somebody has taken that too, the state goes, and that is said.
+#[cfg(target_os = "linux")]
+fn filled_up() {
+    let script = "
+        disk=$1; folder=$2; taken=$3; shift 3
+        mount -t tmpfs -o size=4m none \"$disk\"
+        cd \"$folder\"
+        \"$@\" &
+        until ls \"$disk\"/run/state/step-* >/dev/null 2>&1; do sleep 0.01; done
+        test \"$taken\" = no || rm \"$disk/run/.goldfish-reserve.tmp\"
+        head -c 8m /dev/zero >\"$disk/fill\" 2>/dev/null || true
+        wait $! || true
+        rm \"$disk/fill\"
+        ls \"$disk\"/run/state
+        \"$GOLDFISH\" train --resume \"$disk/run\" --epochs 401";
+    for (taken, code) in [("no", 0), ("yes", 3)] {
+        let folder = dataset();
+        let place = folder.path().join("disk");
+        fs::create_dir(&place).expect("a folder");
+        let run = place.join("run");
+        let mut words = words(run.to_str().expect("text"), &["--save-every", "1"]);
+        words[5] = "400";
+        let here = folder.path().to_str().expect("text");
+        let program = env!("CARGO_BIN_EXE_goldfish");
+        let more = [&[here, taken, program], &words[..]].concat();
+        let mut command = mounted(&place, script, &more);
+        let output = command.env("GOLDFISH", program).output().expect("it runs");
+        let (said, listed) = (said(&output), String::from_utf8_lossy(&output.stdout));
+        assert!(said.contains("could not be put down here"), "{said}");
+        assert_eq!(output.status.code(), Some(code), "{taken}: {said}");
+        assert_eq!(listed.contains("step-"), taken == "no", "{listed}");
+        let told = said.contains("cannot be resumed. `goldfish train DATA --init-adapter");
+        assert_eq!(told, taken == "yes", "{said}");
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -14,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial("idle::what_would_do_nothing_is_refused", refused),
         gpu_trial("idle::what_only_takes_nothing_is_told_of", told),
         gpu_trial("idle::what_a_run_writes_of_itself_is_no_such_setting", own),
+        gpu_trial("idle::what_could_not_be_measured_is_refused", unmeasured),
     ]
 }
 
@@ -69,6 +70,14 @@ fn refused() {
         ("--targets head --init gaussian", "--init is of LoRAs"),
         ("--targets head --dropout 0.1", "--dropout is of LoRAs"),
         (
+            "--targets classifier.0 --rank 4 --rank-pattern *=3",
+            "--rank does nothing where a pattern gives every adapted module its own",
+        ),
+        (
+            "--targets classifier.0 --alpha 4 --alpha-pattern classifier.*=3",
+            "--alpha does nothing where a pattern gives every",
+        ),
+        (
             "--rank-pattern features.0=2",
             "--rank-pattern names features.0",
         ),
@@ -94,6 +103,13 @@ fn refused() {
     }
     // As in every run of a sweep.
     let sweep = ["sweep", "data", "--val-split", "0.3", "-o", "all"];
+    asked(
+        folder.path(),
+        &sweep,
+        "--rank 2,4 --rank-pattern classifier.*=3",
+    )
+    .code(2)
+    .stderr(contains("--rank does nothing where a pattern"));
     asked(folder.path(), &sweep, "--targets head --rank 2,4")
         .code(2)
         .stderr(contains("--rank is of LoRAs"));
@@ -132,8 +148,16 @@ fn told() {
             "--warmup 7 is longer than the run, which has 6 steps",
         ),
         (
+            "--warmup 6 --schedule cosine",
+            "--warmup takes all steps of the run: --schedule does nothing",
+        ),
+        (
             "--schedule step --step-every 6",
-            "--step-every 6 is longer than the run, which has 6 steps",
+            "--step-every 6 does nothing: the rate never falls in a run of 6 steps",
+        ),
+        (
+            "--schedule step --step-every 3 --warmup 4",
+            "--step-every 3 does nothing: the rate never falls in a run of 6 steps, 4 of them warm-up",
         ),
         (
             "--max-steps 7",
@@ -168,6 +192,21 @@ fn told() {
     }
 }
 
+/// What is not measured is not said to take nothing.
+fn unmeasured() {
+    let folder = data();
+    let others = folder.path().join("others/b");
+    std::fs::create_dir_all(&others).expect("a folder");
+    std::fs::write(others.join("0.png"), b"no picture").expect("a file");
+    asked(
+        folder.path(),
+        &["estimate", "data"],
+        "--val others --skip-bad",
+    )
+    .code(3)
+    .stderr(contains("has too few images that can be read"));
+}
+
 /// Every setting stands in run.toml with its default, and the run is done again from there.
 fn own() {
     let folder = data();
@@ -181,6 +220,12 @@ fn own() {
             flags,
         )
         .success();
+        if flags.starts_with("--targets head") {
+            // As runs of the head alone once wrote it.
+            let path = folder.path().join("run/run.toml");
+            let text = std::fs::read_to_string(&path).expect("settings");
+            std::fs::write(&path, format!("rank = 8\n{text}")).expect("settings");
+        }
         goldfish(folder.path())
             .args([
                 "train",

@@ -117,6 +117,18 @@ fn listed() {
     train(folder, &["--epochs", "1", "-o", "one"]).success();
     let own = ["--epochs", "1", "-o", "two", "--targets", "classifier.3"];
     train(folder, &own).success();
+    // What is said beside the rows is said again where it is damaged.
+    for shelf in fs::read_dir(folder.join(".cache/features"))
+        .expect("a store")
+        .flatten()
+    {
+        fs::write(shelf.path().join("about.json"), "").expect("written");
+    }
+    assert_eq!(list()["features"][0].get("base"), None);
+    for (run, targets) in [("three", "pixels"), ("four", "classifier.3")] {
+        let words = ["--epochs", "1", "-o", run, "--targets", targets];
+        train(folder, &words).success();
+    }
     let report = list();
     let layers: Vec<&str> = report["features"]
         .as_array()

@@ -21,8 +21,11 @@ mod heads;
 mod history;
 mod idle;
 mod imports;
+#[cfg(target_os = "linux")]
+mod isa;
 mod kept;
 mod kills;
+mod launches;
 mod library;
 mod names;
 mod ops;
@@ -50,10 +53,16 @@ mod training;
 mod weights;
 
 fn main() {
+    #[cfg(target_os = "linux")]
+    if isa::compiled() {
+        return;
+    }
     let arguments = libtest_mimic::Arguments::from_args();
     let modules = [
         floors::trials(),
         shaders::trials(),
+        #[cfg(target_os = "linux")]
+        isa::trials(),
         data::trials(),
         augment::trials(),
         pictures::trials(),
@@ -75,6 +84,7 @@ fn main() {
         family::trials(),
         portable::trials(),
         training::trials(),
+        launches::trials(),
         recipe::trials(),
         store::trials(),
         cli::trials(),

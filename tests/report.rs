@@ -405,6 +405,20 @@ fn left() {
             || settings.contains("trained_on = [\"tench\", \"goldfish\"]"),
         "{settings}"
     );
+    // Of a run that goes on and is killed, nothing tells of the adapter that it had.
+    let more = "train --resume run --epochs 100000 --save-every 1";
+    let mut going = std::process::Command::new(env!("CARGO_BIN_EXE_goldfish"));
+    going.current_dir(at).args(more.split(' '));
+    let going = going.env("GOLDFISH_CACHE", at.join(".cache"));
+    let mut going = going.spawn().expect("it starts");
+    let begun = std::time::Instant::now();
+    let stale = || ["validation.jsonl", "report.html"].map(|name| run.join(name).exists());
+    while stale() != [false; 2] && begun.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    going.kill().expect("killed");
+    going.wait().expect("it ends");
+    assert_eq!(stale(), [false; 2]);
 }
 
 fn unheard() {

@@ -28,6 +28,14 @@ pub fn trials() -> Vec<Trial> {
             "resumed::the_adapter_to_start_from_must_be_the_same",
             started,
         ),
+        gpu_trial(
+            "resumed::the_adapter_to_start_from_may_be_replaced_or_gone",
+            begun_from,
+        ),
+        gpu_trial(
+            "resumed::metrics_cut_short_cost_the_newest_state_and_no_byte",
+            cut_short,
+        ),
         gpu_trial("resumed::as_many_states_are_kept_as_there_are", kept),
         trial("resumed::what_is_no_run_is_said_to_be_none", no_run),
     ]
@@ -129,6 +137,15 @@ fn damaged() {
         &["--save-every", "1", "--keep", "2", "--dropout", "0.3"],
     );
     let whole = run_files(&at.join("run"));
+    let changed = || {
+        let about = fs::metadata(at.join("run")).expect("a folder");
+        about.modified().expect("a time")
+    };
+    let before = changed();
+    train(at, &["--resume", "run"])
+        .success()
+        .stdout(contains("nothing is left to do"));
+    assert_eq!(changed(), before, "not even a lock");
     let state = |steps: u64| at.join(format!("run/state/step-{steps:08}.safetensors"));
     assert!(state(2).exists() && state(4).exists());
     let damage = |path: &Path| {
@@ -147,6 +164,31 @@ fn damaged() {
     for (name, bytes) in &whole {
         assert!(*bytes == again[name], "{}", name.display());
     }
+    // What cannot be read may be whole, and what another version wrote is: neither is passed over, nor removed.
+    unended(at);
+    #[cfg(unix)]
+    {
+        let kept = fs::read(state(4)).expect("a state");
+        fs::remove_file(state(4)).expect("removed");
+        std::os::unix::fs::symlink(state(4), state(4)).expect("a link to itself");
+        train(at, &["--resume", "run"])
+            .code(3)
+            .stderr(contains("step-00000004.safetensors: cannot"));
+        assert!(state(4).is_symlink() && state(2).exists());
+        fs::remove_file(state(4)).expect("removed");
+        fs::write(state(4), kept).expect("as it was");
+    }
+    let kept = fs::read(state(4)).expect("a state");
+    rewritten(&state(4), |note| {
+        note["version"] = 1.into();
+        let position = note["position"].as_object_mut().expect("a position");
+        position.remove("count_bits").expect("what version 2 has");
+    });
+    train(at, &["--resume", "run"])
+        .code(3)
+        .stderr(contains("is of version 1 and this goldfish writes 2"));
+    fs::write(state(4), kept).expect("as it was");
+    train(at, &["--resume", "run"]).success();
     // Where none is left, nothing is begun again over what there is.
     damage(&state(2));
     damage(&state(4));
@@ -168,8 +210,8 @@ fn unended(at: &Path) {
     fs::write(path, before).expect("written");
 }
 
-/// A state as another machine would have written it.
-fn written_elsewhere(path: &Path) {
+/// A state as if it had been written with another note.
+fn rewritten(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
     let bytes = fs::read(path).expect("a state");
     let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
     let (header, numbers) = (&bytes[8..8 + length], &bytes[8 + length..]);
@@ -177,7 +219,7 @@ fn written_elsewhere(path: &Path) {
     let notes = &mut header["__metadata__"];
     let note = notes["goldfish.state"].as_str().expect("a note");
     let mut note: serde_json::Value = serde_json::from_str(note).expect("JSON");
-    note["beside"]["made_on"]["device"] = "Abacus".into();
+    change(&mut note);
     let note = note.to_string();
     let digest = sha256(&[note.as_bytes(), numbers].concat());
     notes["goldfish.state"] = note.into();
@@ -194,7 +236,9 @@ fn elsewhere() {
     begun(at, &[]);
     let on = |epochs: &str| train(at, &["--resume", "run", "-e", epochs]).success();
     on("3").stderr(contains("bytes may differ").not());
-    written_elsewhere(&at.join("run/state/step-00000006.safetensors"));
+    rewritten(&at.join("run/state/step-00000006.safetensors"), |note| {
+        note["beside"]["made_on"]["device"] = "Abacus".into();
+    });
     on("4").stderr(
         contains("the bytes may differ")
             .and(contains("made on Abacus (").and(contains("goes on on "))),
@@ -219,6 +263,55 @@ fn started() {
     };
     on("3", "elsewhere").success();
     on("4", "run").code(3).stderr(contains("init_adapter was "));
+}
+
+fn begun_from() {
+    let folder = data();
+    let at = folder.path();
+    begun(at, &[]);
+    fs::rename(at.join("run"), at.join("first")).expect("moved");
+    let from = |run: &str, epochs: &str, more: &[&str]| {
+        let words = ["data", "-o", run, "-e", epochs, "-b", "4", "--init-adapter"];
+        train(at, &[&words[..], more, &TINY].concat()).success();
+    };
+    let on = |run: &str| train(at, &["--resume", run, "-e", "3"]);
+    let adapter = |run: &str| fs::read(at.join(run).join("adapter_model.safetensors"));
+    from("whole", "3", &["first"]);
+    from("second", "2", &["first"]);
+    // Over the one that it begins from, which is another one then.
+    from("first", "2", &["first", "--overwrite"]);
+    on("first").success();
+    let expected = adapter("whole").expect("an adapter");
+    assert!(adapter("first").expect("an adapter") == expected);
+    // From one that is gone.
+    fs::remove_dir_all(at.join("first")).expect("removed");
+    on("second").success();
+    assert!(adapter("second").expect("an adapter") == expected);
+}
+
+fn cut_short() {
+    let folder = data();
+    let at = folder.path();
+    begun(at, &["--save-every", "1", "--keep", "2"]);
+    let whole = run_files(&at.join("run"));
+    let metrics = at.join("run/metrics.jsonl");
+    let cut = |length: usize| {
+        let lines = &whole[Path::new("metrics.jsonl")];
+        fs::write(&metrics, &lines[..length]).expect("written");
+        unended(at);
+        train(at, &["--resume", "run"])
+    };
+    cut(whole[Path::new("metrics.jsonl")].len() - 10)
+        .success()
+        .stderr(contains("metrics.jsonl: has ").and(contains("The state before it is taken")));
+    let again = run_files(&at.join("run"));
+    assert!(whole.keys().eq(again.keys()));
+    for (name, bytes) in &whole {
+        assert!(*bytes == again[name], "{}", name.display());
+    }
+    cut(10)
+        .code(3)
+        .stderr(contains("has no state left that is whole"));
 }
 
 fn kept() {

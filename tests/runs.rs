@@ -11,13 +11,14 @@ use libtest_mimic::Trial;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
-use crate::cli::{TINY, dataset, goldfish, stdout};
+use crate::cli::{TINY, dataset, goldfish, stdout, train};
 #[cfg(unix)]
 use crate::support::interrupt;
 use crate::support::{gpu_trial, pictures, run_files, slashed, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
+        gpu_trial("runs::nothing_takes_the_place_of_what_is_no_run", no_place),
         #[cfg(unix)]
         gpu_trial(
             "runs::a_run_that_is_killed_or_stopped_goes_on_to_the_same_bytes",
@@ -542,4 +543,30 @@ fn twice() {
         panic!("{said}");
     };
     assert!(second < first + device * 3 / 4, "{taken:?}");
+}
+
+fn no_place() {
+    let folder = dataset();
+    let at = folder.path();
+    fs::create_dir(at.join("all")).expect("a folder");
+    fs::write(at.join("all/sweep.toml"), "").expect("a file");
+    train(at, &["-o", "all", "--epochs", "1"])
+        .code(3)
+        .stderr(contains("holds the runs of a sweep"));
+    assert_eq!(fs::read_dir(at.join("all")).expect("a folder").count(), 1);
+    // In a run's folder, a file where a run has a folder, and the other way round.
+    train(at, &["-o", "run", "--epochs", "1"]).success();
+    let words = ["-o", "run", "--epochs", "1", "--overwrite", "--val", "data"];
+    fs::write(at.join("run/best"), "mine").expect("a file");
+    train(at, &words)
+        .code(3)
+        .stderr(contains("has best where a run has a folder"));
+    let mine = fs::read(at.join("run/best")).expect("it is there");
+    assert_eq!(mine, b"mine");
+    fs::remove_file(at.join("run/best")).expect("removed");
+    fs::create_dir_all(at.join("run/validation.jsonl/mine")).expect("a folder");
+    train(at, &words)
+        .code(3)
+        .stderr(contains("has validation.jsonl where a run has a file"));
+    assert!(at.join("run/validation.jsonl/mine").exists());
 }

@@ -713,6 +713,16 @@ fn prints() {
     beside.give(&open(&files, |_| true), &all).expect("prints");
     assert_eq!((beside.counts().put, beside.notes().len()), (9, 0));
     assert_eq!(store.kept().expect("a list").len(), 2);
+    // Nor do features of this run go for its prints, where there is no room for both.
+    store.clear(|_| true).expect("cleared");
+    run(&gpu, &files, "classifier.0", false, Some(&store));
+    let packed = packs(&home);
+    let full = Store::new(&home, features + 1024);
+    let shelf = Shelf::open(&full, key(&gpu, &start, &how));
+    let mut beside = Prints::beside(&shelf).expect("beside features");
+    beside.give(&open(&files, |_| true), &all).expect("prints");
+    assert_eq!((beside.counts().put, beside.notes().len()), (0, 1));
+    assert_eq!(packs(&home), packed);
 }
 
 fn changed() {

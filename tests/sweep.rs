@@ -29,6 +29,21 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial("sweep::what_a_run_has_resolved_stays", resolved),
         gpu_trial("sweep::a_run_that_diverges_leaves_what_is_shared", diverged),
         gpu_trial("sweep::one_that_stops_says_what_is_done", stopped),
+        gpu_trial(
+            "sweep::a_run_that_cannot_be_done_keeps_none_of_the_others",
+            broken,
+        ),
+        gpu_trial(
+            "sweep::one_that_replaces_another_is_never_completed_from_its_runs",
+            replaced,
+        ),
+        gpu_trial(
+            "sweep::a_refusal_leaves_the_folder_as_it_was",
+            left_as_it_was,
+        ),
+        gpu_trial("sweep::runs_on_other_images_are_not_compared", other_images),
+        gpu_trial("sweep::names_that_are_no_text_are_names", no_text)
+            .with_ignored_flag(!cfg!(target_os = "linux")),
         gpu_trial("sweep::a_browser_shows_the_page", page)
             .with_ignored_flag(Browser::path().is_none()),
     ]
@@ -61,7 +76,7 @@ fn refused() {
     for k in ["0", "1"] {
         run(folder.path(), &["sweep", "data", "--kfold", k])
             .code(2)
-            .stderr(contains("--kfold must be at least 2"));
+            .stderr(contains("K must be a number from 2 to 10000"));
     }
 }
 
@@ -178,6 +193,13 @@ fn folds() {
     assert_eq!(counts, 12, "each image is validated with once");
     assert_eq!(report["combinations"][0]["runs"], 3);
     assert_eq!(report["combinations"][0]["settings"]["lr"], 1e-3);
+    // Of several parts none is the best run.
+    let table = stdout(&done);
+    assert!(
+        table.contains("(the mean of 3 parts): lr 0.001."),
+        "{table}"
+    );
+    assert_eq!(report["best"]["run"], Value::Null);
     // A rate that is too high is an answer too.
     assert_eq!(report["combinations"][1]["score"], Value::Null);
     for fold in ["0/3", "4/3", "1", "1/1"] {
@@ -236,7 +258,7 @@ fn variants() {
     let folds = [("lr-0.001_rank-2_fold-2", fold)];
     swept(
         &["--kfold", "2", "--rank", "2", "--store", "off"],
-        4,
+        2,
         &folds,
     );
     swept(&["--kfold", "2", "--rank", "2"], 2, &folds);
@@ -309,6 +331,14 @@ fn kfold() {
         facts(&folder.join("run"))["combinations"][0]["score"],
         one["score"]
     );
+    // All together is what the runs took, whichever process did them.
+    let told = facts(&folder.join("run"));
+    let rows = told["runs"].as_array().expect("a list").iter();
+    let seconds: f64 = rows
+        .map(|row| row["seconds"].as_f64().expect("seconds"))
+        .sum();
+    let all = told["seconds"].as_f64().expect("seconds");
+    assert!((all - seconds).abs() < 1e-6, "{told}");
     let more = [&resume[..], &["--epochs", "3"]].concat();
     goldfish(folder).args(&more).assert().success();
     let settings = fs::read_to_string(folder.join("run/fold-1/run.toml")).expect("settings");
@@ -334,7 +364,7 @@ fn one_or_several() {
         refused.stderr(contains("--fold 1/3"));
     }
     for (bad, says) in [
-        ("1", "--kfold must be at least 2"),
+        ("1", "K must be a number from 2 to 10000"),
         ("13", "K must lie between 2 and 12"),
     ] {
         let words = ["train", "data", "--kfold", bad, "-o", "run"];
@@ -446,6 +476,40 @@ fn diverged() {
     assert_eq!(report(folder)["combinations"][1]["diverged"], 1);
 }
 
+fn broken() {
+    let folder = data();
+    let folder = folder.path();
+    let words = "sweep data --lr 1e-3,1e-2,1e-1 --val-split 0.34 --epochs 2 -o all";
+    let words: Vec<&str> = words.split(' ').collect();
+    run(folder, &words).success();
+    let last = bytes(&folder.join("all/lr-0.1"));
+    fs::remove_dir_all(folder.join("all/lr-0.1")).expect("removed");
+    let first = folder.join("all/lr-0.001");
+    let settings = fs::read_to_string(first.join("run.toml")).expect("settings");
+    let begun = settings.replace("ended = \"complete\"", "ended = \"not-yet\"");
+    fs::write(first.join("run.toml"), begun).expect("written");
+    for entry in fs::read_dir(first.join("state")).expect("states") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            fs::write(path, "cut").expect("written");
+        }
+    }
+    let on = goldfish(folder).args(["train", "--resume", "all"]).assert();
+    on.code(3)
+        .stderr(contains("all/lr-0.001").and(contains("run      3/3")));
+    assert!(bytes(&folder.join("all/lr-0.1")) == last);
+    let told = facts(&folder.join("all"));
+    assert_eq!(told["runs"].as_array().map(Vec::len), Some(2), "{told}");
+    // Where nothing came of any, that is how it ends.
+    let words = "sweep data --lr 1e30,1e31 --val-split 0.34 --epochs 2 -o none";
+    let words: Vec<&str> = words.split(' ').collect();
+    run(folder, &words).code(5).stdout(contains("diverged"));
+    goldfish(folder)
+        .args(["train", "--resume", "none"])
+        .assert()
+        .code(5);
+}
+
 fn stopped() {
     let folder = data();
     let folder = folder.path();
@@ -486,6 +550,170 @@ fn stopped() {
         .success();
     assert_eq!(facts(&folder.join("all"))["complete"], true);
 }
+
+fn replaced() {
+    let folder = data();
+    let folder = folder.path();
+    let words: Vec<&str> = "sweep data --val-split 0.34 --epochs 2 -o all"
+        .split(' ')
+        .collect();
+    let first = [&words[..], &["--lr", "1e-3,1e-2"]].concat();
+    run(folder, &first).success();
+    let (one, other) = (folder.join("all/lr-0.001"), folder.join("all/lr-0.01"));
+    let old = bytes(&other);
+    // Nobody may write where the second run goes: the new sweep ends after its first.
+    fs::write(other.join("run.lock"), "").expect("a file");
+    let lock = fs::File::open(other.join("run.lock")).expect("the file");
+    fs4::FileExt::lock(&lock).expect("the lock");
+    let again = [&first[..], &["--seed", "7", "--overwrite"]].concat();
+    run(folder, &again).code(3);
+    drop(lock);
+    assert_eq!(facts(&folder.join("all"))["complete"], false);
+    goldfish(folder)
+        .args(["train", "--resume", "all"])
+        .assert()
+        .success()
+        .stderr(contains("stays as it is").count(1));
+    assert!(bytes(&other) != old, "it is the run of the sweep before");
+    for run in [&one, &other] {
+        let settings = fs::read_to_string(run.join("run.toml")).expect("settings");
+        assert!(settings.contains("seed = 7\n"), "{settings}");
+    }
+    // What is gone on with alone is still the sweep's.
+    let more = ["train", "--resume", "all/lr-0.01", "--epochs", "3"];
+    goldfish(folder).args(more).assert().success();
+    let settings = fs::read_to_string(other.join("run.toml")).expect("settings");
+    let about = fs::read_to_string(folder.join("all/sweep.toml")).expect("what was asked for");
+    let id = about.lines().find_map(|line| line.strip_prefix("id = "));
+    let id = format!("sweep = {}", id.expect("an id"));
+    assert!(settings.contains(&id), "{settings}");
+    // Without a list there is one run, and none to compare it with.
+    let alone = [&words[..words.len() - 1], &["alone"]].concat();
+    run(folder, &alone).success();
+    let page = fs::read_to_string(folder.join("alone/sweep.html")).expect("a page");
+    assert!(page.contains("Trained once;") && !page.contains("1 combinations"));
+    // One that diverges takes the place of the whole one: its page tells of it, and no other run stands beside.
+    let wild = [&words[..], &["--lr", "1e-3,1e30", "--overwrite"]].concat();
+    run(folder, &wild).success();
+    let row = |told: &Value| {
+        assert_eq!(told["runs"][1]["score"], Value::Null, "{told}");
+        folder.join(told["runs"][1]["run"].as_str().expect("a path"))
+    };
+    let diverged = row(&facts(&folder.join("all")));
+    fs::remove_dir_all(&diverged).expect("removed");
+    fs::rename(&other, &diverged).expect("renamed");
+    run(folder, &wild).success();
+    assert_eq!(row(&facts(&folder.join("all"))), diverged);
+    let settings = fs::read_to_string(diverged.join("run.toml")).expect("settings");
+    assert!(settings.contains("ended = \"diverged\""), "{settings}");
+    let mut names = fs::read_dir(folder.join("all")).expect("a folder");
+    let beside = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains("-stopped-");
+    assert!(!names.any(|entry| beside(&entry.expect("an entry"))));
+}
+
+fn left_as_it_was() {
+    let folder = data();
+    let folder = folder.path();
+    let words = ["train", "data", "--kfold", "13", "-o"];
+    // The user's own folder stays, and none is left that was made.
+    fs::create_dir(folder.join("mine")).expect("a folder");
+    run(folder, &[&words[..], &["mine"]].concat()).code(2);
+    run(folder, &[&words[..], &["deep/in"]].concat())
+        .code(2)
+        .stderr(contains("resume ").not());
+    assert!(folder.join("mine").exists() && !folder.join("deep").exists());
+    // A run of nobody's is no sweep.
+    let one = "train data --fold 1/2 --epochs 1 -o some/fold-1";
+    run(folder, &one.split(' ').collect::<Vec<_>>()).success();
+    let kfold = ["train", "data", "--kfold", "2", "--epochs", "1", "-o"];
+    run(folder, &[&kfold[..], &["some"]].concat()).code(3);
+    assert!(!folder.join("some/sweep.toml").exists());
+    // Another process has it.
+    run(folder, &[&kfold[..], &["all"]].concat()).success();
+    let all = folder.join("all");
+    let before = ["sweep.toml", "sweep.html", "sweep.json", "sweep.md"]
+        .map(|name| (all.join(name), fs::read(all.join(name)).expect("a file")));
+    fs::write(all.join("run.lock"), "").expect("a file");
+    let lock = fs::File::open(all.join("run.lock")).expect("the file");
+    fs4::FileExt::lock(&lock).expect("the lock");
+    let again = [&kfold[..], &["all", "--overwrite"]].concat();
+    run(folder, &again)
+        .code(3)
+        .stderr(contains("writes a run here"));
+    drop(lock);
+    // A refusal at the first run, and at a later one of which the first had ended.
+    let wrong = [&again[..], &["--rank", "0"]].concat();
+    run(folder, &wrong).code(2);
+    fs::remove_dir_all(all.join("fold-2")).expect("removed");
+    fs::write(all.join("fold-2"), "mine").expect("a file");
+    let resumed = ["train", "--resume", "all", "--keep", "3"];
+    goldfish(folder).args(resumed).assert().code(3);
+    for (path, bytes) in before {
+        assert!(fs::read(&path).expect("a file") == bytes, "{path:?}");
+    }
+    // An estimate is of one run.
+    goldfish(folder)
+        .args(["estimate", "--config", "all/sweep.toml"])
+        .assert()
+        .code(3)
+        .stderr(contains("--fold 1/2"));
+}
+
+fn other_images() {
+    let folder = data();
+    let folder = folder.path();
+    let words = [
+        "train", "data", "--kfold", "2", "--epochs", "1", "-o", "a|b",
+    ];
+    run(folder, &words).success();
+    let table = fs::read_to_string(folder.join("a|b/sweep.md")).expect("a table");
+    assert!(table.contains("a\\|b/fold-1"), "{table}");
+    fs::remove_dir_all(folder.join("a|b/fold-2")).expect("removed");
+    pictures(&folder.join("data"), "round", &[(33, 44)]);
+    goldfish(folder)
+        .args(["train", "--resume", "a|b"])
+        .assert()
+        .code(3)
+        .stderr(contains("fold-1").and(contains("was trained on other images: 1 ")));
+    // Where its images are gone, the sweep is what is named.
+    fs::remove_dir_all(folder.join("data")).expect("removed");
+    let path = folder.join("a|b/fold-1/run.toml");
+    let settings = fs::read_to_string(&path).expect("settings");
+    let begun = settings.replace("ended = \"complete\"", "ended = \"not-yet\"");
+    fs::write(&path, begun).expect("written");
+    goldfish(folder)
+        .args(["train", "--resume", "a|b"])
+        .assert()
+        .code(3)
+        .stderr(contains("train DATA --resume a|b\n"));
+}
+
+#[cfg(target_os = "linux")]
+fn no_text() {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = data();
+    let folder = folder.path();
+    let val = OsStr::from_bytes(b"val\xff");
+    fs::create_dir(folder.join(val)).expect("a folder");
+    for class in ["round", "pointed"] {
+        pictures(&folder.join(val), class, &[(50, 40)]);
+    }
+    let words = ["sweep", "data", "--lr", "1e-3,1e-2", "--epochs", "1"];
+    let mut words: Vec<OsString> = words.map(OsString::from).into();
+    words.extend(["--val".into(), val.into(), "-o".into()]);
+    words.push(OsStr::from_bytes(b"all\xff").into());
+    let done = goldfish(folder).args(&words).args(TINY).assert();
+    done.success();
+    let all = folder.join(OsStr::from_bytes(b"all\xff"));
+    let page = fs::read_to_string(all.join("sweep.html")).expect("a page");
+    assert!(page.contains("href=\"lr-0.001/report.html\""), "{page}");
+    assert_eq!(facts(&all)["complete"], true);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn no_text() {}
 
 fn page() {
     let folder = data();

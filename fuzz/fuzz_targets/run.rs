@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
 use goldfish::nn::{Adapter, Choice};
-use goldfish::train::{Listing, Run};
+use goldfish::train::{Beginning, Listing, MadeOn, Run};
 use goldfish::{Gpu, GpuOptions};
 use libfuzzer_sys::fuzz_target;
 use safetensors::SafeTensors;
@@ -33,7 +33,19 @@ fuzz_target!(|bytes: &[u8]| {
         && let Ok(mut run) = Run::resume(&folder)
     {
         let deciding = deciding(&state);
-        let begun = run.begin(settings, &deciding, &Listing::default(), start, [0, 1]);
+        let begun = run.begin(Beginning {
+            settings,
+            deciding: &deciding,
+            images: &Listing::default(),
+            start,
+            made_on: MadeOn {
+                device: String::new(),
+                driver: String::new(),
+                goldfish: String::new(),
+            },
+            room: 0,
+            keep: 1,
+        });
         let _ = std::hint::black_box(begun);
     }
 });

@@ -1,8 +1,9 @@
-// y[n, c, i] = x[n, c, i] + b[c].
+// y[n, c, i] = x[n, c, i] + b[c], or ReLU of that.
 struct Params {
     n: u32, // batch
     c: u32, // channels
     inner: u32, // elements of one channel
+    floor: i32, // numbers whose bits lie below become 0: the negative ones for ReLU (see relu.wgsl), else none
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [n, c, inner]; backward: dy
@@ -16,7 +17,8 @@ var<workgroup> partial: array<f32, 256>;
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = (group.x + group.y * groups.x) * 256u + lane;
     if i < params.n * params.c * params.inner {
-        y[i] = x[i] + b[(i / params.inner) % params.c];
+        let sum = x[i] + b[(i / params.inner) % params.c];
+        y[i] = select(sum, 0.0, bitcast<i32>(sum) < params.floor);
     }
 }
 

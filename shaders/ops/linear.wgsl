@@ -89,20 +89,34 @@ fn forward_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
         return;
     }
     let end = min(start + params.span / 4u, columns);
+    // Where the rows start; those past the end repeat the last one, and their sums are not stored.
+    var rows: array<u32, ROWS>;
+    // unroll
+    for (var n = 0u; n < ROWS; n++) {
+        rows[n] = min(n0 + n, params.n - 1u) * columns;
+    }
+    var outs: array<u32, OUTS>;
+    // unroll
+    for (var o = 0u; o < OUTS; o++) {
+        outs[o] = min(o0 + o, params.out - 1u) * columns;
+    }
     var sums: array<f32, SUMS>; // [ROWS][OUTS]
     for (var k = start + lane; k < end; k += LANES) {
         var four: array<vec4f, ROWS>;
         // unroll
         for (var n = 0u; n < ROWS; n++) {
-            // Rows past the end repeat the last one; their sums are not stored.
-            four[n] = left4[min(n0 + n, params.n - 1u) * columns + k];
+            four[n] = left4[rows[n] + k];
         }
         // unroll
         for (var o = 0u; o < OUTS; o++) {
-            let w = stored(weight[min(o0 + o, params.out - 1u) * columns + k]);
+            let w = stored(weight[outs[o] + k]);
+            // Four multiply-adds, which dot() is not.
             // unroll
             for (var n = 0u; n < ROWS; n++) {
-                sums[n * OUTS + o] += dot(four[n], w);
+                sums[n * OUTS + o] += four[n].x * w.x;
+                sums[n * OUTS + o] += four[n].y * w.y;
+                sums[n * OUTS + o] += four[n].z * w.z;
+                sums[n * OUTS + o] += four[n].w * w.w;
             }
         }
     }
@@ -158,7 +172,8 @@ fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
     }
 }
 
-// The same four columns a thread, where k is a multiple of 4: ROWS x 256 elements of a split of dx.
+// The same four columns a thread, where k is a multiple of 4: ROWS x 256 elements of a split of dx. Four rows of w at a time,
+// so that what a row of dy has for them is read at once.
 @compute @workgroup_size(64)
 fn backward_x_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let columns = params.k / 4u;
@@ -166,12 +181,35 @@ fn backward_x_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
     if at.k >= columns || at.start == at.end {
         return;
     }
+    var rows: array<u32, ROWS>; // where those of dy start
+    // unroll
+    for (var n = 0u; n < ROWS; n++) {
+        rows[n] = min(at.n0 + n, params.n - 1u) * params.out_total + params.out_start;
+    }
+    var w_at = (params.first + at.start) * columns + at.k;
     var sums: array<vec4f, ROWS>;
-    for (var o = at.start; o < at.end; o++) {
-        let w = stored(weight[(params.first + o) * columns + at.k]);
+    var o = at.start;
+    for (; o + 4u <= at.end; o += 4u) {
+        let w0 = stored(weight[w_at]);
+        let w1 = stored(weight[w_at + columns]);
+        let w2 = stored(weight[w_at + 2u * columns]);
+        let w3 = stored(weight[w_at + 3u * columns]);
+        w_at += 4u * columns;
         // unroll
         for (var n = 0u; n < ROWS; n++) {
-            sums[n] += left[min(at.n0 + n, params.n - 1u) * params.out_total + params.out_start + o] * w;
+            let i = rows[n] + o;
+            sums[n] += left[i] * w0;
+            sums[n] += left[i + 1u] * w1;
+            sums[n] += left[i + 2u] * w2;
+            sums[n] += left[i + 3u] * w3;
+        }
+    }
+    for (; o < at.end; o++) {
+        let w = stored(weight[w_at]);
+        w_at += columns;
+        // unroll
+        for (var n = 0u; n < ROWS; n++) {
+            sums[n] += left[rows[n] + o] * w;
         }
     }
     // unroll

@@ -16,18 +16,27 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<f32>; // [k, n]
 @group(0) @binding(3) var<storage, read_write> c: array<f32>; // [splits, m, n]
 
-fn load_a(m: u32, k: u32) -> f32 {
-    let inside = m < params.m && k < params.k;
-    return select(0.0, a[select(0u, m * params.a_row + k * params.a_column, inside)], inside);
+// Which quad of a tile a thread fetches first, its depth before, and how far on the next ones are: neighbouring lanes read
+// neighbouring elements, along the depth where that is contiguous.
+struct Turn {
+    first: vec2u,
+    step: vec2u,
 }
-fn load_b(k: u32, n: u32) -> f32 {
-    let inside = n < params.n && k < params.k;
-    return select(0.0, b[select(0u, k * params.b_row + n * params.b_column, inside)], inside);
+fn turn(lane: u32, quads: u32, across: bool) -> Turn {
+    if across {
+        return Turn(vec2u(lane / quads, lane % quads), vec2u(THREADS / quads, 0u));
+    }
+    return Turn(vec2u(lane % DEPTH, lane / DEPTH), vec2u(0u, THREADS / DEPTH));
 }
 
-// The four columns of a quad are RIGHT apart, so that neighbouring lanes meet neighbouring columns.
-fn load_right(k: u32, n: u32) -> vec4f {
-    return vec4f(load_b(k, n), load_b(k, n + RIGHT), load_b(k, n + 2u * RIGHT), load_b(k, n + 3u * RIGHT));
+// Rows and columns past the last are read as whatever is there: what they give is not stored. Depth past the last is zero.
+fn load_a(at: u32, inside: bool) -> f32 {
+    let last = (params.m - 1u) * params.a_row + (params.k - 1u) * params.a_column;
+    return select(0.0, a[min(at, last)], inside);
+}
+fn load_b(at: u32, inside: bool) -> f32 {
+    let last = (params.k - 1u) * params.b_row + (params.n - 1u) * params.b_column;
+    return select(0.0, b[min(at, last)], inside);
 }
 
 // One workgroup computes one split of ROWS x COLUMNS elements of C. `span` is a multiple of DEPTH.
@@ -43,19 +52,42 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     if start >= params.k {
         return;
     }
+    let left = turn(lane, LEFT, params.a_row == 1u);
+    let right = turn(lane, RIGHT, params.b_column == 1u);
+    // The four columns of a quad are RIGHT apart, so that neighbouring lanes meet neighbouring columns.
+    var a_at = (m0 + left.first.y * 4u) * params.a_row + (start + left.first.x) * params.a_column;
+    var b_at = (start + right.first.x) * params.b_row + (n0 + right.first.y) * params.b_column;
+    let a_step = left.step.x * params.a_column + left.step.y * 4u * params.a_row;
+    let b_step = right.step.x * params.b_row + right.step.y * params.b_column;
+    let apart = RIGHT * params.b_column;
     var accumulators: Accumulators;
     for (var k0 = start; k0 < min(start + params.span, params.k); k0 += DEPTH) {
-        // Neighbouring lanes read neighbouring elements: along k where that is contiguous.
-        for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
-            let at = select(vec2u(i % DEPTH, i / DEPTH), vec2u(i / LEFT, i % LEFT), params.a_row == 1u);
-            let k = k0 + at.x;
-            let m = m0 + at.y * 4u;
-            put_left(at.x, at.y, vec4f(load_a(m, k), load_a(m + 1u, k), load_a(m + 2u, k), load_a(m + 3u, k)));
+        // unroll
+        for (var i = 0u; i < LEFT_LOADS; i++) {
+            let at = left.first + i * left.step;
+            let source = a_at + i * a_step;
+            let inside = k0 + at.x < params.k;
+            put_left(at.x, at.y, vec4f(
+                load_a(source, inside),
+                load_a(source + params.a_row, inside),
+                load_a(source + 2u * params.a_row, inside),
+                load_a(source + 3u * params.a_row, inside),
+            ));
         }
-        for (var i = lane; i < DEPTH * RIGHT; i += THREADS) {
-            let at = select(vec2u(i % DEPTH, i / DEPTH), vec2u(i / RIGHT, i % RIGHT), params.b_column == 1u);
-            put_right(at.x, at.y, load_right(k0 + at.x, n0 + at.y));
+        // unroll
+        for (var i = 0u; i < RIGHT_LOADS; i++) {
+            let at = right.first + i * right.step;
+            let source = b_at + i * b_step;
+            let inside = k0 + at.x < params.k;
+            put_right(at.x, at.y, vec4f(
+                load_b(source, inside),
+                load_b(source + apart, inside),
+                load_b(source + 2u * apart, inside),
+                load_b(source + 3u * apart, inside),
+            ));
         }
+        a_at += DEPTH * params.a_column;
+        b_at += DEPTH * params.b_row;
         workgroupBarrier();
         multiply_tiles(lane, &accumulators);
         workgroupBarrier();

@@ -237,21 +237,21 @@ pub fn note_paths(table: &mut Table, folder: &Path) {
     }
 }
 
-/// What would have to be typed for `command` with the settings of `file`, which lies at `path`, and all that was typed, to
-/// the byte.
+/// `words`, and behind them what would have to be typed for a command with the settings of a file, which lies at the path, and
+/// all that was typed for another or the same one, to the byte, but for the flags to be left out, by their ids. What the file
+/// says goes before what was typed.
 pub fn command_line(
-    command: &Command,
-    matches: &ArgMatches,
-    (file, path): (&Table, &Path),
+    mut words: Vec<OsString>,
+    (typing, matches, leave): (&Command, &ArgMatches, &[&str]),
+    (command, file, path): (&Command, &Table, &Path),
 ) -> Result<Vec<OsString>> {
-    let mut words: Vec<OsString> = vec!["goldfish".into(), command.get_name().into()];
     let mut last = Vec::new();
-    for arg in command.get_arguments() {
+    for arg in typing.get_arguments() {
         let id = arg.get_id().as_str();
         let typed = matches!(matches.value_source(id), Some(ValueSource::CommandLine));
         // What the file still says, a run has made of what was typed.
         let resolved = key(arg).is_some_and(|key| file.contains_key(&key));
-        if !typed || resolved {
+        if !typed || resolved || leave.contains(&id) {
             continue;
         }
         let raw = matches.get_raw(id).into_iter().flatten();
@@ -274,24 +274,6 @@ pub fn command_line(
         words.push("--".into());
         words.extend(last);
     }
-    Ok(words)
-}
-
-/// `words`, and what would have to be typed behind them for the settings of `tables`, files and their paths.
-pub fn typing(
-    mut words: Vec<OsString>,
-    command: &Command,
-    tables: [(&Table, &Path); 2],
-) -> Result<Vec<OsString>> {
-    let mut last = Vec::new();
-    for (table, path) in tables {
-        let mut typed = arguments(command, table, path)?;
-        if let Some(at) = typed.iter().position(|word| word == "--") {
-            last.extend(typed.split_off(at));
-        }
-        words.extend(typed);
-    }
-    words.extend(last);
     Ok(words)
 }
 

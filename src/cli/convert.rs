@@ -7,7 +7,7 @@ use goldfish::formats::{Kind, convert};
 use goldfish::{Error, Result};
 
 use super::output::{Output, with_progress};
-use super::terminal::note;
+use super::terminal::{note, plain_path};
 
 #[derive(ClapArgs)]
 #[command(
@@ -74,7 +74,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     super::print(&format!(
         "converted  {} as {} ({:.1} MB), {} {}\n",
-        path.display(),
+        plain_path(path),
         done.to.name(),
         done.bytes as f64 / 1e6,
         done.parts,

@@ -10,7 +10,7 @@ use goldfish::{Error, Result};
 use toml::Table;
 
 use super::base::BaseArgs;
-use super::terminal::{note, plain};
+use super::terminal::{note, plain, plain_path};
 use super::train::{Job, Request, TrainArgs, job, summary};
 
 /// The illustrations, for a program far from its repository.
@@ -66,9 +66,11 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         output: &args.output,
         overwrite: true,
         resume: false,
+        sweep: None,
         base: &args.base,
         settings: &args.settings,
         device,
+        looks_again: true,
     })?;
     let mut text = format!("\n{:<16} {:<34} {}\n", "illustration", "before", "after");
     let (before, after) = before_and_after(&mut job)?;
@@ -89,7 +91,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         let file = plain(&path.file_name().unwrap_or_default().to_string_lossy());
         text += &format!("{file:<16} {:<34} {}\n", say(before), say(after));
     }
-    text += &format!("\n{}run      {}\n", summary(&job), args.output.display());
+    text += &format!("\n{}run      {}\n", summary(&job), plain_path(&args.output));
     super::print(&text)
 }
 

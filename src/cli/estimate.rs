@@ -57,9 +57,11 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         output: Path::new(""),
         overwrite: false,
         resume: false,
+        sweep: None,
         base: &args.base,
         settings: &args.settings,
         device,
+        looks_again: false,
     })?;
     match args.json {
         true => super::print(&json(&estimate)),
@@ -167,6 +169,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
     }
     args.check_length(&plan, counts[0])?;
 
+    // The sample: read as a run would read all.
     let wanted = [sample_size(counts[0], &plan, AT_ONCE), 2 * AT_ONCE];
     let chosen = [0, 1].map(|part| spread(&all[part], wanted[part]));
     let paths: Vec<PathBuf> = chosen.iter().flatten().map(|i| i.path.clone()).collect();
@@ -179,7 +182,8 @@ fn estimate(request: &Request) -> Result<Estimate> {
     });
     let taken = sample.len();
     let first = chosen[0].len();
-    if first == 0 || taken != first + chosen[1].len() {
+    let lacks = |part: usize| counts[part] > 0 && chosen[part].is_empty();
+    if lacks(0) || lacks(1) || taken != first + chosen[1].len() {
         let problem = "has too few images that can be read to measure a run with";
         return Err(Error::data(request.data, problem));
     }
@@ -199,6 +203,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
     let sampled = sample.lasting().len();
     let rows = (sampled - chosen[1].len()) * counts[0] / first + counts[1];
 
+    // The network, and what of it is kept.
     let loading = Instant::now();
     let how = Loading {
         ranks: adapter.ranks(),
@@ -221,6 +226,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
     drop(whole);
     let frozen = Frozen::new(&gpu, base.arch, &adapter, &sample, small.clone());
     let mut prefix = Prefix::over(network, frozen.for_steps());
+    // Frozen layers and steps, by the clock.
     let some = estimate::Sample {
         images: &sample,
         labels: &labels,
@@ -235,6 +241,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
         seconds(timing)
     );
 
+    // From the sample to all images and epochs.
     let Seconds {
         frozen,
         steps,

@@ -10,6 +10,7 @@ use goldfish::nn::Adapter;
 use super::adopt::adopt;
 use super::base::BaseArgs;
 use super::output::{Output, with_progress};
+use super::terminal::plain_path;
 
 #[derive(ClapArgs)]
 #[command(
@@ -90,7 +91,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     })?;
     super::print(&format!(
         "exported  {} ({:.1} MB), {} modules, {} classes\n",
-        path.display(),
+        plain_path(path),
         bytes as f64 / 1e6,
         adapter.loras.len() + usize::from(adapter.head.is_some()),
         classes.len()

@@ -9,7 +9,7 @@ use goldfish::formats::{Merged, adapter, write_merged};
 use super::adopt::adopt;
 use super::base::BaseArgs;
 use super::output::{Output, with_progress};
-use super::terminal::note;
+use super::terminal::{note, plain_path};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -56,7 +56,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     super::print(&format!(
         "{}  {} ({:.1} MB), {} modules, {} classes\n",
         if args.unmerge { "unmerged" } else { "merged" },
-        path.display(),
+        plain_path(path),
         bytes as f64 / 1e6,
         adapter.loras.len() + usize::from(adapter.head.is_some()),
         classes.len()

@@ -19,7 +19,7 @@ pub fn rows(fill: impl FnOnce(&mut csv::Writer<Vec<u8>>) -> csv::Result<()>) -> 
 /// they take for the sign of a text. A number is no formula.
 pub fn text(cell: &str) -> Cow<'_, str> {
     let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    match formula && cell.len() > 1 && cell.parse::<f64>().is_err() {
+    match formula && cell.len() > 1 && !cell.parse().is_ok_and(f64::is_finite) {
         true => format!("'{cell}").into(),
         false => cell.into(),
     }
@@ -38,6 +38,8 @@ mod tests {
             "@SUM(A1)",
             "\t=1",
             "\r=1",
+            "-inf",
+            "+nan",
         ] {
             assert_eq!(text(formula), format!("'{formula}"));
         }

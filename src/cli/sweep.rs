@@ -2,13 +2,14 @@
 //! left out in turn, trained on the same images, and how good they are.
 
 mod asked;
+mod compared;
 mod page;
-mod report;
 mod runs;
+mod taken;
 mod written;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{ArgMatches, Args as ClapArgs, Command};
 use goldfish::{Error, Result};
@@ -16,6 +17,7 @@ use goldfish::{Error, Result};
 use super::base::BaseArgs;
 use super::config::{self, Which};
 use super::train::{self, TrainArgs};
+pub(in crate::cli) use asked::FILE as SWEEP;
 use asked::{Asked, Place};
 
 /// Where it goes unless somebody says otherwise.
@@ -37,7 +39,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
     /// Train each combination K times, each time without another part of the images, and compare the means
-    #[arg(long, value_name = "K", conflicts_with_all = ["val", "val_split", "fold"])]
+    #[arg(long, value_name = "K", value_parser = train::parts, conflicts_with_all = ["val", "val_split", "fold"])]
     kfold: Option<usize>,
     #[command(flatten)]
     base: BaseArgs,
@@ -55,7 +57,8 @@ pub fn several(program: Command) -> Command {
 }
 
 /// What is to be parsed in the place of `matches`, where those go on with the runs of a sweep or of `train --kfold`: what
-/// was asked for, and what was typed now before it. `program` is the whole command line.
+/// was asked for, and what was typed now before it; `None` too where `train --resume` goes on with a single run, of which
+/// [`train::configured`] knows. `program` is the whole command line.
 pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<OsString>>> {
     let Some((name, own)) = matches.subcommand() else {
         return Ok(None);
@@ -83,21 +86,11 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
     config::check(sweep, &asked, &path)?;
     asked.retain(|key, _| !typed.contains_key(key));
     let mut words: Vec<OsString> = ["goldfish", "sweep", "--resume"].map(OsString::from).into();
-    for (flag, value) in [
-        ("--output=", Some(folder.as_os_str().to_os_string())),
-        (
-            "--device=",
-            own.get_one::<String>("device").map(OsString::from),
-        ),
-    ] {
-        words.extend(value.map(|value| {
-            let mut word = OsString::from(flag);
-            word.push(value);
-            word
-        }));
-    }
-    let tables = [(&asked, path.as_path()), (&typed, Path::new(""))];
-    config::typing(words, sweep, tables).map(Some)
+    let mut output = OsString::from("--output=");
+    output.push(folder);
+    words.push(output);
+    let typed = (typing, own, &["output", "resume"][..]);
+    config::command_line(words, typed, (sweep, &asked, &path)).map(Some)
 }
 
 /// Trains each combination; `matches` is what was typed for the sweep, and `program` the whole command line.
@@ -125,7 +118,7 @@ pub fn run(
     let data = args.data.ok_or_else(|| asked::none(&args.output))?;
     runs::run(
         &data,
-        &Asked::new(typed, place),
+        &Asked::new(typed, (sweep, matches), place),
         own(program, "train")?,
         device,
     )
@@ -146,7 +139,12 @@ pub fn kfold(
         resume: false,
     };
     let typed = config::table(train, matches, Which::Typed);
-    runs::run(args.data()?, &Asked::new(typed, place), train, device)
+    runs::run(
+        args.data()?,
+        &Asked::new(typed, (train, matches), place),
+        train,
+        device,
+    )
 }
 
 fn own<'a>(program: &'a Command, name: &str) -> Result<&'a Command> {

@@ -61,6 +61,11 @@ pub fn plain(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
+/// The same of a path; what of it is not UTF-8 stands as U+FFFD.
+pub fn plain_path(path: &Path) -> String {
+    plain(&path.to_string_lossy())
+}
+
 /// The same of several lines.
 pub fn plain_lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(plain).collect();
@@ -107,6 +112,17 @@ mod tests {
         assert_eq!(plain("a\u{1b}[2J\n\u{9b}b"), "a\\u{1b}[2J\\n\\u{9b}b");
         assert_eq!(plain("gnp.\u{202e}exe"), "gnp.\\u{202e}exe");
         assert_eq!(plain("a\u{200f}b\u{200b}"), "a\\u{200f}b\\u{200b}");
+        for hidden in [
+            "\u{ad}",
+            "\u{34f}",
+            "\u{180e}",
+            "\u{2060}",
+            "\u{3164}",
+            "\u{fffa}",
+            "\u{e0041}",
+        ] {
+            assert!(plain(hidden).is_ascii(), "{hidden:?}");
+        }
         assert_eq!(plain("\u{5d0}\u{5d1}"), "\u{5d0}\u{5d1}");
         assert_eq!(plain_lines("a\rb\nc"), "a\\rb\nc");
     }

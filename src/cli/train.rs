@@ -21,17 +21,18 @@ use std::sync::atomic::AtomicBool;
 use clap::{ArgMatches, Args as ClapArgs, Command};
 use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained, train};
 use goldfish::{Error, Result};
-use toml::Table;
+use toml::{Table, Value};
 
-pub use args::{BatchSize, ClassesArg, Request, TrainArgs};
-pub(in crate::cli) use settings::unchanged;
+pub use args::{BatchSize, ClassesArg, Request, TrainArgs, parts};
+pub(in crate::cli) use settings::{sweep_of, unchanged};
 use shared::Found;
-pub(in crate::cli) use shared::Shared;
+pub(in crate::cli) use shared::{OfSweep, Shared};
 pub(in crate::cli) use whole::{ended, whole};
 
 use super::adopt::{DEFAULT_RUN, adopt};
 use super::base::{BaseArgs, BaseReport};
 use super::config::{self, Which};
+use super::terminal::plain_path;
 use super::weights::place;
 pub(super) use after::verdicts;
 use checked::Checked;
@@ -76,7 +77,7 @@ pub struct Args {
     verify_determinism: bool,
     /// Cross validation: K runs, each without another part of the images, in RUN/fold-1 to RUN/fold-K, and how good they are
     /// on average; what is frozen is computed once
-    #[arg(long, value_name = "K", conflicts_with_all = ["val", "val_split", "fold", "resume"], help_heading = VALIDATION)]
+    #[arg(long, value_name = "K", value_parser = parts, conflicts_with_all = ["val", "val_split", "fold", "resume"], help_heading = VALIDATION)]
     pub kfold: Option<usize>,
     #[command(flatten)]
     base: BaseArgs,
@@ -125,6 +126,18 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
         (None, Some(path)) => (path.clone(), config::read(path)?),
         (None, None) => return Ok(None),
     };
+    // Runs of the head alone said a rank once, which was nobody's.
+    let none = file.get("modules").and_then(Value::as_array);
+    if file.contains_key("run") && none.is_some_and(Vec::is_empty) {
+        file.remove("rank");
+    }
+    if let ("estimate", Some(k)) = (name, file.get("kfold")) {
+        let problem = format!(
+            "asks for {k} runs (kfold), and an estimate is of one: take kfold out of a copy, and name a part with \
+             --fold 1/{k}"
+        );
+        return Err(Error::data(&path, problem));
+    }
     config::check(command, &file, &path)?;
     let mut typed = config::table(command, own, Which::Typed);
     if let Some(run) = run {
@@ -137,7 +150,8 @@ pub fn configured(program: &Command, matches: &ArgMatches) -> Result<Option<Vec<
         file.retain(|key, _| !APART.contains(&key));
     }
     file.retain(|key, _| !typed.contains_key(key));
-    config::command_line(command, own, (&file, &path)).map(Some)
+    let words = vec!["goldfish".into(), name.into()];
+    config::command_line(words, (command, own, &[]), (command, &file, &path)).map(Some)
 }
 
 impl Args {
@@ -152,9 +166,11 @@ impl Args {
             output: &self.output,
             overwrite: self.overwrite,
             resume: false,
+            sweep: None,
             base: &self.base,
             settings: &self.settings,
             device,
+            looks_again: false,
         }
     }
 
@@ -197,9 +213,11 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         output: resume.as_ref().unwrap_or(output),
         overwrite: args.overwrite,
         resume: resume.is_some(),
+        sweep: None,
         base: &args.base,
         settings: &args.settings,
         device,
+        looks_again: false,
     };
     let job = job(request.clone())?;
     let text = told(&job);
@@ -224,7 +242,7 @@ fn told(job: &Job) -> String {
             "best     epoch {} ({}), {}\n",
             best.epoch,
             keep::said(&best.score),
-            job.checked.run.folder().join(BEST).display()
+            plain_path(&job.checked.run.folder().join(BEST))
         );
     }
     text + &summary(job)
@@ -235,7 +253,7 @@ pub fn summary(job: &Job) -> String {
     format!(
         "{}adapter  {} ({:.2} MB, {} parameters)\n",
         BaseReport::new(job.checked.identity.clone()).line(),
-        job.adapter.display(),
+        plain_path(&job.adapter),
         job.bytes as f64 / 1e6,
         job.trained.adapter.parameters()
     )
@@ -277,7 +295,10 @@ pub fn job(request: Request) -> Result<Job> {
 pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result<Job> {
     let stop = super::stop_on_ctrl_c();
     let mut base = request.base.clone();
-    if let Some(folder) = &request.settings.init_adapter {
+    // A run that goes on says all of its base itself.
+    if let Some(folder) = &request.settings.init_adapter
+        && !request.resume
+    {
         adopt(&mut base, folder)?;
     }
     let request = Request {
@@ -289,6 +310,7 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
     let mut prefix = match prefix::prefix(&mut checked, &request, before) {
         Err(error @ Error::Interrupted { .. }) => {
             checked.run.give_up(Ended::Interrupted, Some(&start))?;
+            keep::leave_untouched(&checked.run);
             return Err(error);
         }
         prefix => prefix?,

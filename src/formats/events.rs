@@ -3,8 +3,9 @@
 
 use prost::Message;
 
-/// The start of an event file's name; TensorBoard reads what has `tfevents` in it.
-pub const PREFIX: &str = "events.out.tfevents";
+/// What a run calls its event files, one a folder; TensorBoard reads what has `tfevents` in it. Those of other writers have
+/// other names that start so.
+pub const FILE: &str = "events.out.tfevents.goldfish";
 
 /// One point of a curve.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
+use super::counts::{Counters, Counts, one};
 use super::failure::{Failures, unopened};
 use super::pipeline::{Compiled, Slot};
 use super::pool::PoolStats;
@@ -65,6 +66,7 @@ pub(super) struct Inner {
     pub(super) batch: Mutex<batch::Batch>,
     pub(super) failures: Arc<Failures>,
     pub(super) profile: Option<Profile>,
+    pub(super) counters: Counters,
 }
 
 impl Gpu {
@@ -177,6 +179,7 @@ impl Gpu {
             compiled: Mutex::default(),
             batch: Mutex::default(),
             failures,
+            counters: Counters::default(),
         })))
     }
 
@@ -229,6 +232,11 @@ impl Gpu {
         }
     }
 
+    /// How often the device was called since it was opened, by all of its handles.
+    pub fn counts(&self) -> Counts {
+        self.0.counters.now()
+    }
+
     /// The kernels that were compiled so far.
     pub fn compiled(&self) -> Compiled {
         *self.0.compiled.lock().expect("no panic holds the count")
@@ -266,6 +274,7 @@ impl Gpu {
 
     pub(super) fn poll(&self, how: wgpu::PollType) -> Result<()> {
         self.failure()?;
+        one(&self.0.counters.waits);
         // wgpu panics where the device turns out to be lost while it waits.
         let polled = catch_unwind(AssertUnwindSafe(|| self.0.device.poll(how)));
         if polled.is_err() {

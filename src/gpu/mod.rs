@@ -3,6 +3,7 @@
 mod allocate;
 mod batch;
 mod compile;
+mod counts;
 mod device;
 mod dispatch;
 mod failure;
@@ -24,6 +25,7 @@ mod unroll;
 mod warmer;
 mod wgsl;
 
+pub use counts::Counts;
 pub use device::{Gpu, GpuOptions};
 pub(crate) use dispatch::Binding;
 pub use kernel::{Access, Kernel};

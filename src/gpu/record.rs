@@ -2,6 +2,7 @@
 //! must not overtake it, or when [`BATCH`] dispatches have gathered.
 
 use super::batch::{BATCH, Batch, STAGED, UNIFORM_STRIDE};
+use super::counts::one;
 use super::device::{Gpu, Inner};
 use super::dispatch::foreign;
 use super::kernel::Kernel;
@@ -43,6 +44,7 @@ impl Gpu {
             }
             None => dispatch(pass, offset),
         }
+        one(&self.0.counters.dispatches);
         batch.dispatches += 1;
         if batch.dispatches == BATCH {
             self.flush(&mut batch);
@@ -131,6 +133,7 @@ impl Gpu {
             queue.write_buffer(uniforms, 0, &batch.params);
             queue.write_buffer(staging, 0, &batch.staged);
             let index = queue.submit([encoder.finish()]);
+            one(&self.0.counters.submits);
             batch.params.clear();
             batch.staged.clear();
             batch.dispatches = 0;

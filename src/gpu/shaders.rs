@@ -40,6 +40,7 @@ static FILES: &[(&str, &str)] = embed![
     "ops/linear_image_backward.wgsl"
     "ops/linear_narrow.wgsl"
     "ops/linear_params.wgsl"
+    "ops/low_rank_relu.wgsl"
     "ops/matmul.wgsl"
     "ops/max_pool2d.wgsl"
     "ops/mse_loss.wgsl"

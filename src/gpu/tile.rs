@@ -47,6 +47,8 @@ impl Tile {
     pub(crate) const MIDDLES: [Tile; 2] = [Tile::MIDDLE, Tile::BUSY];
     /// 16 x 128: for few rows, as low-rank factors have.
     pub(crate) const FLAT: Tile = tile([4, 16], [1, 2], 16);
+    /// A multiple of the depth of each of [`Tile::ALL`].
+    pub(crate) const DEEPEST: usize = 16;
     /// What is worth measuring on a device.
     pub(crate) const ALL: [Tile; 7] = [
         Tile::MIDDLE,
@@ -181,6 +183,22 @@ mod tests {
         for tile in Tile::ALL.into_iter().chain([Tile::FLAT]).chain(matrices) {
             let threads = tile.threads[0] * tile.threads[1];
             assert!(threads.is_multiple_of(tile.size()[1] / 4), "{tile}");
+        }
+    }
+
+    #[test]
+    fn threads_fetch_whole_lines_of_quads() {
+        let matrices = MATRICES.map(|(s, l)| Tile::matrices(s, l));
+        let matrices = matrices.into_iter().flatten();
+        for tile in Tile::ALL.into_iter().chain([Tile::FLAT]).chain(matrices) {
+            for quads in tile.size().map(|size| size / 4) {
+                let threads = tile.threads[0] * tile.threads[1];
+                assert!(threads.is_multiple_of(quads), "{tile}");
+                assert!(tile.depth.is_multiple_of(threads / quads), "{tile}");
+            }
+        }
+        for tile in Tile::ALL {
+            assert!(Tile::DEEPEST.is_multiple_of(tile.depth), "{tile}");
         }
     }
 

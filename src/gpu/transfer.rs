@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use rayon::prelude::*;
 use wgpu::WriteOnly;
 
+use super::counts::one;
 use super::device::Gpu;
 use super::pool::{Buffer, GUARD, GUARD_BYTES};
 use crate::error::{Error, Result};
@@ -40,6 +41,7 @@ impl Gpu {
             self.stage(buffer, offset + (index * CHUNK) as u64, chunk);
             if chunk.len() == CHUNK {
                 self.0.queue.submit([]);
+                one(&self.0.counters.submits);
                 self.poll(wgpu::PollType::wait_indefinitely())?;
             }
         }

@@ -2,24 +2,17 @@
 //! ReLU after every layer but the last, no dropout (eval mode).
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::adapter::Factors;
 use super::arch::{Layer, POOLED};
 use super::checkpoint::recomputed;
+use super::convolve::{SAME, pool};
 use super::lora::LoraFactors;
 use super::vgg::{Held, Loaded, Vgg, Weight};
 use crate::autograd::{Tape, Var};
-use crate::conv::{planes, rows};
 use crate::error::{Error, Result};
-use crate::ops::{self, Conv2d};
+use crate::ops;
 use crate::tensor::Tensor;
-
-/// How every convolution's window moves.
-const SAME: Conv2d = Conv2d {
-    stride: 1,
-    padding: 1,
-};
 
 impl Vgg {
     /// The logits of images: [N, 3, H, W], H and W from 32 (in the software family H = W) -> [N, classes]. Records
@@ -110,7 +103,7 @@ impl Vgg {
         Ok(Some(y.tensor))
     }
 
-    /// The product of `x` and the frozen weight of layer `index`, which is not in planes.
+    /// The product of `x` and the frozen weight of layer `index`, which is neither in planes nor in tiles.
     fn multiply(&self, tape: &mut Tape, index: usize, x: &Var) -> Result<Var> {
         let Loaded { layer, held, .. } = &self.layers[index];
         let Held::Rows { weight, .. } = held else {
@@ -119,7 +112,7 @@ impl Vgg {
         match weight {
             Weight::Plain(weight) => product(tape, layer, x, &Var::frozen(weight)),
             Weight::Halves(weight) => ops::linear_half(tape, x, weight),
-            Weight::Tiles(conv) => rows::convolve(tape, conv, x, false),
+            Weight::Tiles(_) => unreachable!("what is in tiles comes with its bias"),
         }
     }
 
@@ -163,16 +156,17 @@ impl Vgg {
             let lora = adapter.get(&layer.name);
             x = match (held, product) {
                 (Held::Planes(conv), _) => self.convolve(tape, index, conv, &x, lora)?,
-                (Held::Rows { weight, bias }, None) => match weight {
-                    Weight::Tiles(conv) if lora.is_none() => {
-                        let y = rows::convolve(tape, conv, &x, true)?;
-                        pool(tape, layer, y)?
-                    }
-                    _ => {
-                        let product = self.multiply(tape, index, &x)?;
-                        self.finish(tape, index, &x, &product, &Var::frozen(bias), lora)?
-                    }
-                },
+                (
+                    Held::Rows {
+                        weight: Weight::Tiles(conv),
+                        ..
+                    },
+                    None,
+                ) => self.convolve_rows(tape, index, conv, &x, lora)?,
+                (Held::Rows { bias, .. }, None) => {
+                    let product = self.multiply(tape, index, &x)?;
+                    self.finish(tape, index, &x, &product, &Var::frozen(bias), lora)?
+                }
                 (Held::Rows { bias, .. } | Held::Bias(bias), Some(product)) => {
                     self.finish(tape, index, &x, product, &Var::frozen(bias), lora)?
                 }
@@ -220,36 +214,6 @@ impl Vgg {
         }
     }
 
-    fn convolve(
-        &self,
-        tape: &mut Tape,
-        index: usize,
-        conv: &Arc<planes::Layer>,
-        x: &Var,
-        lora: Option<&LoraFactors>,
-    ) -> Result<Var> {
-        let (Some(lora), Some(context)) = (lora, &self.software) else {
-            return planes::convolve(tape, conv, x, None);
-        };
-        let dropped = lora.dropped(tape, x)?;
-        let hidden = planes::down(tape, context, &dropped, &lora.a)?;
-        let b = self.through_norm(tape, index, &lora.b)?;
-        let inner = planes::Inner {
-            hidden: &hidden,
-            b: &b,
-            scale: lora.scale,
-        };
-        planes::convolve(tape, conv, x, Some(inner))
-    }
-
-    /// A LoRA's B [out, rank, 1, 1] of layer `index` as what it adds comes out of the layer's batch norm.
-    fn through_norm(&self, tape: &mut Tape, index: usize, b: &Var) -> Result<Var> {
-        match &self.layers[index].norm {
-            Some(factors) => ops::scale_rows(tape, b, factors),
-            None => Ok(b.clone()),
-        }
-    }
-
     /// Layer `index` in rows from the product of `x` and the frozen weight, with ReLU and pool, before what flattens.
     fn finish(
         &self,
@@ -262,25 +226,21 @@ impl Vgg {
     ) -> Result<Var> {
         let layer = &self.layers[index].layer;
         let mut y = product.clone();
-        if let Some(lora) = lora {
-            let x = lora.dropped(tape, x)?;
-            y = if layer.is_conv() {
-                let hidden = ops::conv2d(tape, &x, &lora.a, SAME)?;
-                let one = Conv2d {
-                    stride: 1,
-                    padding: 0,
-                };
-                let b = self.through_norm(tape, index, &lora.b)?;
-                let add = ops::conv2d(tape, &hidden, &b, one)?;
-                ops::axpy(tape, lora.scale, &add, &y)?
-            } else {
-                ops::low_rank(tape, &y, &x, [&lora.a, &lora.b], lora.scale)?
-            };
+        match lora {
+            Some(lora) if layer.is_conv() => {
+                let y = ops::bias(tape, &y, bias)?;
+                return self.adapt(tape, index, x, &y, lora);
+            }
+            Some(lora) => {
+                let x = lora.dropped(tape, x)?;
+                y = ops::low_rank(tape, &y, &x, [&lora.a, &lora.b], lora.scale)?;
+            }
+            None => {}
         }
-        y = ops::bias(tape, &y, bias)?;
-        if layer.relu {
-            y = ops::relu(tape, &y)?;
-        }
+        y = match layer.relu {
+            true => ops::bias_relu(tape, &y, bias)?,
+            false => ops::bias(tape, &y, bias)?,
+        };
         pool(tape, layer, y)
     }
 
@@ -366,14 +326,6 @@ fn product(tape: &mut Tape, layer: &Layer, x: &Var, weight: &Var) -> Result<Var>
     match layer.is_conv() {
         true => ops::conv2d(tape, x, weight, SAME),
         false => ops::linear(tape, x, weight),
-    }
-}
-
-/// `y` after the layer's pool, where it has one.
-fn pool(tape: &mut Tape, layer: &Layer, y: Var) -> Result<Var> {
-    match layer.pool {
-        true => ops::max_pool2d(tape, &y, 2, 2),
-        false => Ok(y),
     }
 }
 

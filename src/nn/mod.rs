@@ -3,6 +3,7 @@
 mod adapter;
 pub mod arch;
 mod checkpoint;
+mod convolve;
 pub(crate) mod digest;
 mod engine;
 mod forward;

@@ -197,7 +197,19 @@ fn backward_x(dy: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
     )
 }
 
-fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tensor> {
+/// `alpha` times the gradient of B [M, R, 1, 1], whose window is one pixel: of dy [N, M, H, W] and what B took,
+/// [N, R, H, W].
+pub(crate) fn backward_b(dy: &Tensor, x: &Tensor, alpha: f32) -> Result<Tensor> {
+    let shape = [dy.shape()[1], x.shape()[1], 1, 1].into();
+    let how = Conv2d {
+        stride: 1,
+        padding: 0,
+    };
+    let params = plan(x.shape(), &shape, how)?;
+    backward_w([dy, x], &shape, alpha, &params)
+}
+
+fn backward_w([dy, x]: [&Tensor; 2], shape: &Shape, alpha: f32, p: &Params) -> Result<Tensor> {
     let tile = tile(p.cout);
     let columns = p.cin as usize * p.taps();
     let pixels = (p.n * p.oh * p.ow) as usize;
@@ -223,10 +235,10 @@ fn backward_w(dy: &Tensor, x: &Tensor, shape: &Shape, p: &Params) -> Result<Tens
     ];
     let kernel = tiled(&BACKWARD_W, p.fixed(), tile);
     dy.gpu().run(kernel, p, &bindings, groups)?;
-    if splits == 1 {
+    if splits == 1 && alpha == 1.0 {
         return Ok(partial.reshaped(shape.clone()));
     }
-    Ok(sum::forward(&partial, 1.0)?.reshaped(shape.clone()))
+    Ok(sum::forward(&partial, alpha)?.reshaped(shape.clone()))
 }
 
 struct Rule {
@@ -243,7 +255,7 @@ impl Backward for Rule {
             .map(|weight| backward_x(dy, &weight, &self.params));
         let dw = self
             .x
-            .map(|x| backward_w(dy, &x, &self.weight_shape, &self.params));
+            .map(|x| backward_w([dy, &x], &self.weight_shape, 1.0, &self.params));
         Ok(vec![
             dx.transpose()?.map(Gradient::from),
             dw.transpose()?.map(Gradient::from),

@@ -25,12 +25,12 @@ macro_rules! ops {
 
 ops! {
     add scale scale_rows sum reshape relu bias max_pool2d adaptive_avg_pool2d matmul linear low_rank conv2d
-    cross_entropy mse_loss dropout concat concat_columns planes
+    low_rank_relu cross_entropy mse_loss dropout concat concat_columns planes
 }
 
 pub use adaptive_avg_pool2d::adaptive_avg_pool2d;
 pub use add::{add, axpy};
-pub use bias::bias;
+pub use bias::{bias, bias_relu};
 pub use concat::concat;
 pub use concat_columns::concat_columns;
 pub use conv2d::{Conv2d, conv2d};
@@ -39,6 +39,7 @@ pub use dropout::{Dropout, dropout};
 pub use linear::linear;
 pub(crate) use linear::linear_half;
 pub use low_rank::low_rank;
+pub(crate) use low_rank_relu::{Share, low_rank_relu};
 pub use matmul::{Transpose, matmul};
 pub use max_pool2d::max_pool2d;
 pub use mse_loss::mse_loss;

@@ -17,7 +17,7 @@ struct Params {
 
 /// What the last step of a kernel makes 0: numbers whose bits, as an i32, lie below. `shaders/ops/relu.wgsl` says why bits.
 #[repr(transparent)]
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Floor(i32);
 
 impl Floor {

@@ -88,6 +88,12 @@ impl Disk<'_> {
         fs::create_dir(path).map_err(Error::io(path, "make the folder"))
     }
 
+    /// Makes a folder and those above it, where they are not there.
+    fn create_dirs(&mut self, path: &Path) -> Result<()> {
+        (self.before)();
+        fs::create_dir_all(path).map_err(Error::io(path, "make the folder"))
+    }
+
     /// Removes what may not have been there.
     fn remove(&mut self, path: &Path, how: fn(&Path) -> std::io::Result<()>) -> Result<()> {
         (self.before)();
@@ -107,6 +113,31 @@ fn on_disk<T>(work: impl FnOnce(&mut Disk) -> Result<T>) -> Result<T> {
 /// that was being built stays.
 pub(super) fn mend(folder: &Path) -> Result<()> {
     on_disk(|disk| disk.mend(folder))
+}
+
+/// Whether [`mend`] would change anything in `folder`, or another process may be about to.
+pub(super) fn is_to_mend(folder: &Path) -> Result<bool> {
+    let halves = |inside: &str| {
+        let entries = listed(&folder.join(inside))?;
+        let mut names = entries.iter().map(fs::DirEntry::file_name);
+        Ok::<_, Error>(names.any(|name| is_half_written(&name.to_string_lossy())))
+    };
+    let undecided = [NEW, READY, OLD]
+        .iter()
+        .any(|name| folder.join(name).exists());
+    Ok(undecided || halves("")? || halves(STATE)? || halves(BEST)?)
+}
+
+/// What is in `folder`; nothing where that is not there, or is no folder. What cannot be listed may hold anything.
+pub(super) fn listed(folder: &Path) -> Result<Vec<fs::DirEntry>> {
+    let entries = match fs::read_dir(folder) {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        entries => entries.map_err(Error::io(folder, "list"))?,
+    };
+    let entries: std::io::Result<Vec<_>> = entries.collect();
+    entries.map_err(Error::io(folder, "list"))
 }
 
 /// An empty folder to build a run in.
@@ -144,10 +175,7 @@ impl Disk<'_> {
 
     /// Removes the files that were being written when their process ended.
     fn sweep(&mut self, folder: &Path) -> Result<()> {
-        let Ok(entries) = fs::read_dir(folder) else {
-            return Ok(());
-        };
-        for entry in entries.flatten() {
+        for entry in listed(folder)? {
             if is_half_written(&entry.file_name().to_string_lossy()) {
                 self.remove(&entry.path(), |path| fs::remove_file(path))?;
             }
@@ -207,10 +235,12 @@ impl Disk<'_> {
 
     /// Moves what no run writes from one run's folder `inside` to another's.
     fn carry_over(&mut self, from: &Path, to: &Path, inside: &Path) -> Result<()> {
-        let Ok(entries) = fs::read_dir(from.join(inside)) else {
+        let below = from.join(inside);
+        // What a link leads to is elsewhere and stays there.
+        if below.is_symlink() {
             return Ok(());
-        };
-        for entry in entries.flatten() {
+        }
+        for entry in listed(&below)? {
             let path = inside.join(entry.file_name());
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
             match is_own(&path) {
@@ -219,7 +249,7 @@ impl Disk<'_> {
                 false => {
                     let place = to.join(&path);
                     let above = to.join(inside);
-                    fs::create_dir_all(&above).map_err(Error::io(&above, "make the folder"))?;
+                    self.create_dirs(&above)?;
                     self.rename(&entry.path(), &place)
                         .map_err(Error::io(&place, "put back"))?;
                 }
@@ -247,25 +277,33 @@ fn is_half_written(name: &str) -> bool {
     name.starts_with(".goldfish-") && name.ends_with(".tmp")
 }
 
-/// Whether a run writes a file or makes a folder of this path, from its own folder, in one of [`FOLDERS`].
-fn is_own(path: &Path) -> bool {
+/// Whether a run writes a file or makes a folder of this path, which is from the run's own folder.
+pub fn is_own(path: &Path) -> bool {
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
     let parts: Vec<&str> = parts.iter().map(|part| &**part).collect();
     match parts[..] {
         [.., name] if is_half_written(name) => true,
+        [name] => FILES.contains(&name),
         [BEST, name] => [adapter::MODEL, adapter::CONFIG, "classes.txt"].contains(&name),
         [STATE, name] => name == IMAGES || step_of(path).is_some(),
         ["events", "train" | "validation"] => true,
-        ["events", "train" | "validation", name] => name.starts_with(events::PREFIX),
+        ["events", "train" | "validation", name] => name == events::FILE,
         _ => false,
     }
 }
 
-/// The steps after which a state file was written.
-pub(super) fn step_of(path: &Path) -> Option<u64> {
+/// What the state after so many steps is called.
+pub(super) fn state_name(steps: u64) -> String {
+    format!("step-{steps:08}.safetensors")
+}
+
+/// The steps after which the state file of this path was written; none of any other file.
+pub fn step_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     let digits = name.strip_prefix("step-")?.strip_suffix(".safetensors")?;
-    digits.parse().ok()
+    // Written otherwise, it is somebody else's.
+    let steps = digits.parse().ok()?;
+    (state_name(steps) == name).then_some(steps)
 }
 
 /// Where a run is being built in `folder`, or was when its process ended.
@@ -284,6 +322,19 @@ pub(super) fn foreign(folder: &Path) -> Option<&'static str> {
         .iter()
         .find(|name| folder.join(name).exists())
         .copied()
+}
+
+/// What lies in `folder` where a run has a file and is a folder, or the other way round, and what a run has there: it would be
+/// lost with the run that is replaced.
+pub(super) fn of_another_kind(folder: &Path) -> Option<(&'static str, &'static str)> {
+    FILES.iter().find_map(|&name| {
+        let about = fs::metadata(folder.join(name)).ok()?;
+        match (FOLDERS.contains(&name), about.is_dir()) {
+            (true, false) => Some((name, "folder")),
+            (false, true) => Some((name, "file")),
+            _ => None,
+        }
+    })
 }
 
 /// The folder of a run's files as they are found without taking the folder: where a run has begun, else where one was

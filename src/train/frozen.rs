@@ -16,11 +16,37 @@ use crate::nn::{Adapter, Arch, Loading};
 /// Packs of a shelf that may be open at a time.
 const MOST_LENT: u32 = 256;
 
+/// What the rows of a network, an adapter and images are like.
+#[derive(Debug, PartialEq)]
+struct Rows {
+    arch: &'static str,
+    side: usize,
+    /// Numbers of what the lowest adapted layer takes, and of its product.
+    numbers: [usize; 2],
+}
+
+impl Rows {
+    fn new(arch: Arch, adapter: &Adapter, images: &ImageStore) -> Self {
+        let (from, headless) = (adapter.lowest(arch), adapter.head.is_some());
+        let side = images.transform().size;
+        Rows {
+            arch: arch.name,
+            side,
+            numbers: [
+                arch.row_len(headless, from, side),
+                arch.product_len(headless, from).unwrap_or(0),
+            ],
+        }
+    }
+}
+
 /// What is kept of the images, which needs no network to be there.
 pub struct Frozen {
     /// The lowest layer that is adapted; the depth of the network where none is.
     pub(super) from: usize,
     pub(super) transform: Transform,
+    /// What decides how long the rows are, and the network's name.
+    rows: Rows,
     /// Whether steps take the pixels beside what the frozen layers make of them.
     pub(super) pixels: bool,
     pub(super) cache: Option<Cache>,
@@ -83,6 +109,7 @@ impl Frozen {
         Frozen {
             from,
             transform,
+            rows: Rows::new(arch, adapter, images),
             pixels,
             cache,
             wanted,
@@ -99,10 +126,12 @@ impl Frozen {
         Frozen { closed, ..self }
     }
 
-    /// Whether this is of the same rows as what another run on the same images takes: of the same layer, of these variants.
+    /// Whether this is of the same rows as what another run on the same base and images takes: of the same layer and length, of
+    /// these variants.
     pub fn suits(&self, arch: Arch, adapter: &Adapter, images: &ImageStore) -> bool {
         let pixels = adapter.get(PIXELS).is_some();
         (self.from, self.pixels) == (adapter.lowest(arch), pixels)
+            && self.rows == Rows::new(arch, adapter, images)
             && self.variants == images.variants()
             && self.wanted == wanted(images)
     }

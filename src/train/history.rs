@@ -109,7 +109,7 @@ impl History {
             if wanted {
                 let folder = folder.join(EVENTS).join(name);
                 fs::create_dir_all(&folder).map_err(Error::io(&folder, "make the folder"))?;
-                let path = folder.join(format!("{}.goldfish", events::PREFIX));
+                let path = folder.join(events::FILE);
                 write_atomic(&path, &events::events(scalars))?;
             }
         }

@@ -34,16 +34,27 @@ impl Lines {
         self.written + self.waiting.len() as u64
     }
 
+    /// Refuses a file in `folder` that is shorter than `length` bytes.
+    pub(super) fn reaches(&self, folder: &Path, length: u64) -> Result<()> {
+        let path = folder.join(self.name);
+        let there = match std::fs::metadata(&path) {
+            Ok(about) => about.len(),
+            Err(e) if e.kind() == ErrorKind::NotFound => 0,
+            Err(e) => return Err(Error::io(&path, "read")(e)),
+        };
+        match there < length {
+            true => Err(Error::data(
+                &path,
+                format!("has {there} bytes and had {length} when the run was put down"),
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Goes on after the first `length` bytes of the file in `folder`, which has at least those.
     pub(super) fn resume(&mut self, folder: &Path, length: u64) -> Result<()> {
+        self.reaches(folder, length)?;
         let (path, file) = self.open(folder)?;
-        let there = file.metadata().map_err(Error::io(&path, "read"))?.len();
-        if there < length {
-            let problem = format!(
-                "has {there} bytes and had {length} when the run was put down: put the whole file back, or start the run anew"
-            );
-            return Err(Error::data(&path, problem));
-        }
         file.set_len(length).map_err(Error::io(&path, "write"))?;
         self.written = length;
         Ok(())

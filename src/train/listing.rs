@@ -43,6 +43,16 @@ impl Listing {
         Listing(listed.collect())
     }
 
+    /// The images alone, whatever part each is in: what runs without different parts have in common.
+    pub fn whole(&self) -> Self {
+        let images = self.0.iter().cloned();
+        let whole = images.map(|image| Listed {
+            trained: true,
+            ..image
+        });
+        Listing(whole.collect())
+    }
+
     /// What `self`, which is there now, has otherwise than `before`; `None` where they are the same.
     pub fn changes(&self, before: &Listing) -> Option<String> {
         if self == before {

@@ -14,7 +14,7 @@ pub(super) const LOCK: &str = "run.lock";
 
 /// The folder is this run's as long as this lives.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     _file: File,
     path: PathBuf,
 }
@@ -24,7 +24,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`Error::Data`] where another run has it, [`Error::Io`] where no file can be written there.
-    pub(super) fn take(folder: &Path) -> Result<Self> {
+    pub fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
         loop {
             let mut options = File::options();

@@ -31,10 +31,11 @@ mod watch;
 
 pub use batch::largest_batch;
 pub use embed::embed;
-pub use folder::{BEST, FILES, SETTINGS, TIMES};
+pub use folder::{BEST, FILES, SETTINGS, TIMES, is_own, step_of};
 pub use frozen::Frozen;
 pub use kept::{Room, Takes};
 pub use listing::{Listed, Listing};
+pub use lock::Lock;
 pub use look::{SIDE, look};
 pub use outcome::{Ended, Saved, Subject, Timing};
 pub use plan::{Metric, Plan, Split};

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use super::folder::{
-    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, mend, put_in_place, stage, staged,
-    step_of, unstage,
+    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, is_to_mend, mend, of_another_kind,
+    put_in_place, stage, staged, step_of, unstage,
 };
+use super::judged;
 use super::lines::Lines;
 use super::listing::Listing;
 use super::lock::Lock;
@@ -20,6 +21,7 @@ use super::watch::{EpochRecord, StepRecord};
 use crate::error::{Error, Remedy, Result};
 use crate::files::write_atomic;
 use crate::formats::adapter;
+use crate::formats::state::State;
 use crate::nn::Adapter;
 
 /// The largest settings that are read.
@@ -63,6 +65,12 @@ pub struct Run {
     start: Instant,
     /// Whether a run that was never put in place is taken up.
     again: bool,
+    /// Whether it has made a step here.
+    stepped: bool,
+    /// Whether it replaces another one even where it ends early.
+    replaces: bool,
+    /// Whether its states were removed to make room for its adapter.
+    stateless: bool,
     lock: Option<Lock>,
 }
 
@@ -78,6 +86,12 @@ impl Run {
         if folder.join(adapter::MODEL).exists() && !overwrite {
             let taken = Error::data(folder, "holds an adapter already");
             return Err(taken.with(Remedy::OtherFolder));
+        }
+        if let Some((name, wanted)) = of_another_kind(folder) {
+            let problem = format!(
+                "has {name} where a run has a {wanted}, which would be lost: move it away, or choose another folder"
+            );
+            return Err(Error::data(folder, problem));
         }
         if let Some(name) = foreign(folder) {
             let problem = format!(
@@ -132,15 +146,34 @@ impl Run {
         Ok((folder.join(SETTINGS), table))
     }
 
+    /// Whether there is a run in `folder`, also one that was ended before it was put in place.
+    pub fn is_in(folder: &Path) -> bool {
+        found(folder).is_some()
+    }
+
+    /// The images that the run in `folder` was begun with.
+    ///
+    /// # Errors
+    /// [`Error::Data`] or [`Error::Io`] where their list is not there or none.
+    pub fn images(folder: &Path) -> Result<Listing> {
+        states::read_images(folder)
+    }
+
+    /// Lets the run replace the one that is in its folder where it ends early too, with a step made or diverged: it is gone
+    /// on with there, or is an answer. Else it is put beside that one.
+    pub fn replace_however_it_ends(&mut self) {
+        self.replaces = true;
+    }
+
     /// Finishes or undoes what a process that is gone was about to do in `folder`, so that what is found there is one run's.
     ///
     /// # Errors
     /// As [`Run::create`].
     pub fn repair(folder: &Path) -> Result<()> {
-        match found(folder) {
-            Some(_) => Self::take(folder).map(drop),
-            // It is nobody's to write to.
-            None => Ok(()),
+        // Nothing is touched where there is nothing to do, nor what is no run's.
+        match found(folder).is_some() && is_to_mend(folder)? {
+            true => Self::take(folder).map(drop),
+            false => Ok(()),
         }
     }
 
@@ -185,6 +218,9 @@ impl Run {
             keep: 1,
             start: Instant::now(),
             again: false,
+            stepped: false,
+            replaces: false,
+            stateless: false,
             lock: Some(lock),
         };
         mend(folder)?;
@@ -257,6 +293,7 @@ impl Run {
     /// # Errors
     /// [`Error::Io`] where the disk is full: the line is written with the next that fits.
     pub fn step(&mut self, record: &StepRecord) -> Result<()> {
+        self.stepped = true;
         self.metrics.add(&self.at(), record)
     }
 
@@ -314,7 +351,7 @@ impl Run {
             Err(first) => {
                 // An adapter is worth more than what it could go on from.
                 for state in states(&at.join(STATE))? {
-                    let _ = fs::remove_file(state);
+                    self.stateless |= fs::remove_file(state).is_ok();
                 }
                 let again = self.write(&trained.adapter, trained.best.as_ref(), subject);
                 again.map_err(|_| first)?
@@ -322,14 +359,18 @@ impl Run {
         };
         // What follows is worth less: it does not keep the adapter from its place.
         let late = match &trained.snapshot {
-            Some(snapshot) => self.write_state(snapshot),
+            Some(snapshot) => {
+                let put_down = self.write_state(snapshot);
+                self.stateless &= put_down.is_err();
+                put_down
+            }
             None => self.metrics.flush(&at),
         };
         let told = self.write_settings(ended, far);
         let late = late.and(told);
         let whole = matches!(ended, Ended::Complete | Ended::EarlyStop);
         let over = self.place == Place::Staged && self.folder.join(adapter::MODEL).exists();
-        let beside = match over && !whole {
+        let beside = match over && !whole && !self.replaces {
             true => self.put_beside(),
             false => None,
         };
@@ -355,11 +396,34 @@ impl Run {
     /// [`Error::Io`] where it cannot be written.
     pub fn give_up(&mut self, ended: Ended, snapshot: Option<&Snapshot>) -> Result<()> {
         let over_another = self.folder.join(adapter::MODEL).exists();
-        if self.place == Place::There || !over_another {
+        if self.place == Place::There || !over_another || self.replaces && ended == Ended::Diverged
+        {
             self.write_settings(ended, snapshot.map_or((0, 0, None), Snapshot::far))?;
             self.put_in_place()?;
         }
         Ok(())
+    }
+
+    /// Whether [`Run::finish`] has removed the run's states to make room for its adapter, and written none since: nothing is
+    /// left that it could be taken up from.
+    pub fn stateless(&self) -> bool {
+        self.stateless
+    }
+
+    /// What decides the run's numbers under the name `key`, as the newest of its states that can be read says it; `None`
+    /// where none does.
+    pub fn decided(&self, key: &str) -> Option<String> {
+        let states = states(&self.folder.join(STATE)).ok()?;
+        let beside = states
+            .iter()
+            .rev()
+            .find_map(|path| Snapshot::beside(path, &State::open(path).ok()?).ok())?;
+        beside["settings"][key].as_str().map(str::to_string)
+    }
+
+    /// Whether there is a state of the run at `folder`, where its files are.
+    pub fn has_state(folder: &Path) -> bool {
+        states(&folder.join(STATE)).is_ok_and(|states| !states.is_empty())
     }
 
     /// Refuses a disk without room for `bytes`.
@@ -388,6 +452,10 @@ impl Run {
             classes,
         } = subject;
         let at = self.at();
+        if self.stepped {
+            // What was said of the pictures was said of an earlier adapter.
+            judged::remove(&at)?;
+        }
         let (_, bytes) = adapter::save(&at, adapter, arch, base, classes)?;
         if let Some(best) = best {
             let folder = at.join(BEST);
@@ -451,7 +519,8 @@ impl Run {
         if self.place == Place::Staged {
             self.metrics.close()?;
             self.timing.close()?;
-            let _ = fs::remove_file(self.at().join(RESERVE));
+            // The room for the adapter stays kept until the run is over. Where it cannot be moved, it is free.
+            let _ = fs::rename(self.at().join(RESERVE), self.folder.join(RESERVE));
             put_in_place(&self.folder)?;
             self.place = Place::There;
         }

@@ -164,37 +164,21 @@ impl Snapshot {
         Ok(())
     }
 
-    /// What [`Snapshot::save`] was given beside a snapshot.
+    /// What [`Snapshot::save`] was given beside the snapshot that `file`, which lies at `path`, holds.
     ///
     /// # Errors
-    /// [`Error::Data`] where the file is damaged or another version's.
-    pub(super) fn beside(path: &Path) -> Result<serde_json::Value> {
-        let file = State::open(path)?;
-        let note: Note = serde_json::from_str(file.note()).map_err(|e| {
-            Error::data(
-                path,
-                format!("not where a run of this goldfish stood ({e})"),
-            )
-        })?;
-        Ok(note.beside)
+    /// [`Error::Data`] where it is another version's.
+    pub(super) fn beside(path: &Path, file: &State) -> Result<serde_json::Value> {
+        Ok(note(path, file)?.beside)
     }
 
-    /// What [`Snapshot::save`] wrote of the run that `start`, its fresh adapter, begins; and what was beside it.
+    /// What [`Snapshot::save`] wrote of the run that `start`, its fresh adapter, begins, out of `file`, which lies at `path`.
     ///
     /// # Errors
-    /// [`Error::Data`] where the file is damaged, another version's or of an adapter with other modules.
-    pub(super) fn open(path: &Path, start: &Adapter) -> Result<(Self, serde_json::Value)> {
-        let file = State::open(path)?;
+    /// [`Error::Data`] where it is another version's or of an adapter with other modules.
+    pub(super) fn read(path: &Path, file: &State, start: &Adapter) -> Result<Self> {
         let wrong = |why: String| Error::data(path, why);
-        let note: Note = serde_json::from_str(file.note())
-            .map_err(|e| wrong(format!("not where a run of this goldfish stood ({e})")))?;
-        if note.version != VERSION {
-            let problem = format!(
-                "is of version {} and this goldfish writes {VERSION}: go on with the goldfish that began the run",
-                note.version
-            );
-            return Err(wrong(problem));
-        }
+        let note = note(path, file)?;
         let Some(first) = start.trained().first().cloned() else {
             return Err(wrong("there is nothing to go on with".into()));
         };
@@ -218,14 +202,33 @@ impl Snapshot {
             let name = name.strip_prefix(OPTIMIZER)?.to_string();
             Some((name, tensor))
         });
-        let snapshot = Snapshot {
+        Ok(Snapshot {
             adapter,
             optimizer: named.collect(),
             position: note.position,
             best,
-        };
-        Ok((snapshot, note.beside))
+        })
     }
+}
+
+/// What `file` says beside its tensors. Of another version's nothing is known but which that is.
+fn note(path: &Path, file: &State) -> Result<Note> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let unread = |e: serde_json::Error| {
+        let problem = format!("not where a run of this goldfish stood ({e})");
+        Error::data(path, problem)
+    };
+    let Versioned { version } = serde_json::from_str(file.note()).map_err(unread)?;
+    if version != VERSION {
+        let problem = format!(
+            "is of version {version} and this goldfish writes {VERSION}: go on with the goldfish that began the run"
+        );
+        return Err(Error::data(path, problem));
+    }
+    serde_json::from_str(file.note()).map_err(unread)
 }
 
 /// Takes the tensor of this name and shape out of `tensors`.

@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::folder::{IMAGES, SETTINGS, STATE, step_of};
+use super::folder::{IMAGES, SETTINGS, STATE, listed, state_name, step_of};
+use super::history::METRICS;
+use super::lines::Lines;
 use super::listing::Listing;
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::formats::adapter;
+use crate::formats::state::State;
 use crate::gpu::DeviceInfo;
 use crate::nn::Adapter;
 
@@ -86,17 +89,28 @@ impl Same<'_> {
         let all = states(&folder.join(STATE))?;
         let (some, mut damaged) = (!all.is_empty(), Vec::new());
         for path in all.into_iter().rev() {
-            if let Ok(beside) = Snapshot::beside(&path) {
-                self.same_settings(folder, &beside["settings"])?;
-            }
-            let (snapshot, beside) = match Snapshot::open(&path, start) {
-                Ok(opened) => opened,
-                Err(error @ (Error::Data { .. } | Error::Io { .. })) => {
+            // A file that the system does not let be read may be whole: it is not passed over.
+            let file = match State::open(&path) {
+                Ok(file) => file,
+                Err(error @ Error::Data { .. }) => {
                     damaged.push(error);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
+            let beside = Snapshot::beside(&path, &file)?;
+            self.same_settings(folder, &beside["settings"])?;
+            let snapshot = Snapshot::read(&path, &file, start)?;
+            let metrics = beside["metrics"].as_u64().unwrap_or(u64::MAX);
+            // A loss of power may have cost the newest lines.
+            match Lines::new(METRICS).reaches(folder, metrics) {
+                Ok(()) => {}
+                Err(error @ Error::Data { .. }) => {
+                    damaged.push(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             let before = read_images(folder)?;
             if let Some(changes) = self.images.changes(&before) {
                 let problem = format!(
@@ -109,7 +123,7 @@ impl Same<'_> {
                 snapshot: Some(snapshot),
                 damaged,
                 elsewhere: made_on.filter(|before| before != self.made_on),
-                metrics: beside["metrics"].as_u64().unwrap_or(u64::MAX),
+                metrics,
             });
         }
         // Nobody who asks for a run to go on wants it to begin again over what it has.
@@ -166,7 +180,7 @@ pub(super) fn write_images(folder: &Path, images: &Listing) -> Result<()> {
 }
 
 /// Which images the run in `folder` was begun with.
-fn read_images(folder: &Path) -> Result<Listing> {
+pub(super) fn read_images(folder: &Path) -> Result<Listing> {
     let path = folder.join(STATE).join(IMAGES);
     let wrong = |what: &str| {
         let problem = format!(
@@ -193,17 +207,12 @@ fn read_images(folder: &Path) -> Result<Listing> {
 
 /// Where a state after so many steps lies in the run in `folder`.
 pub(super) fn path(folder: &Path, steps: u64) -> PathBuf {
-    folder
-        .join(STATE)
-        .join(format!("step-{steps:08}.safetensors"))
+    folder.join(STATE).join(state_name(steps))
 }
 
 /// The state files in a folder, by their steps.
 pub(super) fn states(folder: &Path) -> Result<Vec<PathBuf>> {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Ok(Vec::new());
-    };
-    let paths = entries.flatten().map(|entry| entry.path());
+    let paths = listed(folder)?.into_iter().map(|entry| entry.path());
     let mut paths: Vec<PathBuf> = paths.filter(|path| step_of(path).is_some()).collect();
     paths.sort_by_key(|path| step_of(path));
     Ok(paths)

@@ -2,6 +2,7 @@
 // takes it, its depth is split where that keeps a device busy.
 #import snippets/tile.wgsl
 #import stored
+#const RAGGED: bool // cin is less than cin_padded
 
 struct Params {
     n: u32, // batch
@@ -21,67 +22,101 @@ struct Params {
 
 // The four pixels of this thread's quad of columns, RIGHT apart so that neighbouring lanes meet neighbouring pixels.
 struct Pixels {
-    base: vec4i, // where the image starts in x
-    y: vec4i,
-    x: vec4i,
-    inside: vec4<bool>,
+    source: vec4i, // where they are in the first channel of x
+    taps: vec4u, // a bit a tap: whether what it sees is inside
 }
 fn pixels(first: u32) -> Pixels {
+    let plane = params.h * params.w;
+    let size = vec2i(i32(params.h), i32(params.w));
     let p = first + vec4u(0u, RIGHT, 2u * RIGHT, 3u * RIGHT);
-    let image = p / (params.h * params.w);
-    let rest = p - image * (params.h * params.w);
+    let image = p / plane;
+    let rest = p - image * plane;
     let row = rest / params.w;
-    return Pixels(vec4i(image * params.cin * params.h * params.w), vec4i(row), vec4i(rest - row * params.w), image < vec4u(params.n));
+    let column = rest - row * params.w;
+    var taps = vec4u(0u);
+    // unroll
+    for (var tap = 0u; tap < 9u; tap++) {
+        let y = vec4i(row) + i32(tap / 3u) - 1;
+        let x = vec4i(column) + i32(tap % 3u) - 1;
+        let inside = (y >= vec4i(0)) & (y < vec4i(size.x)) & (x >= vec4i(0)) & (x < vec4i(size.y));
+        taps |= select(vec4u(0u), vec4u(1u << tap), inside & (image < vec4u(params.n)));
+    }
+    return Pixels(vec4i(image * params.cin * plane + rest), taps);
+}
+
+// What a tap sees of the pixels: where in the first channel of x, and whether that is inside.
+struct Seen {
+    source: vec4u,
+    inside: vec4<bool>,
+}
+fn seen(at: Pixels, tap: u32) -> Seen {
+    let inside = (at.taps & vec4u(1u << tap)) != vec4u(0u);
+    let shift = (i32(tap / 3u) - 1) * i32(params.w) + i32(tap % 3u) - 1;
+    return Seen(vec4u(select(vec4i(0), at.source + shift, inside)), inside);
 }
 
 // The next tiles' numbers come from memory while the present ones are multiplied.
-fn fetch_left(lane: u32, m0: u32, k0: u32, left: ptr<function, LeftLoads>) {
-    let quads = (params.cout + 3u) / 4u;
+fn fetch_left(at: u32, left: ptr<function, LeftLoads>) {
     // unroll
     for (var i = 0u; i < LEFT_LOADS; i++) {
-        let at = lane + i * THREADS;
-        let quad = m0 / 4u + at % LEFT;
-        // A thread without a quad of this tile fetches the last line's.
-        let k = k0 + min(at / LEFT, DEPTH - 1u);
-        let inside = quad < quads;
-        (*left)[i] = select(vec4f(0.0), stored(weight[k * quads + select(0u, quad, inside)]), inside);
+        (*left)[i] = stored(weight[at + i * (LEFT_LINES * ((params.cout + 3u) / 4u))]);
     }
 }
-fn fetch_right(lane: u32, at: Pixels, k0: u32, right: ptr<function, RightLoads>) {
-    let size = vec2i(i32(params.h), i32(params.w));
-    // DEPTH divides cin_padded: all of this depth is of one tap.
-    let tap = k0 / params.cin_padded;
-    let c0 = k0 - tap * params.cin_padded;
-    let iy = at.y + i32(tap / 3u) - 1;
-    let ix = at.x + i32(tap % 3u) - 1;
-    let inside = at.inside & (iy >= vec4i(0)) & (iy < vec4i(size.x)) & (ix >= vec4i(0)) & (ix < vec4i(size.y));
-    let source = at.base + iy * size.y + ix;
+fn fetch_right(at: Seen, channel: u32, right: ptr<function, RightLoads>) {
+    let plane = params.h * params.w;
     // unroll
     for (var i = 0u; i < RIGHT_LOADS; i++) {
-        let c = c0 + (lane + i * THREADS) / RIGHT;
-        let ok = inside & vec4<bool>(c < params.cin);
-        let j = vec4u(select(vec4i(0), source + i32(c) * size.x * size.y, ok));
-        (*right)[i] = select(vec4f(0.0), vec4f(x[j.x], x[j.y], x[j.z], x[j.w]), ok);
+        var first = channel + i * (RIGHT_LINES * plane);
+        var inside = at.inside;
+        if RAGGED {
+            // The weight's zeros for channels past the last would make NaN of an infinity.
+            let last = (params.cin - 1u) * plane;
+            inside = inside & vec4<bool>(first <= last);
+            first = min(first, last);
+        }
+        let j = at.source + first;
+        (*right)[i] = select(vec4f(0.0), vec4f(x[j.x], x[j.y], x[j.z], x[j.w]), inside);
     }
 }
 
 // Sums of depth start..end for the tile at output channel m0 and pixel p0.
 fn product(lane: u32, m0: u32, p0: u32, start: u32, end: u32, sums: ptr<function, Accumulators>) {
+    // Quads past the last repeat it; what they give is not stored.
+    let quads = (params.cout + 3u) / 4u;
+    var weight_at = (start + left_line(lane)) * quads + min(m0 / 4u + lane % LEFT, quads - 1u);
     let at = pixels(p0 + lane % RIGHT);
+    // DEPTH divides cin_padded: all of a depth step is of one tap.
+    var tap = start / params.cin_padded;
+    var c0 = start - tap * params.cin_padded;
+    var sees = seen(at, tap);
+    // Where this thread's channels start.
+    let first = right_line(lane) * params.h * params.w;
+    let step = DEPTH * params.h * params.w;
+    var channel = first + c0 * params.h * params.w;
     var left: LeftLoads;
     var right: RightLoads;
-    fetch_left(lane, m0, start, &left);
-    fetch_right(lane, at, start, &right);
-    for (var k0 = start; k0 < end; k0 += DEPTH) {
+    fetch_left(weight_at, &left);
+    fetch_right(sees, channel, &right);
+    for (var k0 = start + DEPTH; k0 < end; k0 += DEPTH) {
         put_tiles(lane, &left, &right);
         workgroupBarrier();
-        if k0 + DEPTH < end {
-            fetch_left(lane, m0, k0 + DEPTH, &left);
-            fetch_right(lane, at, k0 + DEPTH, &right);
+        weight_at += DEPTH * quads;
+        c0 += DEPTH;
+        channel += step;
+        if c0 == params.cin_padded {
+            c0 = 0u;
+            channel = first;
+            tap++;
+            sees = seen(at, tap);
         }
+        fetch_left(weight_at, &left);
+        fetch_right(sees, channel, &right);
         multiply_tiles(lane, sums);
         workgroupBarrier();
     }
+    put_tiles(lane, &left, &right);
+    workgroupBarrier();
+    multiply_tiles(lane, sums);
 }
 
 // One workgroup computes one split of y for ROWS output channels x COLUMNS pixels. conv3x3_finish.wgsl adds splits.

@@ -6,7 +6,7 @@ struct Params {
     tiles_w: u32, // of a row
     tiles_image: u32,
     channels: u32, // of x, or of y
-    padded: u32, // output: channels rounded up to a multiple of 4
+    padded: u32, // channels of v, past x's zeros, or of m
     h: u32,
     w: u32,
     scale: f32, // output: of what m holds

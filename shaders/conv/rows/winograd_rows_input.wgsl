@@ -3,13 +3,13 @@
 #import conv/rows/winograd_rows.wgsl
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [n, channels, h, w]
-@group(0) @binding(2) var<storage, read_write> v: array<f32>; // [A * A, channels, count]
+@group(0) @binding(2) var<storage, read_write> v: array<f32>; // [A * A, padded, count]
 
 // One thread transforms one channel of one tile.
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = (group.x + group.y * groups.x) * 64u + lane;
-    if i >= params.channels * params.count {
+    if i >= params.padded * params.count {
         return;
     }
     let channel = i / params.count;
@@ -18,7 +18,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     let tile = min(params.first + local, params.tiles - 1u);
     let place = tile_at(tile);
     let corner = vec2i(place.zy * M) - 1;
-    let size = vec2i(vec2u(params.w, params.h));
+    // Channels past the last are zeros: nothing is inside of their planes.
+    let size = select(vec2i(0), vec2i(vec2u(params.w, params.h)), channel < params.channels);
     let plane = i32((place.x * params.channels + channel) * params.h * params.w);
     var half: array<Value, AA>;
     // unroll
@@ -36,7 +37,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
             half[i * A + j] = t[i];
         }
     }
-    let pitch = params.channels * params.count;
+    let pitch = params.padded * params.count;
     // unroll
     for (var row = 0u; row < A; row++) {
         var line: array<Value, A>;

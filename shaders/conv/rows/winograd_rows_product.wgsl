@@ -4,34 +4,24 @@
 
 struct Params {
     positions: u32,
-    cin: u32,
+    depth: u32, // input channels, a multiple of DEPTH: those past the last are zeros
     out_quads: u32,
     tile_quads: u32, // four tiles each
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> u: array<Stored>; // [positions, cin, out_quads]
-@group(0) @binding(2) var<storage, read> v: array<vec4f>; // [positions, cin, tile_quads]
+@group(0) @binding(1) var<storage, read> u: array<Stored>; // [positions, depth, out_quads]
+@group(0) @binding(2) var<storage, read> v: array<vec4f>; // [positions, depth, tile_quads]
 @group(0) @binding(3) var<storage, read_write> m: array<vec4f>; // [positions, out_quads * 4, tile_quads]
 
 // The next tiles' numbers come from memory while the present ones are multiplied.
-fn fetch_left(lane: u32, first: u32, k0: u32, m0: u32, left: ptr<function, LeftLoads>) {
+fn fetch(at: vec2u, left: ptr<function, LeftLoads>, right: ptr<function, RightLoads>) {
     // unroll
     for (var i = 0u; i < LEFT_LOADS; i++) {
-        let at = lane + i * THREADS;
-        let k = k0 + at / LEFT;
-        let quad = m0 + at % LEFT;
-        let inside = k < params.cin && quad < params.out_quads;
-        (*left)[i] = select(vec4f(0.0), stored(u[select(0u, (first + k) * params.out_quads + quad, inside)]), inside);
+        (*left)[i] = stored(u[at.x + i * (LEFT_LINES * params.out_quads)]);
     }
-}
-fn fetch_right(lane: u32, first: u32, k0: u32, t0: u32, right: ptr<function, RightLoads>) {
     // unroll
     for (var i = 0u; i < RIGHT_LOADS; i++) {
-        let at = lane + i * THREADS;
-        let k = k0 + at / RIGHT;
-        let quad = t0 + at % RIGHT;
-        let inside = k < params.cin && quad < params.tile_quads;
-        (*right)[i] = select(vec4f(0.0), v[select(0u, (first + k) * params.tile_quads + quad, inside)], inside);
+        (*right)[i] = v[at.y + i * (RIGHT_LINES * params.tile_quads)];
     }
 }
 
@@ -47,22 +37,28 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     if position >= params.positions {
         return;
     }
-    let first = position * params.cin;
+    // Quads past the last repeat it; what they give is not stored.
+    let first = position * params.depth;
+    var at = vec2u(
+        (first + left_line(lane)) * params.out_quads + min(m0 + lane % LEFT, params.out_quads - 1u),
+        (first + right_line(lane)) * params.tile_quads + min(t0 + lane % RIGHT, params.tile_quads - 1u),
+    );
+    let step = DEPTH * vec2u(params.out_quads, params.tile_quads);
     var accumulators: Accumulators;
     var left: LeftLoads;
     var right: RightLoads;
-    fetch_left(lane, first, 0u, m0, &left);
-    fetch_right(lane, first, 0u, t0, &right);
-    for (var k0 = 0u; k0 < params.cin; k0 += DEPTH) {
+    fetch(at, &left, &right);
+    for (var k0 = DEPTH; k0 < params.depth; k0 += DEPTH) {
         put_tiles(lane, &left, &right);
         workgroupBarrier();
-        if k0 + DEPTH < params.cin {
-            fetch_left(lane, first, k0 + DEPTH, m0, &left);
-            fetch_right(lane, first, k0 + DEPTH, t0, &right);
-        }
+        at += step;
+        fetch(at, &left, &right);
         multiply_tiles(lane, &accumulators);
         workgroupBarrier();
     }
+    put_tiles(lane, &left, &right);
+    workgroupBarrier();
+    multiply_tiles(lane, &accumulators);
     var sums: Sums;
     finish_tiles(lane, &accumulators, &sums);
     // unroll

@@ -1,6 +1,7 @@
 //! An estimate as a person reads it.
 
 use super::Estimate;
+use crate::cli::report::duration;
 
 impl Estimate {
     /// As a person reads it.
@@ -37,7 +38,11 @@ impl Estimate {
             "run      {} images, {} of them to validate with; {} steps in {} epochs; {} parameters\n",
             self.images, self.validation, self.steps, self.epochs, self.parameters
         );
-        text += &format!("time     {} ({})\n", clock(seconds.all), parts.join(", "));
+        text += &format!(
+            "time     {} ({})\n",
+            duration(seconds.all),
+            parts.join(", ")
+        );
         text += &format!("device   {} at most\n", mib(self.device_bytes));
         if let Some(bytes) = self.host_bytes {
             text += &format!("memory   {} at most\n", mib(bytes));
@@ -54,32 +59,5 @@ impl Estimate {
             "measured on {} images and {} steps in {:.1} s\n",
             measured.images, measured.steps, measured.seconds
         )
-    }
-}
-
-/// Seconds as a person says them.
-fn clock(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match whole {
-        0..100 => format!("{seconds:.1} s"),
-        100..6000 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::clock;
-
-    #[test]
-    fn a_time_has_the_unit_that_suits_it() {
-        for (seconds, says) in [
-            (0.04, "0.0 s"),
-            (99.4, "99.4 s"),
-            (100.0, "1 min 40 s"),
-            (7265.0, "2 h 1 min"),
-        ] {
-            assert_eq!(clock(seconds), says);
-        }
     }
 }

@@ -9,6 +9,7 @@ use goldfish::{Error, Result};
 
 use super::stream::Stream;
 use crate::cli::stop::go_on;
+use crate::cli::terminal::plain_path;
 
 /// The name of what the convolutions make of an image: the mean over 7x7 that the classifier takes.
 const POOLED: &str = "avgpool";
@@ -69,7 +70,7 @@ pub fn write(
     let numbers = if length == 1 { "number" } else { "numbers" };
     crate::cli::print(&format!(
         "features  {} ({images} images, {length} {numbers} each of {})\n",
-        path.display(),
+        plain_path(path),
         layer.name
     ))
 }

@@ -27,11 +27,30 @@ pub fn frame(title: &str, body: Markup) -> Markup {
     }
 }
 
+/// Seconds as a person says them.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {
         0..60 => format!("{:.1} s", seconds.max(0.0)),
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn a_time_has_the_unit_that_suits_it() {
+        for (seconds, says) in [
+            (0.04, "0.0 s"),
+            (59.4, "59.4 s"),
+            (60.0, "1 min 0 s"),
+            (100.0, "1 min 40 s"),
+            (7265.0, "2 h 1 min"),
+        ] {
+            assert_eq!(duration(seconds), says);
+        }
     }
 }

@@ -3,15 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use goldfish::files::write_atomic;
+use clap::{ArgMatches, Command};
 use goldfish::train::SETTINGS;
-use goldfish::{Error, Remedy, Result};
+use goldfish::{Error, Result};
 use toml::{Table, Value};
 
 use crate::cli::config;
 
 /// What was asked for.
-const FILE: &str = "sweep.toml";
+pub(in crate::cli) const FILE: &str = "sweep.toml";
 /// Settings that may have several values.
 pub(super) const SEVERAL: [&str; 2] = ["rank", "lr"];
 
@@ -26,6 +26,8 @@ pub(super) struct Place<'a> {
 /// Runs that are asked for.
 pub(super) struct Asked<'a> {
     pub(super) place: Place<'a>,
+    /// As it was typed, and for which command.
+    pub(super) typed: (&'a Command, &'a ArgMatches),
     /// What all of them have in common.
     pub(super) common: Table,
     /// What each is that is trained: once, or once a part of the images.
@@ -36,12 +38,17 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Of what is `typed`, where a list in the place of a setting's value is several.
-    pub(super) fn new(typed: Table, place: Place<'a>) -> Self {
-        let (all, mut common) = (typed.clone(), typed);
+    /// Of these settings, as `typed`, where a list in the place of a setting's value is several.
+    pub(super) fn new(
+        settings: Table,
+        typed: (&'a Command, &'a ArgMatches),
+        place: Place<'a>,
+    ) -> Self {
+        let (all, mut common) = (settings.clone(), settings);
         let kfold = common.remove("kfold");
         Asked {
             place,
+            typed,
             combinations: combinations(&mut common),
             common,
             kfold: kfold.and_then(|k| usize::try_from(k.as_integer()?).ok()),
@@ -64,59 +71,23 @@ impl<'a> Asked<'a> {
             Some(k) => (1..=k).map(Some).collect(),
             None => vec![None],
         };
-        let of = |settings| folds.iter().map(move |&fold| (settings, fold));
-        self.combinations.iter().flat_map(of).collect()
+        let all = &self.combinations;
+        // Each part's images have other variants, which are made once where its runs follow each other.
+        match self.common.contains_key("cache_variants") {
+            true => {
+                let of = |&fold: &Option<usize>| all.iter().map(move |settings| (settings, fold));
+                folds.iter().flat_map(of).collect()
+            }
+            false => {
+                let of = |settings| folds.iter().map(move |&fold| (settings, fold));
+                all.iter().flat_map(of).collect()
+            }
+        }
     }
 
-    /// Writes down what is asked, unless the folder is another's; what stood there.
-    pub(super) fn begin(&self) -> Result<Option<Vec<u8>>> {
-        if self.kfold.is_some_and(|k| k < 2) {
-            return Err(Error::setting("kfold", "must be at least 2"));
-        }
-        let Place {
-            folder,
-            overwrite,
-            resume,
-        } = self.place;
-        if folder.join(SETTINGS).exists() {
-            return Err(Error::data(
-                folder,
-                "holds a run, and these would lie in it: choose another folder with --output",
-            ));
-        }
-        if Self::read(folder)?.is_some() && !overwrite && !resume {
-            let problem = format!("holds runs already, with which `{}` goes on", self.go_on());
-            return Err(Error::data(folder, problem).with(Remedy::OtherFolder));
-        }
-        let mut table = self.all.clone();
-        config::note_paths(&mut table, folder);
-        std::fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
-        let (path, text) = (folder.join(FILE), toml::to_string(&table));
-        let before = std::fs::read(&path).ok();
-        write_atomic(&path, text.expect("settings become TOML").as_bytes())?;
-        Ok(before)
-    }
-
-    /// Leaves nothing of a sweep whose first run ended with `error` and has not begun, but what stood there `before`.
-    pub(super) fn undo(&self, before: Option<Vec<u8>>, error: &Error) {
-        let folder = self.place.folder;
-        let begun = |name: String| folder.join(name).exists();
-        let refused = matches!(
-            error,
-            Error::Usage(_) | Error::Setting { .. } | Error::Data { .. }
-        );
-        let mut runs = self.runs().into_iter();
-        let there = runs.any(|(settings, fold)| begun(name(settings, fold)));
-        if there && !(refused && before.is_some()) {
-            return;
-        }
-        let path = folder.join(FILE);
-        // What cannot be put back says no more than what was asked.
-        let _ = match before {
-            Some(before) => write_atomic(&path, &before).is_ok(),
-            None => std::fs::remove_file(path).is_ok(),
-        };
-        let _ = std::fs::remove_dir(folder);
+    /// All of it, as it is written down.
+    pub(super) fn all(&self) -> &Table {
+        &self.all
     }
 
     /// What to type to go on.

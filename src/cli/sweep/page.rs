@@ -1,13 +1,11 @@
 //! The runs of a sweep as a page: which is the best, how each went, and a link to each one's own.
 
-use std::path::Path;
-
 use goldfish::data::Score;
 use goldfish::train::history::History;
 use maud::{Markup, html};
 use toml::Table;
 
-use super::report::{Deviation, Mean, Report, Row, beside};
+use super::compared::{Deviation, Mean, Report, Row, beside};
 use crate::cli::report::{self, Chart, Curve, chart, duration, frame, percent, said, shown};
 
 /// Colours in the style.
@@ -62,6 +60,9 @@ fn lead(report: &Report) -> String {
         (n, Some(k)) => format!(
             "{n} combinations, each trained {k} times without another of {k} parts of the images; the best by {metric} first."
         ),
+        (1, None) => {
+            "Trained once; how good it is, images that were not trained on say.".to_string()
+        }
         (n, None) => format!(
             "{n} combinations on the same images, the best by {metric} on those not trained on first."
         ),
@@ -94,12 +95,12 @@ fn tiles(report: &Report) -> Vec<(String, String)> {
         }
     }
     tiles.push((report.runs.len().to_string(), "runs".into()));
-    tiles.push((duration(report.seconds), "all together".into()));
+    tiles.push((duration(report.seconds()), "all together".into()));
     tiles
 }
 
 /// A combination in words.
-fn setting(settings: &Table) -> String {
+pub(super) fn setting(settings: &Table) -> String {
     let words = settings
         .iter()
         .map(|(key, value)| format!("{key} {}", said(value)));
@@ -176,7 +177,7 @@ fn table(report: &Report, means: &[Mean]) -> Markup {
 /// A link to a run's own page, where it has one.
 fn link(row: &Row) -> Markup {
     let name = beside(&row.run);
-    match Path::new(&row.run).join(report::FILE).exists() {
+    match row.run.join(report::FILE).exists() {
         true => html! { a href=(format!("{name}/{}", report::FILE)) { (name) } },
         false => html! { (name) },
     }
@@ -215,7 +216,7 @@ fn figures(score: Option<&Score>, apart: Option<&Deviation>) -> Markup {
 fn curves(report: &Report, means: &[Mean]) -> Markup {
     let rows = means.iter().flat_map(|mean| report.of(&mean.settings));
     let told: Vec<(&Row, History)> = rows
-        .filter_map(|row| Some((row, History::read(Path::new(&row.run)).ok()?)))
+        .filter_map(|row| Some((row, History::read(&row.run).ok()?)))
         .collect();
     let keys = told.len() <= COLOURS.len();
     let drawn = |value: fn(&Score) -> f64| {

@@ -1,27 +1,49 @@
 //! The runs of a sweep, one after the other: what is frozen is computed once, and what compares them is written after each.
 
 use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Command, FromArgMatches};
 use goldfish::data::Score;
 use goldfish::train::history::History;
-use goldfish::train::{Ended, Run};
+use goldfish::train::{Ended, Run, SETTINGS};
 use goldfish::{Error, Result};
 use toml::{Table, Value};
 
-use super::asked::{Asked, name};
-use super::report::{Report, Row};
+use super::asked::{self, Asked, name};
+use super::compared::{Report, Row};
+use super::taken::Taken;
 use super::written;
 use crate::cli::config::{self, Which};
 use crate::cli::print;
 use crate::cli::stop::{go_on, stop_on_ctrl_c};
 use crate::cli::terminal::note;
-use crate::cli::train::{self, Shared};
+use crate::cli::train::{self, OfSweep, Shared};
 
-/// What came of a run: the best epoch and how good it was, nothing where it diverged; and the seconds.
-struct Came(Option<(usize, Score)>, f64);
+/// What is typed of all runs together, by clap's names.
+const OF_ALL: [&str; 5] = ["output", "overwrite", "resume", "config", "kfold"];
+
+/// What came of a run.
+struct Came {
+    /// The best epoch and how good it was; nothing where it diverged.
+    best: Option<(usize, Score)>,
+    /// Why it diverged.
+    diverged: Option<Error>,
+    seconds: f64,
+    /// Whether it had ended before.
+    before: bool,
+}
+
+/// Whether `error` is one run's own, so that the others go on: not that the work was stopped, nor what is of the machine.
+fn is_its_own(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Data { .. } | Error::Setting { .. } | Error::Usage(_)
+    )
+}
 
 /// Trains all that is `asked` on the images in `data`; `train` is that command.
 pub(super) fn run(
@@ -31,9 +53,11 @@ pub(super) fn run(
     device: Option<String>,
 ) -> Result<()> {
     stop_on_ctrl_c();
-    let stood = asked.begin()?;
+    let taken = Taken::new(asked)?;
     let (mut report, mut shared) = (Report::new(asked), Shared::default());
-    let (runs, start) = (asked.runs(), Instant::now());
+    let (runs, mut ended) = (asked.runs(), None);
+    // Whether anything came of this, what the first run that cannot be done says, and one that diverged.
+    let (mut something, mut failed, mut diverged) = (false, None, None);
     for (number, &(settings, fold)) in runs.iter().enumerate() {
         let output = asked.place.folder.join(name(settings, fold));
         note!(
@@ -44,49 +68,73 @@ pub(super) fn run(
         );
         let one = One {
             asked,
+            taken: &taken,
             data,
             train,
             output: &output,
+            ended: ended.as_deref(),
         };
+        let stood = one.written();
         let came = go_on(0).and_then(|()| one.run(settings, fold, device.clone(), &mut shared));
-        let Came(best, seconds) = match came {
+        let came = match came {
             Ok(came) => came,
             Err(error) => {
-                match number {
-                    0 => asked.undo(stood, &error),
-                    _ => note!("compared {}", report.page().display()),
+                something |= one.written() != stood;
+                // A first run that cannot be done says what is wrong with all.
+                let others = number > 0 || asked.place.resume;
+                if !others || !is_its_own(&error) {
+                    failed = Some(error);
+                    break;
                 }
-                if asked.place.folder.exists() {
-                    note!("resume   {}", asked.go_on());
-                }
-                return Err(error);
+                note!("notice   {}: {error}", output.display());
+                failed.get_or_insert(error);
+                continue;
             }
         };
+        something |= !came.before;
+        diverged = diverged.or(came.diverged);
+        if came.before && ended.is_none() {
+            ended = Some(output.clone());
+        }
         report.add(Row {
             settings: settings.clone(),
             fold,
-            run: output.display().to_string(),
-            epoch: best.map(|(epoch, _)| epoch),
-            score: best.map(|(_, score)| score),
-            seconds,
+            run: output.clone(),
+            epoch: came.best.map(|(epoch, _)| epoch),
+            score: came.best.map(|(_, score)| score),
+            seconds: came.seconds,
         });
-        report.seconds = start.elapsed().as_secs_f64();
         // The runs are worth more than what compares them.
         match written::write(&report) {
             Err(error) if number + 1 < runs.len() => note!("notice   {error}"),
             done => done?,
         }
     }
-    note!("compared {}", report.page().display());
-    print(&written::table(&report))
+    match (something, report.runs.is_empty()) {
+        (false, _) if failed.is_some() => taken.undo(),
+        (_, true) => {}
+        _ => note!("compared {}", report.page().display()),
+    }
+    let Some(error) = failed else {
+        print(&written::table(&report))?;
+        let all = report.runs.iter().all(|row| row.score.is_none());
+        return diverged.filter(|_| all).map_or(Ok(()), Err);
+    };
+    if something || asked.place.resume && asked.place.folder.join(asked::FILE).exists() {
+        note!("resume   {}", asked.go_on());
+    }
+    Err(error)
 }
 
 /// One run of those that are asked for.
 struct One<'a> {
     asked: &'a Asked<'a>,
+    taken: &'a Taken,
     data: &'a Path,
     train: &'a Command,
     output: &'a Path,
+    /// Another one that had ended before.
+    ended: Option<&'a Path>,
 }
 
 impl One<'_> {
@@ -98,45 +146,77 @@ impl One<'_> {
         shared: &mut Shared,
     ) -> Result<Came> {
         let (place, began) = (self.asked.place, Instant::now());
-        let mut table = self.asked.common.clone();
-        table.extend(settings.clone());
+        let mut own = settings.clone();
         if let (Some(fold), Some(k)) = (fold, self.asked.kfold) {
-            table.insert("fold".into(), format!("{fold}/{k}").into());
+            own.insert("fold".into(), format!("{fold}/{k}").into());
         }
-        if place.resume {
-            Run::repair(self.output)?;
-        }
-        let begun = place
-            .resume
-            .then(|| Run::settings(self.output).ok())
-            .flatten();
-        let mut before = None;
-        if let Some((path, mut settings)) = begun {
+        let mut table = self.asked.common.clone();
+        table.extend(own.clone());
+        let (mut before, mut earlier) = (None, 0.0);
+        if let Some((path, mut settings)) = self.begun()? {
             train::unchanged(&settings, &mut table, self.output)?;
             if let Some(came) = self.came(&settings, &table)? {
                 return Ok(came);
             }
+            earlier = match History::read(self.output) {
+                Ok(history) => history.seconds(),
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => 0.0,
+                Err(error) => return Err(error),
+            };
             // What is not typed again is as it was.
             settings.retain(|key, _| !table.contains_key(key) && key != "data");
             before = Some((path, settings));
         }
-        let args = self.parsed(&table, before.as_ref())?;
+        let resume = before.is_some();
+        let args = self.parsed(&own, before)?;
         let mut request = args.request(self.data, device);
-        request.resume = before.is_some();
+        request.resume = resume;
+        request.overwrite = self.taken.replaces;
+        request.sweep = Some(OfSweep {
+            folder: place.folder,
+            id: self.taken.id.as_deref(),
+            ended: self.ended,
+        });
+        let came = |best, diverged| Came {
+            best,
+            diverged,
+            seconds: earlier + began.elapsed().as_secs_f64(),
+            before: false,
+        };
         match train::job_after(request, shared) {
             Ok(job) => {
                 let best = job.trained.best.as_ref();
                 let best = best.map(|best| (best.epoch, best.score));
                 *shared = train::leave(job);
-                Ok(Came(best, began.elapsed().as_secs_f64()))
+                Ok(came(best, None))
             }
             // A rate that is too high is one of the answers.
             Err(error @ Error::NonFinite { .. }) => {
                 note!("notice   {}: {error}", self.output.display());
-                Ok(Came(None, began.elapsed().as_secs_f64()))
+                Ok(came(None, Some(error)))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The settings that are in the folder.
+    fn written(&self) -> Option<Vec<u8>> {
+        fs::read(self.output.join(SETTINGS)).ok()
+    }
+
+    /// The run of this sweep that has begun in the folder. One that stood there before the sweep did is none of its.
+    fn begun(&self) -> Result<Option<(PathBuf, Table)>> {
+        if !self.asked.place.resume || !Run::is_in(self.output) {
+            return Ok(None);
+        }
+        Run::repair(self.output)?;
+        let own = |settings: &Table| train::sweep_of(settings) == self.taken.id;
+        let path = self.output.join(SETTINGS);
+        if path.exists() && !own(&config::read(&path)?) {
+            return Ok(None);
+        }
+        let (path, settings) = Run::settings(self.output)?;
+        Ok(own(&settings).then_some((path, settings)))
     }
 
     /// What came of the run before, where it has ended and `table` asks no more of it.
@@ -159,20 +239,30 @@ impl One<'_> {
             }
         );
         // A sum of nothing has a sign.
-        Ok(Some(Came(best, history.seconds().abs())))
+        let last = history.steps.last().filter(|_| diverged);
+        Ok(Some(Came {
+            best,
+            diverged: last.map(|last| Error::NonFinite {
+                step: last.step,
+                loss: last.loss,
+                lr: last.lr,
+            }),
+            seconds: history.seconds().abs(),
+            before: true,
+        }))
     }
 
-    /// What `train` would have been given.
-    fn parsed(&self, table: &Table, before: Option<&(PathBuf, Table)>) -> Result<train::Args> {
-        let mut words = vec![OsString::from("train")];
+    /// What `train` would have been given: what was typed for all, the settings that are this one's `own`, and what it had
+    /// `before`.
+    fn parsed(&self, own: &Table, before: Option<(PathBuf, Table)>) -> Result<train::Args> {
         let mut named = OsString::from("--output=");
         named.push(self.output);
-        words.push(named);
-        words.extend(self.asked.place.overwrite.then(|| "--overwrite".into()));
-        if let Some((path, before)) = before {
-            words.extend(config::arguments(self.train, before, path)?);
-        }
-        words.extend(config::arguments(self.train, table, Path::new(""))?);
+        let words = vec![OsString::from("train"), named];
+        let (path, mut file) = before.unwrap_or_default();
+        file.extend(own.clone());
+        let (typing, matches) = self.asked.typed;
+        let typed = (typing, matches, &OF_ALL[..]);
+        let words = config::command_line(words, typed, (self.train, &file, &path))?;
         let said = |error: clap::Error| Error::Usage(error.to_string());
         let matches = self
             .train

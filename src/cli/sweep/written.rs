@@ -5,13 +5,13 @@ use goldfish::files::write_atomic;
 use serde::Serialize;
 use toml::Value;
 
-use super::page::page;
-use super::report::{Mean, Report, Row, numbers};
+use super::compared::{Mean, Report, Row, numbers};
+use super::page::{page, setting};
 use crate::cli::terminal::{json, plain};
 
 /// The files beside the runs.
-const TABLE: &str = "sweep.md";
-const FACTS: &str = "sweep.json";
+pub(super) const TABLE: &str = "sweep.md";
+pub(super) const FACTS: &str = "sweep.json";
 
 /// A report as JSON.
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ pub(super) fn write(report: &Report) -> Result<()> {
     let folder = report.asked.place.folder;
     let facts = Facts {
         metric: &report.metric,
-        seconds: report.seconds,
+        seconds: report.seconds(),
         complete: report.complete(),
         best: report.best(),
         combinations: report.means(),
@@ -59,8 +59,8 @@ pub(super) fn table(report: &Report) -> String {
                 1 => String::new(),
                 n => format!(" (the mean of {n} parts)"),
             },
-            plain(&best.run),
-            report.seconds
+            plain(&best.run.unwrap_or_else(|| setting(&best.settings))),
+            report.seconds()
         );
     }
     if !report.complete() {
@@ -72,6 +72,11 @@ pub(super) fn table(report: &Report) -> String {
         );
     }
     text
+}
+
+/// What may stand between the bars of a table.
+fn cell(text: &str) -> String {
+    plain(text).replace('|', "\\|")
 }
 
 /// A score in three columns; what is in its place where there is none.
@@ -98,7 +103,7 @@ fn parts(runs: &[&Row], mean: Option<&Mean>) -> String {
         text += &format!(
             "| {name:9} | {epoch:>5} | {} | {seconds:>7} | {} |\n",
             columns(score),
-            plain(run)
+            cell(run)
         );
     };
     for one in runs {
@@ -108,7 +113,7 @@ fn parts(runs: &[&Row], mean: Option<&Mean>) -> String {
             &epoch.map_or(String::new(), |epoch| epoch.to_string()),
             one.score.as_ref().map(numbers),
             &format!("{:.1}", one.seconds),
-            &one.run,
+            &one.run.display().to_string(),
         );
     }
     if let Some(mean) = mean {
@@ -159,7 +164,7 @@ fn combinations(means: &[Mean]) -> String {
             columns(mean.score.as_ref().map(numbers)),
             more(deviation.unwrap_or_default()),
             mean.seconds,
-            plain(&mean.run)
+            mean.run.as_deref().map_or(String::new(), cell)
         );
     }
     text

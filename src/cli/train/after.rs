@@ -45,14 +45,9 @@ pub(super) fn leave(checked: &Checked, prefix: &mut Prefix, trained: &Trained, s
     }
 }
 
-/// Leaves what asks no network, of a run in `folder` that did not come to its end but has an adapter; `stepped` says whether
-/// it has made a step here.
-pub(super) fn leave_early(folder: &Path, stepped: bool) {
+/// Leaves what asks no network, of a run in `folder` that did not come to its end but has an adapter.
+pub(super) fn leave_early(folder: &Path) {
     let written = || {
-        if stepped {
-            // What was said of the pictures was said of an earlier adapter.
-            judged::remove(folder)?;
-        }
         History::read(folder)?.write(folder)?;
         report::of_run(folder)
     };

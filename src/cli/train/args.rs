@@ -15,6 +15,7 @@ use toml::Table;
 
 use super::augment::AugmentArgs;
 use super::recipe::{RecipeArgs, STEPS};
+use super::shared::OfSweep;
 use crate::cli::base::BaseArgs;
 use crate::cli::store::StoreArgs;
 
@@ -26,9 +27,24 @@ pub struct Request<'a> {
     pub overwrite: bool,
     /// Goes on with the run that is in the output folder.
     pub resume: bool,
+    /// The sweep that it is one of.
+    pub sweep: Option<OfSweep<'a>>,
     pub base: &'a BaseArgs,
     pub settings: &'a TrainArgs,
     pub device: Option<String>,
+    /// Whether somebody looks at the training images as they are once the run is over: steps alone never do where those have
+    /// variants.
+    pub looks_again: bool,
+}
+
+/// The most parts of the images that are trained without in turn.
+const MOST_PARTS: usize = 10_000;
+
+/// So many parts of the images.
+pub fn parts(text: &str) -> Result<usize, String> {
+    let parts = text.parse().ok();
+    let parts = parts.filter(|parts| (2..=MOST_PARTS).contains(parts));
+    parts.ok_or_else(|| format!("K must be a number from 2 to {MOST_PARTS}"))
 }
 
 /// What decides the adapter, given base and data.

@@ -15,6 +15,7 @@ use super::shared::Shared;
 use crate::cli::base::Base;
 use crate::cli::open_device;
 use crate::cli::store::Needs;
+use crate::cli::sweep::SWEEP;
 use crate::cli::terminal::note;
 
 /// A request whose parts are known to go together, and the folder that is its own.
@@ -52,10 +53,19 @@ impl Checked {
         if request.resume {
             there(request)?;
         }
-        let run = match request.resume {
+        if !request.resume && request.sweep.is_none() && request.output.join(SWEEP).exists() {
+            return Err(Error::data(
+                request.output,
+                "holds the runs of a sweep, and this one would lie among them: choose another folder with --output",
+            ));
+        }
+        let mut run = match request.resume {
             true => Run::resume(request.output)?,
             false => Run::create(request.output, request.overwrite)?,
         };
+        if request.sweep.is_some() {
+            run.replace_however_it_ends();
+        }
         let (open, base, identity, images) = match before.and_then(|before| before.found.take()) {
             Some(found) => (
                 Some(found.gpu),
@@ -126,7 +136,8 @@ pub(in crate::cli) fn ground(
     let args = request.settings;
     // The folders' names are known before anything costly is done, but for those of an adapter's classes.
     let (gpu, dataset, start);
-    match &args.init_adapter {
+    let own = own_start(request)?;
+    match own.as_deref().or(args.init_adapter.as_deref()) {
         Some(folder) => {
             base.check(folder)?;
             gpu = open(request.device.clone(), request.base.precision)?;
@@ -142,8 +153,30 @@ pub(in crate::cli) fn ground(
         }
     }
     start.check_trainable()?;
-    args.check_adapted(&start, dataset.classes.len())?;
+    // What a run that goes on was begun with stays as it is.
+    if !request.resume {
+        args.check_adapted(&start, dataset.classes.len())?;
+    }
     Ok((gpu, dataset, start))
+}
+
+/// Where a run is taken up that began from an adapter, the folder of its own, which has the same modules and classes: the
+/// numbers are in its states, and the first one may have gone or been trained on since. `None` where that is named anew, or
+/// where nothing was put down yet.
+///
+/// # Errors
+/// What is wrong with the run's settings.
+pub(super) fn own_start(request: &Request) -> Result<Option<PathBuf>> {
+    let (run, Some(first)) = (request.output, &request.settings.init_adapter) else {
+        return Ok(None);
+    };
+    if !request.resume || !Run::has_state(run) || !run.join(adapter::MODEL).exists() {
+        return Ok(None);
+    }
+    let (_, before) = Run::settings(run)?;
+    let noted = before.get("init_adapter").and_then(toml::Value::as_str);
+    let same = noted.is_some_and(|noted| resolved(&run.join(noted)) == resolved(first));
+    Ok(same.then(|| run.to_path_buf()))
 }
 
 /// Bytes that a run's numbers take of the disk at its end, and at most: adapters, and beside the `states` that are kept the
@@ -166,6 +199,8 @@ pub(in crate::cli) fn disk(start: &Adapter, args: &TrainArgs, states: usize) -> 
 /// Refuses to go on with a run whose images are not where its run.toml says.
 fn there(request: &Request) -> Result<()> {
     let run = request.output.display();
+    let on = request.sweep.map_or(request.output, |sweep| sweep.folder);
+    let on = on.display();
     let (data, val) = (request.data, request.settings.val.as_deref());
     let gone = |path: &Path, what: &str, typed: String| {
         let problem = format!(
@@ -175,12 +210,12 @@ fn there(request: &Request) -> Result<()> {
         Error::data(path, problem)
     };
     if !data.exists() {
-        let typed = format!("DATA --resume {run}");
+        let typed = format!("DATA --resume {on}");
         return Err(gone(data, "is trained on its images", typed));
     }
     match val {
         Some(val) if !val.exists() => {
-            let typed = format!("--resume {run} --val DIR");
+            let typed = format!("--resume {on} --val DIR");
             Err(gone(val, "is validated with its images", typed))
         }
         _ => Ok(()),

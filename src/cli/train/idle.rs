@@ -57,7 +57,7 @@ fn so(idle: bool, why: &str) -> Option<String> {
     idle.then(|| why.to_string())
 }
 
-const UNSEEN: &str = "needs images that are not trained on: name them with --val, or a share of the images with --val-split";
+const UNSEEN: &str = "needs images that are not trained on: name them with --val, or a part of the images with --val-split, --fold or --kfold";
 const SGD: &str = "goes with --optimizer sgd, which alone has it";
 const ADAM: &str = "goes with --optimizer adam or adamw, which alone have it";
 const STEP: &str = "goes with --schedule step, which alone has it";
@@ -172,6 +172,20 @@ fn no_lora(of: &Adapted, said: bool) -> Option<String> {
     so(said && of.start.loras.is_empty(), NO_LORA)
 }
 
+/// What is `said` of modules that no pattern names, where these name every one that is adapted.
+fn every_one<T>(of: &Adapted, said: bool, patterns: &[(String, T)]) -> Option<String> {
+    so(
+        said && all_named(of.start, patterns),
+        "does nothing where a pattern gives every adapted module its own: leave out the one or the other",
+    )
+}
+
+/// Whether each module that is adapted is named by one of these patterns.
+pub(super) fn all_named<T>(adapter: &Adapter, patterns: &[(String, T)]) -> bool {
+    let named = |module: &str| patterns.iter().any(|(name, _)| chooses(name, module));
+    adapter.loras.iter().all(|(module, _)| named(module))
+}
+
 /// The first of these patterns that names no module that is adapted.
 fn unused<T>(of: &Adapted, patterns: &[(String, T)]) -> Option<String> {
     let used = |pattern: &str| {
@@ -191,12 +205,18 @@ fn of_what_is_adapted<'a>() -> Vec<Idle<Adapted<'a>>> {
         Idle {
             name: "rank",
             does: Refused,
-            why: |of| no_lora(of, of.args.rank.is_some()),
+            why: |of| {
+                let said = of.args.rank.is_some();
+                no_lora(of, said).or_else(|| every_one(of, said, &of.args.rank_pattern))
+            },
         },
         Idle {
             name: "alpha",
             does: Refused,
-            why: |of| no_lora(of, of.args.alpha.is_some()),
+            why: |of| {
+                let said = of.args.alpha.is_some();
+                no_lora(of, said).or_else(|| every_one(of, said, &of.args.alpha_pattern))
+            },
         },
         Idle {
             name: "rslora",
@@ -269,12 +289,17 @@ fn of_its_length<'a>() -> Vec<Idle<Counted<'a>>> {
             does: Told,
             why: |of| {
                 let (warmup, steps) = (of.args.recipe.warmup, of.plan.steps(of.images));
-                (warmup > steps).then(|| {
-                format!(
-                    "{warmup} is longer than the run, which has {}: the rate never becomes what --lr says",
-                    many(steps, "step")
-                )
-            })
+                let falls = of.args.recipe.schedule != CurveArg::Constant;
+                match warmup > steps {
+                    true => Some(format!(
+                        "{warmup} is longer than the run, which has {}: the rate never becomes what --lr says",
+                        many(steps, "step")
+                    )),
+                    false => so(
+                        falls && warmup > 0 && warmup == steps,
+                        "takes all steps of the run: --schedule does nothing behind it",
+                    ),
+                }
             },
         },
         Idle {
@@ -282,9 +307,14 @@ fn of_its_length<'a>() -> Vec<Idle<Counted<'a>>> {
             does: Told,
             why: |of| {
                 let (every, steps) = (of.args.recipe.step_every?, of.plan.steps(of.images));
-                (every.saturating_add(of.args.recipe.warmup) >= steps).then(|| {
+                let warmup = of.args.recipe.warmup;
+                let of_them = match warmup {
+                    0 => String::new(),
+                    _ => format!(", {warmup} of them warm-up"),
+                };
+                (every.saturating_add(warmup) >= steps).then(|| {
                     format!(
-                        "{every} is longer than the run, which has {}: the rate never falls",
+                        "{every} does nothing: the rate never falls in a run of {}{of_them}",
                         many(steps, "step")
                     )
                 })

@@ -12,7 +12,7 @@ use goldfish::{Error, Result};
 
 use super::after;
 use super::args::{Every, Request, TrainArgs};
-use super::checked::Checked;
+use super::checked::{Checked, own_start};
 use super::settings::{deciding, same_base, settings};
 use crate::cli::progress::Progress;
 use crate::cli::report;
@@ -24,15 +24,33 @@ const BESIDE: u64 = 1 << 20;
 /// Begins the run in its folder, or takes it up; where it stands.
 pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot> {
     if request.resume {
-        same_base(checked, request)?;
+        same_base(checked, request.output)?;
     }
     let listing = checked.data.listing()?;
+    if let Some(ended) = request.sweep.and_then(|sweep| sweep.ended) {
+        same_base(checked, ended)?;
+        let before = Run::images(ended)?;
+        if let Some(changes) = listing.whole().changes(&before.whole()) {
+            let problem = format!(
+                "was trained on other images: {changes}. Scores compare on the same ones alone: put them back as they were, \
+                 or begin all runs anew with --overwrite"
+            );
+            return Err(Error::data(ended, problem));
+        }
+    }
     let settings = settings(checked, request)?;
+    let mut deciding = deciding(&settings, &checked.start)?;
+    if own_start(request)?.is_some()
+        && let Some(first) = checked.run.decided("init_adapter")
+    {
+        // It lies there no more, or is another one by now: the states know which it was.
+        deciding.insert("init_adapter".into(), first.into());
+    }
     let room = 4 * checked.start.parameters() as u64 + BESIDE;
     let made_on = MadeOn::from(checked.gpu.info());
     let now = made_on.to_string();
     let taken = checked.run.begin(Beginning {
-        deciding: &deciding(&settings, &checked.start)?,
+        deciding: &deciding,
         settings,
         images: &listing,
         start: &checked.start,
@@ -40,6 +58,10 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
         room,
         keep: request.settings.keep,
     })?;
+    if checked.run.at() == checked.run.folder() {
+        // Where its page is, all of a run is there: see `whole`.
+        let _ = std::fs::remove_file(checked.run.folder().join(report::FILE));
+    }
     for error in taken.damaged {
         note!("notice   {error}. The state before it is taken");
     }
@@ -167,6 +189,13 @@ pub(super) fn said(score: &Score) -> String {
     )
 }
 
+/// Leaves what asks no network, of a run that was taken up with an adapter and given up before its first step.
+pub(super) fn leave_untouched(run: &Run) {
+    if run.folder().join(adapter::MODEL).exists() && run.at() == run.folder() {
+        after::leave_early(run.folder());
+    }
+}
+
 /// Writes what has come of a run, wherever there is room for it; the adapter's path and bytes where it ran to its end.
 pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(PathBuf, u64)> {
     let subject = Subject {
@@ -178,11 +207,16 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
     let end = std::mem::replace(&mut trained.end, Ok(()));
     let ended = goldfish::train::Ended::of(&end, trained.early);
     let folder = run.folder().to_path_buf();
-    if run.at() == folder {
-        // Where its page is, all of a run is there: see `whole`.
-        let _ = std::fs::remove_file(folder.join(report::FILE));
+    let finished = run.finish(trained, ended, subject);
+    if run.stateless() {
+        let at = finished.as_ref().ok().and_then(Option::as_ref);
+        let at = at.map_or(&folder, |saved| &saved.folder).display();
+        note!(
+            "notice   the disk had no room for the adapter beside what the run could go on from, which was removed: it cannot \
+             be resumed. `goldfish train DATA --init-adapter {at} -o OTHER` goes on from the adapter"
+        );
     }
-    match (run.finish(trained, ended, subject), end) {
+    match (finished, end) {
         (Ok(Some(saved)), Ok(())) => {
             saved.beside?;
             Ok((saved.adapter, saved.bytes))
@@ -190,8 +224,11 @@ pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(Path
         (Ok(None), Ok(())) => Err(Error::data(&folder, "the run has made no step")),
         (Ok(Some(saved)), Err(error)) => {
             note!("saved    {}", saved.adapter.display());
-            after::leave_early(&saved.folder, !trained.losses.is_empty());
-            if trained.snapshot.is_some() && saved.beside.is_ok() {
+            after::leave_early(&saved.folder);
+            if let Err(error) = &saved.beside {
+                note!("notice   the run could not be put down where it stands: {error}");
+            }
+            if trained.snapshot.is_some() && Run::has_state(&saved.folder) {
                 note!(
                     "resume   goldfish train --resume {}",
                     saved.folder.display()

@@ -45,7 +45,11 @@ pub(super) fn prefix(
     }
     before.network = None;
     let keeps = room.is_some();
-    let mut frozen = Frozen::new(gpu, base.arch, start, images, room).for_steps();
+    let frozen = Frozen::new(gpu, base.arch, start, images, room);
+    let mut frozen = match request.looks_again {
+        true => frozen,
+        false => frozen.for_steps(),
+    };
     let known = match checked.shelf.take().filter(|_| keeps) {
         Some(shelf) => frozen.stock(shelf, images)?,
         None => 0,

@@ -12,6 +12,7 @@ use toml::{Table, Value};
 
 use super::args::Request;
 use super::checked::{Checked, arch_of};
+use super::idle::all_named;
 use crate::cli::adopt::noted;
 use crate::cli::base::Weights;
 use crate::cli::config::note_paths;
@@ -69,7 +70,8 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     if args.init_adapter.is_none() {
         let choice = args.choice(head.is_some(), arch_of(base, &data.classes));
         set("targets", choice.targets.into());
-        if !checked.start.loras.is_empty() {
+        // Where each module has a rank of its own, the one for the others is none's.
+        if !all_named(&checked.start, &choice.ranks) {
             set("rank", (choice.rank as i64).into());
         }
         if !choice.ranks.is_empty() {
@@ -112,6 +114,9 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
         run.insert("head_outputs".into(), trained.into());
         run.insert("head_frozen".into(), (head.frozen() as i64).into());
     }
+    if let Some(sweep) = sweep(request)? {
+        run.insert("sweep".into(), sweep.into());
+    }
     set("run", run.into());
     let base = Value::try_from(&checked.identity).expect("plain values become TOML");
     set("base", base);
@@ -126,6 +131,21 @@ pub(super) fn settings(checked: &Checked, request: &Request) -> Result<Table> {
     });
     set("modules", modules.collect::<Vec<_>>().into());
     Ok(table)
+}
+
+/// What tells that a run is one of a sweep; it stays with one that is gone on with alone.
+fn sweep(request: &Request) -> Result<Option<String>> {
+    match request.sweep.and_then(|sweep| sweep.id) {
+        Some(id) => Ok(Some(id.into())),
+        None if request.resume => Ok(sweep_of(&Run::settings(request.output)?.1)),
+        None => Ok(None),
+    }
+}
+
+/// The sweep that the run with these settings is one of, by its id.
+pub(in crate::cli) fn sweep_of(settings: &Table) -> Option<String> {
+    let id = settings.get("run")?.get("sweep")?.as_str();
+    id.map(str::to_string)
 }
 
 /// Of what run.toml says, what decides the numbers of a run that starts from `start`.
@@ -197,9 +217,9 @@ pub(in crate::cli) fn unchanged(before: &Table, typed: &mut Table, folder: &Path
     }
 }
 
-/// Refuses to go on with a run on another base than it was begun with.
-pub(super) fn same_base(checked: &Checked, request: &Request) -> Result<()> {
-    let (path, before) = Run::settings(request.output)?;
+/// Refuses to go on with, or beside, a run on another base than it was begun with.
+pub(super) fn same_base(checked: &Checked, run: &Path) -> Result<()> {
+    let (path, before) = Run::settings(run)?;
     let now = Value::try_from(&checked.identity).expect("plain values become TOML");
     match before.get("base") {
         Some(base) if *base == now => Ok(()),
@@ -213,7 +233,7 @@ pub(super) fn same_base(checked: &Checked, request: &Request) -> Result<()> {
                 digits(base),
                 digits(&now)
             );
-            Err(Error::data(request.output, problem))
+            Err(Error::data(run, problem))
         }
         None => Err(Error::data(
             &path,

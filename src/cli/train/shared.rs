@@ -1,6 +1,7 @@
 //! What the runs of a sweep have in common: the device, the base, the images, and what frozen layers make of them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use goldfish::Gpu;
@@ -9,6 +10,16 @@ use goldfish::nn::{Identity, Vgg};
 use goldfish::train::Frozen;
 
 use crate::cli::base::Base;
+
+/// What a run of a sweep knows of it.
+#[derive(Clone, Copy)]
+pub struct OfSweep<'a> {
+    pub folder: &'a Path,
+    /// What tells its runs from others.
+    pub id: Option<&'a str>,
+    /// One of its runs that has ended, with which this one is compared.
+    pub ended: Option<&'a Path>,
+}
 
 /// Nothing before the first run.
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use goldfish::train::{FILES, TIMES};
+use goldfish::train::{FILES, TIMES, is_own, step_of};
 use goldfish::{Error, Remedy, Result};
 
 use super::args::Request;
@@ -61,9 +61,12 @@ fn compared(runs: [&Path; 2]) -> Result<(Vec<String>, Vec<String>)> {
     let mut names = BTreeSet::new();
     for run in runs {
         for name in FILES.iter().filter(|name| !of_the_moment(name)) {
-            names.extend(below(run, Path::new(name))?);
+            let below = below(run, Path::new(name))?;
+            names.extend(below.into_iter().filter(|name| is_own(Path::new(name))));
         }
     }
+    let is_state = |name: &str| step_of(Path::new(name)).is_some();
+    // By name, those of later steps come later.
     let last = names.iter().rfind(|name| is_state(name)).cloned();
     let (mut same, mut other) = (Vec::new(), Vec::new());
     for name in names {
@@ -81,13 +84,6 @@ fn compared(runs: [&Path; 2]) -> Result<(Vec<String>, Vec<String>)> {
 /// Whether two runs that are alike need not have it alike.
 fn of_the_moment(name: &str) -> bool {
     TIMES.contains(&name) || PLACES.contains(&name)
-}
-
-/// Whether it is what a run can be taken up from. By name, those of later steps come later.
-fn is_state(name: &str) -> bool {
-    let path = Path::new(name);
-    let file = path.file_name().and_then(|file| file.to_str());
-    path.starts_with("state") && file.is_some_and(|file| file.starts_with("step-"))
 }
 
 /// The files of a run by this name, of a folder those in it.
@@ -154,6 +150,13 @@ mod tests {
             let (_, differ) = said(&files);
             assert!(differ.iter().any(|d| d.contains(".")), "{name} {text}");
         }
+        // What people put there is not the device's.
+        let own = [
+            ("state/notes.txt", "mine"),
+            ("best/mine/step-1.safetensors", "mine"),
+        ];
+        let (same, differ) = said(&[&usual[..], &own].concat());
+        assert!(differ.is_empty() && same.len() == 3, "{same:?} {differ:?}");
         let early = ("state/step-00000004.safetensors", "other");
         let (_, differ) = said(&[&usual[..], &[early]].concat());
         assert_eq!(differ, ["state/step-00000004.safetensors"]);

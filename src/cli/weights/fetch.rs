@@ -15,7 +15,7 @@ use super::place;
 use super::source::{Source, Wanted};
 use super::transfer::{Patience, download};
 use crate::cli::stop::last_words;
-use crate::cli::terminal::note;
+use crate::cli::terminal::{note, plain_path};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -194,7 +194,7 @@ fn tell(
     let size = size as f64 / 1e6;
     super::print(&format!(
         "weights  {} ({size:.1} MB)\nsha256   {sha256} ({checked})\n",
-        target.display()
+        plain_path(target)
     ))
 }
 

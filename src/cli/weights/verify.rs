@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::check::{self, Expected};
 use super::{known, list, place};
-use crate::cli::terminal::json;
+use crate::cli::terminal::{json, plain};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -137,7 +137,9 @@ fn table(report: &Report) -> String {
         };
         text += &format!(
             "{verdict:<8} {} ({}; {})\n",
-            file.path, file.note, file.sha256
+            plain(&file.path),
+            plain(&file.note),
+            file.sha256
         );
     }
     if report.files.is_empty() {

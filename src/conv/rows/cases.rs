@@ -84,7 +84,7 @@ pub(crate) fn cases() -> Vec<Case> {
 struct Way {
     algorithm: Algorithm,
     precision: Precision,
-    /// With bias and ReLU.
+    /// With ReLU.
     finished: bool,
 }
 
@@ -97,7 +97,7 @@ fn way(algorithm: Algorithm, precision: Precision) -> Way {
 }
 
 /// A layer [cout, cin] and images [N, H, W], forward and backward, with bias and ReLU, on the tile that the device has for
-/// it. On cooperative matrices without these: where rounding to f16 moves a number past zero, ReLU's gradient is another.
+/// it. On cooperative matrices without ReLU: where rounding to f16 moves a number past zero, ReLU's gradient is another.
 fn conv(
     name: &str,
     way: Way,
@@ -131,8 +131,11 @@ fn conv(
             let (weight, bias) = parameters(cout, cin);
             let weight: Vec<f64> = weight.into_iter().map(f64::from).collect();
             let mut y = reference_3x3(&v[0], &weight, [n, cin, h, w], cout);
-            for (i, y) in y.iter_mut().enumerate().filter(|_| way.finished) {
-                *y = relu::reference(*y + f64::from(bias[i / (h * w) % cout]));
+            for (i, y) in y.iter_mut().enumerate() {
+                *y += f64::from(bias[i / (h * w) % cout]);
+                if way.finished {
+                    *y = relu::reference(*y);
+                }
             }
             y
         },

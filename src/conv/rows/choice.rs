@@ -51,6 +51,11 @@ impl Site {
             .next_multiple_of(if self.cin < 16 { 4 } else { 16 })
     }
 
+    /// Whether some of those are no channels.
+    pub(super) fn is_ragged(&self) -> bool {
+        self.cin != self.padded()
+    }
+
     /// Whether a tile on cooperative matrices, whose depth is fixed, divides the padded channels.
     fn suits(&self, matrix: Tile) -> bool {
         !self.gradient && self.padded().is_multiple_of(matrix.depth)

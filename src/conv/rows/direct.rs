@@ -58,21 +58,27 @@ pub(super) fn tiled(kernel: &Kernel, precision: Precision, tile: Tile) -> &'stat
     })
 }
 
-fn forward(precision: Precision, tile: Tile) -> &'static Kernel {
-    tiled(&FORWARD, precision, tile)
+/// For a weight whose channels are padded, where `ragged`.
+fn forward(precision: Precision, tile: Tile, ragged: bool) -> &'static Kernel {
+    let more = if ragged { ".ragged" } else { "" };
+    let kernel = FORWARD.variant(format!("{}{more}", FORWARD.name), |kernel| {
+        kernel.constant("RAGGED", ragged)
+    });
+    tiled(kernel, precision, tile)
 }
 
 pub(super) fn kernels() -> Vec<&'static Kernel> {
     let mut kernels = vec![&FINISH];
     for precision in [Precision::F32, Precision::F16] {
         for tile in Tile::ALL {
-            kernels.push(forward(precision, tile));
+            kernels.push(forward(precision, tile, false));
         }
-        kernels.push(forward(precision, Tile::MIDDLE.at_depth(4)));
+        kernels.push(forward(precision, Tile::MIDDLE, true));
+        kernels.push(forward(precision, Tile::MIDDLE.at_depth(4), true));
     }
     for (side, lanes) in [(16, 32), (8, 8)] {
         let matrices = Tile::matrices(side, lanes).into_iter();
-        kernels.extend(matrices.map(|tile| forward(Precision::F16, tile)));
+        kernels.extend(matrices.map(|tile| forward(Precision::F16, tile, false)));
     }
     kernels
 }
@@ -80,8 +86,8 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
 /// What [`Direct::run`] dispatches.
 pub(super) fn dispatched(site: &Site, tile: Tile, splits: usize) -> Vec<&'static Kernel> {
     match splits {
-        1 => vec![forward(site.precision, tile)],
-        _ => vec![forward(site.precision, tile), &FINISH],
+        1 => vec![forward(site.precision, tile, site.is_ragged())],
+        _ => vec![forward(site.precision, tile, site.is_ragged()), &FINISH],
     }
 }
 
@@ -140,7 +146,7 @@ impl Direct {
         let parts = Tensor::empty(gpu, [splits * n, self.site.cout, h, w])?;
         let (weight, x) = (self.weight.buffer("conv2d")?, x.buffer("conv2d")?);
         let (bias, out) = (bias.buffer("conv2d")?, parts.buffer("conv2d")?);
-        let kernel = forward(self.site.precision, tile);
+        let kernel = forward(self.site.precision, tile, self.site.is_ragged());
         gpu.run(kernel, &params, &[weight, x, bias, out], groups)?;
         if splits == 1 {
             return Ok(parts);

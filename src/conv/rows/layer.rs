@@ -34,7 +34,7 @@ pub(crate) struct Layer {
     /// With the weight rotated and its channels exchanged.
     backward: Option<Direction>,
     bias: Tensor,
-    /// A bias where there is none, as wide as either direction needs.
+    /// The gradient's bias, which has none.
     zeros: Tensor,
 }
 
@@ -56,7 +56,7 @@ impl Layer {
             Direction::new(tuner, site.turned(), &weight)
         };
         let backward = backward.then(turned).transpose()?;
-        let zeros = vec![0.0; site.cin.max(site.cout)];
+        let zeros = vec![0.0; site.cin];
         Ok(Layer {
             site,
             forward,
@@ -94,7 +94,7 @@ impl Layer {
     }
 }
 
-/// x [N, cin, H, W] -> [N, cout, H, W]: with bias and ReLU where it is `finished`, else the product alone.
+/// x [N, cin, H, W] -> [N, cout, H, W] with bias, and with ReLU where it is `finished`: nothing comes after it but a pool.
 ///
 /// # Errors
 /// [`Error::Shape`] where `x` has other channels, [`Error::Memory`] where an activation does not fit a binding.
@@ -110,10 +110,8 @@ pub(crate) fn convolve(
         return Err(Error::shape("conv2d", expected, shape.to_string()));
     }
     let Direction { choice, prepared } = &layer.forward;
-    let y = match finished {
-        true => prepared.run(*choice, &x.tensor, &layer.bias, Floor::RELU)?,
-        false => prepared.run(*choice, &x.tensor, &layer.zeros, Floor::NONE)?,
-    };
+    let floor = if finished { Floor::RELU } else { Floor::NONE };
+    let y = prepared.run(*choice, &x.tensor, &layer.bias, floor)?;
     tape.record(y.clone(), &[x], || Rule {
         layer: layer.clone(),
         y: finished.then_some(y),

@@ -35,7 +35,7 @@ struct Params {
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct ProductParams {
     positions: u32,
-    cin: u32,
+    depth: u32,
     out_quads: u32,
     tile_quads: u32,
 }
@@ -110,10 +110,15 @@ pub(super) fn dispatched(site: &Site, tile: Tile, m: usize) -> Vec<&'static Kern
 
 /// The most memory of a chunk's transformed input or output.
 const CHUNK: u64 = 256 << 20;
+/// Channels that a product goes through for so many: whole steps of every tile.
+fn deep(cin: usize) -> usize {
+    cin.next_multiple_of(Tile::DEEPEST)
+}
+
 /// What the largest transformed weight is scaled to in f16, so that the small ones keep their digits.
 const F16_LARGEST: f32 = 16_384.0;
 
-/// The weight as the product takes it: [positions, cin, cout], whole quads.
+/// The weight as the product takes it: [positions, cin, cout], in whole depth steps of whole quads.
 #[derive(Clone)]
 pub(super) struct Winograd {
     site: Site,
@@ -127,6 +132,7 @@ impl Winograd {
     /// F(m x m, 3x3), m 4 or 6, from [cout, cin, 3, 3].
     pub(super) fn new(gpu: &Gpu, site: Site, m: usize, weight: &[f32]) -> Result<Self> {
         let (columns, positions) = (site.cout.next_multiple_of(4), (m + 2) * (m + 2));
+        let depth = deep(site.cin);
         // Channels first, which cores can share; then positions first, as the product reads them.
         let mut channels = vec![0.0; site.cin * positions * columns];
         channels
@@ -149,18 +155,18 @@ impl Winograd {
                 scale = (largest / F16_LARGEST).log2().ceil().exp2();
             }
         }
-        let mut rows = vec![0.0; channels.len()];
-        rows.par_chunks_mut(site.cin * columns)
+        let mut rows = vec![0.0; positions * depth * columns];
+        rows.par_chunks_mut(depth * columns)
             .enumerate()
             .for_each(|(position, rows)| {
-                for (c, row) in rows.chunks_mut(columns).enumerate() {
+                for (c, row) in rows.chunks_mut(columns).take(site.cin).enumerate() {
                     let from = &channels[(c * positions + position) * columns..][..columns];
                     row.iter_mut()
                         .zip(from)
                         .for_each(|(to, from)| *to = from / scale);
                 }
             });
-        let weight = upload(gpu, site.precision, [positions * site.cin, columns], &rows)?;
+        let weight = upload(gpu, site.precision, [positions * depth, columns], &rows)?;
         Ok(Winograd {
             site,
             m,
@@ -181,18 +187,19 @@ impl Winograd {
         let Site { cin, cout, .. } = self.site;
         let [n, h, w] = [shape[0], shape[2], shape[3]];
         let (positions, padded) = ((self.m + 2).pow(2), cout.next_multiple_of(4));
-        check_trips(gpu, "conv2d", tile.trips(cin))?;
+        let depth = deep(cin);
+        check_trips(gpu, "conv2d", tile.trips(depth))?;
         let y = Tensor::empty(gpu, [n, cout, h, w])?;
         let tiles_image = h.div_ceil(self.m) * w.div_ceil(self.m);
         let tiles = n * tiles_image;
-        let tile_bytes = (positions * cin.max(padded) * 4) as u64;
+        let tile_bytes = (positions * depth.max(padded) * 4) as u64;
         let most = (CHUNK.min(gpu.max_binding()) / tile_bytes) as usize / 4 * 4;
         let chunk = tiles.next_multiple_of(4).min(most.max(4));
-        let v = Tensor::empty(gpu, [positions, cin, chunk])?;
+        let v = Tensor::empty(gpu, [positions, depth, chunk])?;
         let m = Tensor::empty(gpu, [positions, padded, chunk])?;
         for first in (0..tiles).step_by(chunk) {
             let count = (tiles - first).next_multiple_of(4).min(chunk);
-            let params = |channels: usize| Params {
+            let params = |channels: usize, padded: usize| Params {
                 first: first as u32,
                 count: count as u32,
                 tiles: tiles as u32,
@@ -206,16 +213,16 @@ impl Winograd {
                 floor,
             };
             let bindings = [x.buffer("conv2d")?, v.buffer("conv2d")?];
-            let groups = (cin * count).div_ceil(64);
+            let groups = (depth * count).div_ceil(64);
             gpu.run(
                 transforming(&INPUT, self.m),
-                &params(cin),
+                &params(cin, depth),
                 &bindings,
                 groups,
             )?;
             let product = ProductParams {
                 positions: positions as u32,
-                cin: cin as u32,
+                depth: depth as u32,
                 out_quads: (padded / 4) as u32,
                 tile_quads: (count / 4) as u32,
             };
@@ -233,7 +240,7 @@ impl Winograd {
                 y.buffer("conv2d")?,
             ];
             let groups = (cout * count).div_ceil(64);
-            gpu.run(output(self.m, w), &params(cout), &bindings, groups)?;
+            gpu.run(output(self.m, w), &params(cout, padded), &bindings, groups)?;
         }
         Ok(y)
     }

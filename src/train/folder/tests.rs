@@ -75,8 +75,10 @@ const FOREIGN: &[&str] = &[
     "best/notes.txt",
     "best/mine/deep.txt",
     "state/step-3.copy",
+    "state/step-3.safetensors",
     "events/other/events.out.tfevents.goldfish",
     "events/train/notes.txt",
+    "events/train/events.out.tfevents.1712.myhost.1.0",
 ];
 
 /// A folder with a whole run, and another one that is built to take its place and has no best adapter.
@@ -138,6 +140,19 @@ fn a_run_takes_another_s_place_whole_or_not_at_all_wherever_it_is_killed() {
     let old = ends.iter().take_while(|end| **end == "old").count();
     assert!(old > 0 && ends[old..].iter().all(|end| *end == "new"));
     assert!(kills > 100, "{kills}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_link_leads_to_stays_where_it_is() {
+    let (folder, elsewhere) = (folder(), tempfile::tempdir().expect("a folder"));
+    let best = folder.path().join(BEST);
+    fs::remove_dir_all(&best).expect("removed");
+    run(elsewhere.path(), "mine", &["notes.txt"]);
+    std::os::unix::fs::symlink(elsewhere.path(), &best).expect("a link");
+    on_disk(|disk| disk.put_in_place(folder.path())).expect("put in place");
+    assert!(elsewhere.path().join("notes.txt").exists());
+    assert!(!best.exists() && !is_to_mend(folder.path()).expect("a folder"));
 }
 
 #[test]

@@ -78,7 +78,12 @@ impl Shelf {
     /// Of the prints of the images whose features a shelf holds; beside prints there are none.
     pub(super) fn beside(shelf: &Shelf) -> Option<Self> {
         match &shelf.key {
-            Holds::Features(key) => Some(Self::of(&shelf.store, Holds::Prints(key.prints()))),
+            Holds::Features(key) => {
+                let mut prints = Self::of(&shelf.store, Holds::Prints(key.prints()));
+                // The same run's, which has yet to take from them: no print is made room for with them.
+                prints.own = shelf.packs.iter().map(|pack| pack.path.clone()).collect();
+                Some(prints)
+            }
             Holds::Prints(_) => None,
         }
     }
@@ -102,6 +107,10 @@ impl Shelf {
         };
         for path in packs(&shelf.folder) {
             shelf.add(&path);
+        }
+        if !shelf.packs.is_empty() {
+            // It is for those who list it: nothing is lost where it cannot be written.
+            let _ = say(&shelf.folder, &shelf.key);
         }
         shelf
     }
@@ -231,11 +240,7 @@ impl Shelf {
             Some(writing) => writing,
             none => {
                 fs::create_dir_all(&self.folder)?;
-                let about = self.folder.join(ABOUT);
-                if !about.exists() {
-                    let written = write_atomic(&about, self.key.text().as_bytes());
-                    written.map_err(std::io::Error::other)?;
-                }
+                say(&self.folder, &self.key)?;
                 let room = self.room.min(self.store.most());
                 if let Some(full) = self.store.make_room(room, &self.own)? {
                     self.end(match full {
@@ -292,6 +297,15 @@ impl Shelf {
             }
         }
     }
+}
+
+/// Says beside the packs in `folder` what they hold, unless that stands there already.
+fn say(folder: &Path, key: &Holds) -> std::io::Result<()> {
+    let (about, text) = (folder.join(ABOUT), key.text());
+    if fs::read(&about).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(());
+    }
+    write_atomic(&about, text.as_bytes()).map_err(std::io::Error::other)
 }
 
 impl Drop for Shelf {

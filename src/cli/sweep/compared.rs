@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use goldfish::data::Score;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use toml::{Table, Value};
 
 use super::asked::Asked;
 
 /// The page that compares them.
-const PAGE: &str = "sweep.html";
+pub(super) const PAGE: &str = "sweep.html";
 
 /// One run.
 #[derive(Serialize)]
@@ -18,11 +18,12 @@ pub(super) struct Row {
     pub(super) settings: Table,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fold: Option<usize>,
-    pub(super) run: String,
+    #[serde(serialize_with = "text")]
+    pub(super) run: PathBuf,
     /// The best epoch, and how good it was on the images that were not trained on; absent where the run diverged.
     pub(super) epoch: Option<usize>,
     pub(super) score: Option<Score>,
-    /// Of this process; of a run that had ended before, those of its training.
+    /// Of this process, and before it of its training.
     pub(super) seconds: f64,
 }
 
@@ -49,15 +50,15 @@ pub(super) struct Mean {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) deviation: Option<Deviation>,
     pub(super) seconds: f64,
-    /// The run, or the first of them.
-    pub(super) run: String,
+    /// The run, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) run: Option<String>,
 }
 
 /// All that is known of the runs.
 pub(super) struct Report<'a> {
     pub(super) asked: &'a Asked<'a>,
     pub(super) metric: String,
-    pub(super) seconds: f64,
     /// In the order in which they were trained.
     pub(super) runs: Vec<Row>,
 }
@@ -69,9 +70,13 @@ impl<'a> Report<'a> {
         Report {
             asked,
             metric: metric.unwrap_or("loss").into(),
-            seconds: 0.0,
             runs: Vec::new(),
         }
+    }
+
+    /// Of all runs together.
+    pub(super) fn seconds(&self) -> f64 {
+        self.runs.iter().map(|row| row.seconds).sum()
     }
 
     pub(super) fn add(&mut self, row: Row) {
@@ -141,7 +146,10 @@ impl<'a> Report<'a> {
                 top5: deviation(column(2)),
             }),
             seconds: own.iter().map(|row| row.seconds).sum(),
-            run: own.first()?.run.clone(),
+            run: match self.asked.kfold {
+                Some(_) => None,
+                None => Some(own.first()?.run.display().to_string()),
+            },
         })
     }
 }
@@ -163,9 +171,14 @@ pub(super) fn numbers(score: &Score) -> [f64; 3] {
     [score.loss, score.top1, score.top5]
 }
 
+/// A path as JSON has it: what cannot be written is replaced there.
+fn text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
+}
+
 /// The folder of a run as the page links it.
-pub(super) fn beside(run: &str) -> String {
-    let name = Path::new(run).file_name().unwrap_or_default();
+pub(super) fn beside(run: &Path) -> String {
+    let name = run.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
 }
 
