@@ -38,6 +38,7 @@ pub fn trials() -> Vec<Trial> {
             "faults::a_disk_that_fills_up_costs_no_state_or_it_is_said",
             filled_up,
         ),
+        #[cfg(target_os = "linux")]
         mount_trial(
             "faults::a_folder_that_cannot_be_written_is_found_out_first",
             read_only,

@@ -131,8 +131,10 @@ fn killed(name: &str, settings: &[&str]) {
             }
             if let Some(status) = ended {
                 let said = fs::read_to_string(&log).expect("text");
-                // Killed before it had so much as its settings.
-                let nothing = taken_up && said.contains("no run to go on with");
+                // Killed before it had so much as its settings, or its folder.
+                let nothing = ["no run to go on with", "is not there: name the folder"]
+                    .iter()
+                    .any(|words| taken_up && said.contains(words));
                 if nothing {
                     taken_up = false;
                     continue;
