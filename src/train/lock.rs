@@ -15,12 +15,36 @@ pub(super) const LOCK: &str = "run.lock";
 /// The folder is this run's as long as this lives.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: Option<File>,
     path: PathBuf,
+    /// The folder and those above it that were made for it, from it upwards.
+    made: Vec<PathBuf>,
 }
 
 impl Lock {
-    /// Takes `folder`.
+    /// Takes `folder`, made with those above it where it is not there. What was made and is empty goes with the lock.
+    ///
+    /// # Errors
+    /// As [`Lock::take`]; [`Error::Io`] where the folder cannot be made.
+    pub fn make(folder: &Path) -> Result<Self> {
+        let above = folder
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let made: Vec<PathBuf> = above.map(Path::to_path_buf).collect();
+        let folders = fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"));
+        match folders.and_then(|()| Self::take(folder)) {
+            Ok(mut lock) => {
+                lock.made = made;
+                Ok(lock)
+            }
+            Err(error) => {
+                remove_empty(&made);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes `folder`, which is there.
     ///
     /// # Errors
     /// [`Error::Data`] where another run has it, [`Error::Io`] where no file can be written there.
@@ -48,8 +72,9 @@ impl Lock {
                 .and_then(|()| file.write_all(said.as_bytes()));
             // From here on it goes with the lock.
             let lock = Lock {
-                _file: file,
+                file: Some(file),
                 path: path.clone(),
+                made: Vec::new(),
             };
             written.map_err(Error::io(&path, "write"))?;
             return Ok(lock);
@@ -61,6 +86,15 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // A file that stays is found unlocked and taken over.
         let _ = fs::remove_file(&self.path);
+        // Some systems keep its name until it is closed.
+        drop(self.file.take());
+        remove_empty(&self.made);
+    }
+}
+
+fn remove_empty(folders: &[PathBuf]) {
+    for folder in folders {
+        let _ = fs::remove_dir(folder);
     }
 }
 

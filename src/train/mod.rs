@@ -22,6 +22,7 @@ mod prefix;
 mod recipe;
 mod run;
 mod snapshot;
+mod standing;
 mod states;
 mod step;
 pub mod store;

@@ -1,13 +1,13 @@
 //! A run's folder: settings, a line a step, the adapter, the best one, and where it stands.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use super::folder::{
-    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, is_to_mend, mend, of_another_kind,
-    put_in_place, stage, staged, step_of, unstage,
+    BEST, Place, RESERVE, SETTINGS, STATE, foreign, found, mend, of_another_kind, put_in_place,
+    stage, step_of, unstage,
 };
 use super::judged;
 use super::lines::Lines;
@@ -23,9 +23,6 @@ use crate::files::write_atomic;
 use crate::formats::adapter;
 use crate::formats::state::State;
 use crate::nn::Adapter;
-
-/// The largest settings that are read.
-const MOST_SETTINGS: u64 = 16 << 20;
 
 /// What a run begins with.
 #[derive(Debug)]
@@ -50,8 +47,6 @@ pub struct Beginning<'a> {
 #[derive(Debug)]
 pub struct Run {
     folder: PathBuf,
-    /// The folder and those above it that were made here, from it upwards.
-    made: Vec<PathBuf>,
     place: Place,
     metrics: Lines,
     timing: Lines,
@@ -71,7 +66,8 @@ pub struct Run {
     replaces: bool,
     /// Whether its states were removed to make room for its adapter.
     stateless: bool,
-    lock: Option<Lock>,
+    /// It goes last, and with it the folders that were made here and are empty.
+    _lock: Lock,
 }
 
 impl Run {
@@ -104,77 +100,10 @@ impl Run {
         Ok(run)
     }
 
-    /// The settings of the run in `folder`: its `run.toml`, also of one that was ended before it was put in place. Paths in it
-    /// are from where it will be, which is the path that is returned.
-    ///
-    /// # Errors
-    /// [`Error::Data`] where there is none.
-    pub fn settings(folder: &Path) -> Result<(PathBuf, toml::Table)> {
-        let Some(at) = found(folder) else {
-            let problem = match fs::metadata(folder) {
-                Ok(about) if about.is_dir() => format!(
-                    "holds no run to go on with: there is no {SETTINGS}. Name the folder that a run was put into"
-                ),
-                Ok(_) => {
-                    "is a file, and a run is a folder: name the one that it was put into".into()
-                }
-                Err(e) if e.kind() == ErrorKind::NotFound => {
-                    "is not there: name the folder that a run was put into".into()
-                }
-                Err(e) => return Err(Error::io(folder, "read")(e)),
-            };
-            return Err(Error::data(folder, problem));
-        };
-        if folder.join(SETTINGS).exists()
-            && let Some(begun) = staged(folder)
-        {
-            let problem = format!(
-                "holds a whole run, and in {} one that was to take its place and ended before it had anything to keep: \
-                 begin that one again with what it was begun with, or remove that folder to go on with the whole one",
-                begun.display()
-            );
-            return Err(Error::data(folder, problem));
-        }
-        let path = at.join(SETTINGS);
-        let about = fs::metadata(&path).map_err(Error::io(&path, "read"))?;
-        if !about.is_file() || about.len() > MOST_SETTINGS {
-            return Err(Error::data(&path, "is not a run's settings"));
-        }
-        let text = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
-        let table = text.parse();
-        let table = table.map_err(|e| Error::data(&path, format!("not a run's settings ({e})")))?;
-        Ok((folder.join(SETTINGS), table))
-    }
-
-    /// Whether there is a run in `folder`, also one that was ended before it was put in place.
-    pub fn is_in(folder: &Path) -> bool {
-        found(folder).is_some()
-    }
-
-    /// The images that the run in `folder` was begun with.
-    ///
-    /// # Errors
-    /// [`Error::Data`] or [`Error::Io`] where their list is not there or none.
-    pub fn images(folder: &Path) -> Result<Listing> {
-        states::read_images(folder)
-    }
-
     /// Lets the run replace the one that is in its folder where it ends early too, with a step made or diverged: it is gone
     /// on with there, or is an answer. Else it is put beside that one.
     pub fn replace_however_it_ends(&mut self) {
         self.replaces = true;
-    }
-
-    /// Finishes or undoes what a process that is gone was about to do in `folder`, so that what is found there is one run's.
-    ///
-    /// # Errors
-    /// As [`Run::create`].
-    pub fn repair(folder: &Path) -> Result<()> {
-        // Nothing is touched where there is nothing to do, nor what is no run's.
-        match found(folder).is_some() && is_to_mend(folder)? {
-            true => Self::take(folder).map(drop),
-            false => Ok(()),
-        }
     }
 
     /// Takes the run in `folder` up again.
@@ -194,21 +123,10 @@ impl Run {
         Ok(run)
     }
 
-    fn take(folder: &Path) -> Result<Self> {
-        let above = folder
-            .ancestors()
-            .take_while(|path| !path.as_os_str().is_empty());
-        let made = above
-            .take_while(|path| !path.exists())
-            .map(Path::to_path_buf);
-        let made: Vec<PathBuf> = made.collect();
-        let folders = fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"));
-        let lock = folders.and_then(|()| Lock::take(folder));
-        let lock =
-            lock.inspect_err(|_| made.iter().for_each(|folder| drop(fs::remove_dir(folder))))?;
+    pub(super) fn take(folder: &Path) -> Result<Self> {
+        let lock = Lock::make(folder)?;
         let run = Run {
             folder: folder.to_path_buf(),
-            made,
             place: Place::There,
             metrics: Lines::new("metrics.jsonl"),
             timing: Lines::new("timing.jsonl"),
@@ -221,7 +139,7 @@ impl Run {
             stepped: false,
             replaces: false,
             stateless: false,
-            lock: Some(lock),
+            _lock: lock,
         };
         mend(folder)?;
         Ok(run)
@@ -421,11 +339,6 @@ impl Run {
         beside["settings"][key].as_str().map(str::to_string)
     }
 
-    /// Whether there is a state of the run at `folder`, where its files are.
-    pub fn has_state(folder: &Path) -> bool {
-        states(&folder.join(STATE)).is_ok_and(|states| !states.is_empty())
-    }
-
     /// Refuses a disk without room for `bytes`.
     ///
     /// # Errors
@@ -534,11 +447,6 @@ impl Drop for Run {
         // Nothing is left of a run that was never put in place; what cannot be removed, the next one sweeps.
         if self.place == Place::Staged && !self.again {
             let _ = unstage(&self.folder);
-        }
-        // The lock is in the folder, which goes only where it is empty.
-        drop(self.lock.take());
-        for folder in &self.made {
-            let _ = fs::remove_dir(folder);
         }
     }
 }

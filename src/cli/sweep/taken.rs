@@ -17,15 +17,13 @@ use crate::cli::config;
 /// The folder, as long as this lives.
 pub(super) struct Taken {
     folder: PathBuf,
-    /// The folder and those above it that were made here, from it upwards.
-    made: Vec<PathBuf>,
     /// What a sweep that was there had written.
     stood: Vec<(PathBuf, Vec<u8>)>,
     /// What its runs have in their `run.toml`: others in the folder are not of it. Those of older versions have none.
     pub(super) id: Option<String>,
     /// Whether it may replace those others.
     pub(super) replaces: bool,
-    lock: Option<Lock>,
+    _lock: Lock,
 }
 
 impl Taken {
@@ -73,20 +71,13 @@ impl Taken {
     }
 
     fn take(folder: &Path) -> Result<Self> {
-        let above = folder
-            .ancestors()
-            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
-        let mut taken = Taken {
+        Ok(Taken {
             folder: folder.to_path_buf(),
-            made: above.map(Path::to_path_buf).collect(),
             stood: Vec::new(),
             id: None,
             replaces: false,
-            lock: None,
-        };
-        fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))?;
-        taken.lock = Some(Lock::take(folder)?);
-        Ok(taken)
+            _lock: Lock::make(folder)?,
+        })
     }
 
     /// Leaves the folder as it was.
@@ -114,16 +105,6 @@ impl Taken {
             }
         }
         Ok(())
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        // The lock is in the folder, which goes only where it was made here and is empty.
-        drop(self.lock.take());
-        for folder in &self.made {
-            let _ = fs::remove_dir(folder);
-        }
     }
 }
 
