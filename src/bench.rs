@@ -111,7 +111,7 @@ pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
         let bias = noise(gpu, "bias", &[cout])?;
         let layer = Arc::new(rows::Layer::new(&tuner, site, &w, &bias, false)?);
         let seconds = each(gpu, || {
-            rows::convolve(&mut Tape::new(), &layer, &x, true).map(drop)
+            rows::convolve(&mut Tape::new(), &layer, &x, rows::After::Relu).map(drop)
         })?;
         let rate = 2e-9 * (cin * cout * 9 * side * side) as f64 / seconds;
         times.push(OpTime {

@@ -263,7 +263,8 @@ impl Loader<'_> {
     fn in_tiles(&self, place: &Place, weight: &[f32], bias: &Tensor) -> Result<rows::Layer> {
         let (site, backward) = (place.site(self.precision), place.needs.backward);
         let conv = rows::Layer::new(self.tuner, site, weight, bias, backward)?;
-        self.warmer.send(&conv.kernels());
+        let adapted = place.needs.rank > 0;
+        self.warmer.send(&conv.kernels(place.layer.pool, adapted));
         Ok(conv)
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Algorithm, Choice, Site};
+use super::ending::{Ending, Pool};
 use super::prepared::Prepared;
 use super::{direct, matrix, winograd};
 use crate::error::{Error, Result};
@@ -137,8 +138,10 @@ impl Tuner {
         let candidates: Vec<Vec<Choice>> = missing.iter().map(candidates).collect();
         let of = candidates.iter().map(Vec::len).sum();
         let both = missing.iter().zip(&candidates);
-        let kernels =
-            both.flat_map(|(site, all)| all.iter().flat_map(|choice| choice.kernels(site)));
+        let kernels = both.flat_map(|(site, all)| {
+            all.iter()
+                .flat_map(|choice| choice.kernels(site, Pool::No, false))
+        });
         self.gpu.prepare(&kernels.collect::<Vec<_>>());
         let mut done = 0;
         for (site, candidates) in missing.iter().zip(&candidates) {
@@ -231,7 +234,13 @@ fn fastest(
                 gpu.wait()?;
                 let start = Instant::now();
                 for _ in 0..repeats {
-                    ready.run(choice, &x, &bias, Floor::RELU)?;
+                    let ending = Ending {
+                        bias: &bias,
+                        share: None,
+                        floor: Floor::RELU,
+                        pool: Pool::No,
+                    };
+                    ready.run(choice, &x, &ending)?;
                 }
                 gpu.wait()?;
                 Ok(start.elapsed().as_secs_f64() / repeats as f64)
