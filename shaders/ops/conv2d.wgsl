@@ -15,6 +15,7 @@ struct Params {
     stride: u32,
     padding: u32,
     span: u32, // what one split sums: of the depth, backward_w: of the pixels
+    accumulate: u32, // backward_x: not 0 where its sums are added to what is there
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> left: array<f32>; // forward, backward_x: weight [cout, cin, kernel_h, kernel_w]; backward_w: dy
@@ -67,7 +68,8 @@ fn store_pixels(lane: u32, m0: u32, p0: u32, split: u32, channels: u32, plane: u
             let p = p0 + sum_quad(lane, i) + j * RIGHT;
             let image = p / plane;
             if m < channels && image < params.n {
-                out[((split * params.n + image) * channels + m) * plane + p - image * plane] = (*sums)[i][j];
+                let to = ((split * params.n + image) * channels + m) * plane + p - image * plane;
+                out[to] = (*sums)[i][j] + select(0.0, out[to], params.accumulate != 0u);
             }
         }
     }

@@ -1,26 +1,30 @@
 // What ends an adapted convolution, in one go over its planes: relu(y + scale B hidden), and of each 2 x 2 pixels the largest
 // where it is pooled; and back through both, with what B makes of the gradient.
+#import snippets/pool.wgsl
+
 struct Params {
     n: u32, // batch
     cout: u32,
     h: u32,
     w: u32,
     rank: u32,
-    span: u32, // backward: output channels that one split sums
     scale: f32,
     floor: i32, // numbers whose bits lie below become 0: the negative ones (see relu.wgsl)
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> left: array<f32>; // forward: y [n, cout, h, w]; backward: the gradient of the result
 @group(0) @binding(2) var<storage, read> right: array<f32>; // forward: hidden [n, rank, h, w]; backward: the result, or where it is pooled the winners
-@group(0) @binding(3) var<storage, read> b: array<f32>; // [cout, rank]
-@group(0) @binding(4) var<storage, read_write> out: array<f32>; // forward: the result [n, cout, h, w] or [n, cout, h / 2, w / 2]; backward: dy [n, cout, h, w]
-@group(0) @binding(5) var<storage, read_write> more: array<f32>; // pooled: the winners [n, cout, h / 2, w / 2]; backward: dhidden [splits, n, rank, h, w]
+@group(0) @binding(3) var<storage, read_write> out: array<f32>; // forward: the result [n, cout, h, w] or [n, cout, h / 2, w / 2]; backward: dy [n, cout, h, w]
+@group(0) @binding(4) var<storage, read> b: array<f32>; // [cout, rank]
+@group(0) @binding(5) var<storage, read_write> more: array<f32>; // pooled: the winners [n, cout, h / 2, w / 2]; backward: dhidden [n, rank, h, w]
 
-// Which of its pixels, 0 to 3, a window's largest number came from; NOBODY where it is 0, which hands no gradient down.
-const NOBODY: f32 = 4.0;
-// Ranks that one workgroup of backward sums.
+// Ranks that one workgroup of backward sums, its pixels, and the shares that its threads have of the channels.
 const RANKS: u32 = 8u;
+const PIXELS: u32 = 16u;
+const SHARES: u32 = 16u;
+const PARTIALS: u32 = RANKS * SHARES * PIXELS;
+
+var<workgroup> partial: array<f32, PARTIALS>; // [RANKS][SHARES][PIXELS]
 
 fn finished(value: vec4f) -> vec4f {
     return select(value, vec4f(0.0), bitcast<vec4i>(value) < vec4i(params.floor));
@@ -65,10 +69,6 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     }
 }
 
-fn is_nan(value: vec4f) -> vec4<bool> {
-    return (bitcast<vec4u>(value) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
-}
-
 // One workgroup computes 64 windows of four channels.
 @compute @workgroup_size(64)
 fn forward_pooled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -92,24 +92,26 @@ fn forward_pooled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
             total[j] += w * right[(image * params.rank + r) * plane + corner + j / 2u * params.w + j % 2u];
         }
     }
-    // The first of the largest or the last NaN, as in max_pool2d.wgsl; what ReLU gives is larger than -1 or NaN.
-    var best = vec4f(-1.0);
-    var winner = vec4f(0.0);
+    var best: array<Window, 4>; // of the channels
+    // unroll
+    for (var k = 0u; k < 4u; k++) {
+        best[k] = Window(LEAST, 0.0);
+    }
     // unroll
     for (var j = 0u; j < 4u; j++) {
         let at = (image * params.cout + m) * plane + corner + j / 2u * params.w + j % 2u;
         let y = finished(frozen(at) + params.scale * total[j]);
-        let better = (y > best) | is_nan(y);
-        best = select(best, y, better);
-        winner = select(winner, vec4f(f32(j)), better);
+        // unroll
+        for (var k = 0u; k < 4u; k++) {
+            best[k] = better(best[k], y[k], f32(j));
+        }
     }
-    winner = select(winner, vec4f(NOBODY), bitcast<vec4u>(best) == vec4u(0u));
     let to = (image * params.cout + m) * windows + window;
     // unroll
-    for (var j = 0u; j < 4u; j++) {
-        if m0 + j < params.cout {
-            out[to[j]] = best[j];
-            more[to[j]] = winner[j];
+    for (var k = 0u; k < 4u; k++) {
+        if m0 + k < params.cout {
+            out[to[k]] = best[k].best;
+            more[to[k]] = winner_of(best[k]);
         }
     }
 }
@@ -130,23 +132,22 @@ fn through(pooled: bool, channel: u32, pixel: u32) -> f32 {
     return select(0.0, left[at], right[at] == f32(place.x % 2u * 2u + place.y % 2u));
 }
 
+// A thread sums over its share of the channels, so that no second dispatch adds up what workgroups have.
 fn back(pooled: bool, id: u32, lane: u32) {
     let plane = params.h * params.w;
-    let tiles = (params.n * plane + 63u) / 64u;
-    let splits = (params.cout + params.span - 1u) / params.span;
-    let p = id % tiles * 64u + lane;
-    let split = id / tiles % splits;
-    let r0 = id / (tiles * splits) * RANKS;
-    if p >= params.n * plane || r0 >= params.rank {
-        return;
-    }
-    let image = p / plane;
-    let pixel = p % plane;
+    let pixels = params.n * plane;
+    let tiles = (pixels + PIXELS - 1u) / PIXELS;
+    let first = id % tiles * PIXELS;
+    let r0 = id / tiles * RANKS;
+    let p = first + lane % PIXELS;
+    // Pixels past the last repeat it; what they give is not stored.
+    let image = min(p, pixels - 1u) / plane;
+    let pixel = min(p, pixels - 1u) - image * plane;
     var total: array<vec4f, 2>; // of RANKS
-    for (var m = split * params.span; m < min((split + 1u) * params.span, params.cout); m++) {
+    for (var m = lane / PIXELS; m < params.cout; m += SHARES) {
         let channel = image * params.cout + m;
         let d = through(pooled, channel, pixel);
-        if r0 == 0u {
+        if r0 == 0u && p < pixels {
             out[channel * plane + pixel] = d;
         }
         // unroll
@@ -157,25 +158,40 @@ fn back(pooled: bool, id: u32, lane: u32) {
         }
     }
     // unroll
-    for (var j = 0u; j < 2u; j++) {
-        // unroll
-        for (var k = 0u; k < 4u; k++) {
-            let r = r0 + j * 4u + k;
-            if r < params.rank {
-                more[((split * params.n + image) * params.rank + r) * plane + pixel] = params.scale * total[j][k];
-            }
-        }
+    for (var j = 0u; j < RANKS; j++) {
+        partial[j * SHARES * PIXELS + lane] = total[j / 4u][j % 4u];
     }
+    workgroupBarrier();
+    let r = r0 + lane / PIXELS;
+    if lane >= RANKS * PIXELS || r >= params.rank || p >= pixels {
+        return;
+    }
+    var sum = 0.0;
+    // unroll
+    for (var share = 0u; share < SHARES; share++) {
+        sum += partial[(lane / PIXELS * SHARES + share) * PIXELS + lane % PIXELS];
+    }
+    more[(image * params.rank + r) * plane + pixel] = params.scale * sum;
 }
 
-// One workgroup computes dy for 64 pixels of one split of the channels, and that split's share of dhidden for RANKS ranks.
-@compute @workgroup_size(64)
+// One workgroup computes dy for 16 pixels, and dhidden for RANKS ranks of them.
+@compute @workgroup_size(256)
 fn backward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     back(false, group.x + group.y * groups.x, lane);
 }
 
 // The same of a pooled result.
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn backward_pooled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     back(true, group.x + group.y * groups.x, lane);
+}
+
+// What a pool after ReLU hands down where there is no LoRA: one workgroup computes 256 pixels of dy.
+@compute @workgroup_size(256)
+fn backward_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = (group.x + group.y * groups.x) * 256u + lane;
+    let plane = params.h * params.w;
+    if i < params.n * params.cout * plane {
+        out[i] = through(true, i / plane, i % plane);
+    }
 }

@@ -162,7 +162,7 @@ fn in_rows(
         let bias = crate::tensor::Tensor::from_slice(gpu, [cout], &bias)?;
         let layer = Arc::new(rows::Layer::new(&tuner, site, &weight, &bias, false)?);
         let seconds = each(gpu, || {
-            rows::convolve(&mut Tape::new(), &layer, &x, true).map(drop)
+            rows::convolve(&mut Tape::new(), &layer, &x, rows::After::Relu).map(drop)
         })?;
         let op = format!("conv2d {cin} to {cout} at {side}");
         let products = cin * cout * 9 * side * side;

@@ -49,7 +49,7 @@ pub struct BaseArgs {
     #[arg(long, value_enum, default_value = "auto")]
     pub kernels: Kernels,
     /// Use the kernels that were measured as the fastest on this device (and, of a CPU, this processor), kept in the cache
-    /// folder; what was not yet is measured on GPUs (auto) or on every device (on; some 20 s on a CPU, once). Or use the
+    /// folder; what was not yet is measured on GPUs (auto) or on every device (on; some 25 s on a CPU, once). Or use the
     /// same kernels on every device (off)
     #[arg(long, value_enum, default_value = "auto")]
     pub tune: Tune,

@@ -40,7 +40,7 @@ impl Vgg {
         planes::convolve(tape, conv, x, Some(inner))
     }
 
-    /// The same in rows, where what a LoRA adds, ReLU and pool are one op: it goes over the planes once.
+    /// The same in rows.
     pub(super) fn convolve_rows(
         &self,
         tape: &mut Tape,
@@ -49,13 +49,27 @@ impl Vgg {
         x: &Var,
         lora: Option<&LoraFactors>,
     ) -> Result<Var> {
-        let layer = &self.layers[index].layer;
+        let pooled = self.layers[index].layer.pool;
         let Some(lora) = lora else {
-            let y = rows::convolve(tape, conv, x, true)?;
-            return pool(tape, layer, y);
+            let after = if pooled {
+                rows::After::Pool
+            } else {
+                rows::After::Relu
+            };
+            return rows::convolve(tape, conv, x, after);
         };
-        let y = rows::convolve(tape, conv, x, false)?;
-        self.adapt(tape, index, x, &y, lora)
+        let dropped = match lora.drops() {
+            true => Some(lora.dropped(tape, x)?),
+            false => None,
+        };
+        let b = self.through_norm(tape, index, &lora.b)?;
+        let lora = rows::Lora {
+            dropped: dropped.as_ref(),
+            a: &lora.a,
+            b: &b,
+            scale: lora.scale,
+        };
+        rows::adapted(tape, conv, x, &lora, pooled)
     }
 
     /// Convolution `index` in rows, from `y`, what the frozen weight and bias make of `x`, with ReLU and pool.

@@ -131,7 +131,8 @@ impl Loader<'_> {
                 let bias = Tensor::from_slice(self.gpu, [bias.len()], &bias)?;
                 let (site, backward) = (place.site(self.precision), place.needs.backward);
                 let conv = rows::Layer::new(tuner, site, &weight, &bias, backward)?;
-                self.warmer.send(&conv.kernels());
+                let adapted = place.needs.rank > 0;
+                self.warmer.send(&conv.kernels(place.layer.pool, adapted));
                 Ok(Held::Rows {
                     weight: Weight::Tiles(Arc::new(conv)),
                     bias,

@@ -138,6 +138,11 @@ pub struct LoraFactors {
 }
 
 impl LoraFactors {
+    /// Whether what goes into A is not all that the layer takes.
+    pub(crate) fn drops(&self) -> bool {
+        self.dropout.is_some()
+    }
+
     /// What goes into A.
     pub(crate) fn dropped(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
         match self.dropout {

@@ -1,5 +1,8 @@
 //! `conv2d`: cross-correlation over two dimensions, as PyTorch names it, without bias, groups or dilation.
 
+mod factors;
+mod few;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::autograd::{Backward, Gradient, Tape, Var};
@@ -10,6 +13,7 @@ use crate::gpu::check_trips;
 use crate::gpu::{Access, Kernel, Tile};
 use crate::ops::sum;
 use crate::tensor::{Shape, Tensor};
+pub(crate) use factors::{backward_a, backward_b, backward_down, down};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -26,6 +30,7 @@ struct Params {
     stride: u32,
     padding: u32,
     span: u32,
+    accumulate: u32,
 }
 
 const FILE: &str = "ops/conv2d.wgsl";
@@ -43,12 +48,15 @@ fn tiled(kernel: &Kernel, fixed: bool, tile: Tile) -> &'static Kernel {
 }
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    let mut kernels = Vec::new();
+    let mut kernels = few::kernels();
     for tile in [Tile::MIDDLE, Tile::FLAT] {
         for kernel in [FORWARD, BACKWARD_X, BACKWARD_W] {
             kernels.extend([false, true].map(|fixed| tiled(&kernel, fixed, tile)));
         }
     }
+    // The gradient of a low-rank factor is not of tiles.
+    let gone = tiled(&BACKWARD_W, true, Tile::FLAT);
+    kernels.retain(|kernel| kernel.name != gone.name);
     kernels
 }
 
@@ -114,6 +122,7 @@ fn plan(x: &Shape, weight: &Shape, how: Conv2d) -> Result<Params> {
         stride: how.stride as u32,
         padding: how.padding as u32,
         span: 0,
+        accumulate: 0,
     })
 }
 
@@ -130,7 +139,7 @@ impl Params {
 
 /// The tile for so many channels: low-rank factors have few.
 fn tile(channels: u32) -> Tile {
-    if channels <= 16 {
+    if channels as usize <= few::MOST {
         Tile::FLAT
     } else {
         Tile::MIDDLE
@@ -149,24 +158,33 @@ fn split(tile: Tile, [channels, plane]: [usize; 2], depth: usize) -> (usize, usi
     (span, depth.div_ceil(span))
 }
 
-/// `kernel` on the weight and `x` for a result of `shape`, a sum over `depth`.
+/// `kernel` on the weight and `x` for a result of `shape`, a sum over `depth`; added to `onto`, where there is one.
 fn product(
     kernel: &Kernel,
     [weight, x]: [&Tensor; 2],
     shape: [usize; 4],
     depth: usize,
     p: &Params,
+    onto: Option<Tensor>,
 ) -> Result<Tensor> {
     let [n, channels, h, w] = shape;
     let tile = tile(channels as u32);
     let (span, splits) = split(tile, [channels, h * w], depth);
     check_trips(x.gpu(), "conv2d", tile.trips(span))?;
+    // One sum is added in place, what splits give after they are added up.
+    let (y, onto) = match (splits, onto) {
+        (1, Some(onto)) => (onto, Onto::Itself),
+        (1, None) => (Tensor::empty(x.gpu(), shape)?, Onto::Nothing),
+        (_, onto) => {
+            let parts = Tensor::empty(x.gpu(), [&[splits], &shape[..]].concat())?;
+            (parts, onto.map_or(Onto::Nothing, Onto::Other))
+        }
+    };
     let p = &Params {
         span: span as u32,
+        accumulate: u32::from(matches!(onto, Onto::Itself)),
         ..*p
     };
-    let parts: &[usize] = if splits == 1 { &[] } else { &[splits] };
-    let y = Tensor::empty(x.gpu(), [parts, &shape].concat())?;
     let groups = tile.groups(channels, n * h * w) * splits;
     let bindings = [
         weight.buffer("conv2d")?,
@@ -175,41 +193,44 @@ fn product(
     ];
     x.gpu()
         .run(tiled(kernel, p.fixed(), tile), p, &bindings, groups)?;
-    match splits {
-        1 => Ok(y),
-        _ => sum::forward(&y, 1.0),
+    let y = match splits {
+        1 => y,
+        _ => sum::forward(&y, 1.0)?,
+    };
+    match onto {
+        Onto::Other(onto) => onto.plus(&y),
+        Onto::Itself | Onto::Nothing => Ok(y),
     }
+}
+
+/// What a product is added to.
+enum Onto {
+    Nothing,
+    /// What its own memory holds.
+    Itself,
+    Other(Tensor),
 }
 
 fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
     let shape = [p.n, p.cout, p.oh, p.ow].map(|d| d as usize);
-    product(&FORWARD, [weight, x], shape, p.cin as usize * p.taps(), p)
+    let (channels, depth) = (shape[1], p.cin as usize * p.taps());
+    let splits = split(tile(p.cout), [channels, shape[2] * shape[3]], depth).1;
+    if splits > 1 && p.fixed() && channels <= few::MOST {
+        return few::forward(x, weight);
+    }
+    product(&FORWARD, [weight, x], shape, depth, p, None)
 }
 
-fn backward_x(dy: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
+fn backward_x(dy: &Tensor, weight: &Tensor, p: &Params, onto: Option<Tensor>) -> Result<Tensor> {
     let shape = [p.n, p.cin, p.h, p.w].map(|d| d as usize);
-    product(
-        &BACKWARD_X,
-        [weight, dy],
-        shape,
-        p.cout as usize * p.taps(),
-        p,
-    )
-}
-
-/// `alpha` times the gradient of B [M, R, 1, 1], whose window is one pixel: of dy [N, M, H, W] and what B took,
-/// [N, R, H, W].
-pub(crate) fn backward_b(dy: &Tensor, x: &Tensor, alpha: f32) -> Result<Tensor> {
-    let shape = [dy.shape()[1], x.shape()[1], 1, 1].into();
-    let how = Conv2d {
-        stride: 1,
-        padding: 0,
-    };
-    let params = plan(x.shape(), &shape, how)?;
-    backward_w([dy, x], &shape, alpha, &params)
+    let depth = p.cout as usize * p.taps();
+    product(&BACKWARD_X, [weight, dy], shape, depth, p, onto)
 }
 
 fn backward_w([dy, x]: [&Tensor; 2], shape: &Shape, alpha: f32, p: &Params) -> Result<Tensor> {
+    if p.fixed() && p.cout as usize <= few::MOST {
+        return few::backward_w(dy, x, few::Factor::Down, alpha);
+    }
     let tile = tile(p.cout);
     let columns = p.cin as usize * p.taps();
     let pixels = (p.n * p.oh * p.ow) as usize;
@@ -252,7 +273,7 @@ impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
         let dx = self
             .weight
-            .map(|weight| backward_x(dy, &weight, &self.params));
+            .map(|weight| backward_x(dy, &weight, &self.params, None));
         let dw = self
             .x
             .map(|x| backward_w([dy, &x], &self.weight_shape, 1.0, &self.params));
@@ -288,6 +309,12 @@ pub(crate) fn cases() -> Vec<Case> {
         case([1, 2, 70, 61], [2, 2, 3, 3], 1, 1),
         case([2, 70, 5, 7], [3, 70, 3, 3], 1, 1),
         case([2, 3, 5, 7], [300, 3, 1, 1], 1, 0),
+        // Few channels out of many, by shares of them: whole quads of pixels and not, planes smaller than a workgroup.
+        case([2, 321, 5, 7], [5, 321, 3, 3], 1, 1),
+        case([3, 330, 2, 3], [9, 330, 3, 3], 1, 1),
+        case([1, 340, 8, 4], [16, 340, 3, 3], 1, 1),
+        // A gradient in splits.
+        case([1, 2, 50, 43], [3, 2, 3, 3], 1, 1),
     ]
 }
 

@@ -8,9 +8,9 @@ use crate::check::{Case, Input};
 use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::{Kernel, check_trips};
+use crate::ops::conv2d;
 use crate::ops::max_pool2d::larger;
 use crate::ops::relu::{self, Floor};
-use crate::ops::{conv2d, sum};
 use crate::tensor::{Shape, Tensor};
 
 #[repr(C)]
@@ -21,7 +21,6 @@ struct Params {
     h: u32,
     w: u32,
     rank: u32,
-    span: u32,
     scale: f32,
     floor: Floor,
 }
@@ -31,46 +30,56 @@ static FORWARD: Kernel = Kernel::new::<Params>(
     "low_rank_relu.forward",
     FILE,
     "forward",
-    &[Read, Read, Read, Write],
+    &[Read, Read, Write, Read],
 );
 static FORWARD_POOLED: Kernel = Kernel::new::<Params>(
     "low_rank_relu.forward_pooled",
     FILE,
     "forward_pooled",
-    &[Read, Read, Read, Write, Write],
+    &[Read, Read, Write, Read, Write],
 );
 static BACKWARD: Kernel = Kernel::new::<Params>(
     "low_rank_relu.backward",
     FILE,
     "backward",
-    &[Read, Read, Read, Write, Write],
+    &[Read, Read, Write, Read, Write],
 );
 static BACKWARD_POOLED: Kernel = Kernel::new::<Params>(
     "low_rank_relu.backward_pooled",
     FILE,
     "backward_pooled",
-    &[Read, Read, Read, Write, Write],
+    &[Read, Read, Write, Read, Write],
+);
+static BACKWARD_POOL: Kernel = Kernel::new::<Params>(
+    "low_rank_relu.backward_pool",
+    FILE,
+    "backward_pool",
+    &[Read, Read, Write],
 );
 
 pub(crate) fn kernels() -> Vec<&'static Kernel> {
-    vec![&FORWARD, &FORWARD_POOLED, &BACKWARD, &BACKWARD_POOLED]
+    vec![
+        &FORWARD,
+        &FORWARD_POOLED,
+        &BACKWARD,
+        &BACKWARD_POOLED,
+        &BACKWARD_POOL,
+    ]
 }
 
-/// Pixels of a workgroup, and windows.
+/// Pixels of a workgroup forward, and windows.
 const LANES: usize = 64;
-/// Ranks that a workgroup of the gradient sums.
+/// Ranks and pixels of a workgroup of the gradient, and the shares that its threads have of the channels.
 const RANKS: usize = 8;
-/// Workgroups of one image from which on the gradient's sums over the channels are not split.
-const ENOUGH: usize = 64;
-/// Least channels of a split.
-const LEAST_SPAN: usize = 32;
+const PIXELS: usize = 16;
+const SHARES: usize = 16;
 
 /// A LoRA's share of a convolution.
-pub(crate) struct Share<'a> {
+pub(crate) struct Share<'a, T> {
     /// A x, [N, R, H, W].
-    pub(crate) hidden: &'a Var,
+    pub(crate) hidden: &'a T,
     /// [M, R, 1, 1].
-    pub(crate) b: &'a Var,
+    pub(crate) b: &'a T,
     pub(crate) scale: f32,
 }
 
@@ -79,11 +88,41 @@ pub(crate) struct Share<'a> {
 ///
 /// # Errors
 /// [`Error::Shape`] where they do not go together.
-pub(crate) fn low_rank_relu(tape: &mut Tape, y: &Var, share: &Share, pooled: bool) -> Result<Var> {
+pub(crate) fn low_rank_relu(
+    tape: &mut Tape,
+    y: &Var,
+    share: &Share<Var>,
+    pooled: bool,
+) -> Result<Var> {
     let Share { hidden, b, scale } = share;
-    let params = params([y, hidden, b].map(|v| v.tensor.shape()), pooled, *scale)?;
-    let gpu = y.tensor.gpu();
+    let share = Share {
+        hidden: &hidden.tensor,
+        b: &b.tensor,
+        scale: *scale,
+    };
+    let (out, kept) = forward(&y.tensor, &share, pooled)?;
+    tape.record(out, &[y, hidden, b], || Rule {
+        kept,
+        hidden: hidden.tensor.clone(),
+        b: b.tensor.clone(),
+        scale: *scale,
+    })
+}
+
+/// What the gradient of ReLU, and of a pool after it, needs.
+pub(crate) enum Kept {
+    /// The result, whose zeros hand no gradient down: [N, M, H, W].
+    Result(Tensor),
+    /// Which of its pixels each number of the pooled result came from, and the sides before the pool.
+    Winners(Tensor, [usize; 2]),
+}
+
+/// [`low_rank_relu`] off the tape, with what its gradient needs.
+pub(crate) fn forward(y: &Tensor, share: &Share<Tensor>, pooled: bool) -> Result<(Tensor, Kept)> {
+    let Share { hidden, b, scale } = share;
     let op = "low_rank_relu";
+    let params = params([y, hidden, b].map(Tensor::shape), pooled, *scale)?;
+    let gpu = y.gpu();
     check_trips(gpu, op, params.rank as usize)?;
     let [n, cout, h, w] = [params.n, params.cout, params.h, params.w].map(|d| d as usize);
     let shape = match pooled {
@@ -92,33 +131,26 @@ pub(crate) fn low_rank_relu(tape: &mut Tape, y: &Var, share: &Share, pooled: boo
     };
     let out = Tensor::empty(gpu, shape)?;
     let mut bindings = vec![
-        y.tensor.buffer(op)?,
-        hidden.tensor.buffer(op)?,
-        b.tensor.buffer(op)?,
+        y.buffer(op)?,
+        hidden.buffer(op)?,
         out.buffer(op)?,
+        b.buffer(op)?,
     ];
     let groups = (n * shape[2] * shape[3] * cout.div_ceil(4)).div_ceil(LANES);
-    let saved = match pooled {
-        true => {
-            let winners = Tensor::empty(gpu, shape)?;
-            bindings.push(winners.buffer(op)?);
-            gpu.run(&FORWARD_POOLED, &params, &bindings, groups)?;
-            winners
-        }
-        false => {
-            gpu.run(&FORWARD, &params, &bindings, groups)?;
-            out.clone()
-        }
-    };
-    tape.record(out, &[y, hidden, b], || Rule {
-        params,
-        pooled,
-        saved,
-        hidden: hidden.tensor.clone(),
-        b: b.tensor.clone(),
-    })
+    if !pooled {
+        gpu.run(&FORWARD, &params, &bindings, groups)?;
+        return Ok((out.clone(), Kept::Result(out)));
+    }
+    let winners = Tensor::empty(gpu, shape)?;
+    bindings.push(winners.buffer(op)?);
+    gpu.run(&FORWARD_POOLED, &params, &bindings, groups)?;
+    Ok((out, Kept::Winners(winners, [h, w])))
 }
 
+/// Whether what a LoRA adds goes together with a product y.
+///
+/// # Errors
+/// [`Error::Shape`] where it does not.
 fn params(shapes: [&Shape; 3], pooled: bool, scale: f32) -> Result<Params> {
     let [y, hidden, b] = shapes;
     let fits = shapes.iter().all(|shape| shape.rank() == 4)
@@ -139,64 +171,80 @@ fn params(shapes: [&Shape; 3], pooled: bool, scale: f32) -> Result<Params> {
         h: y[2] as u32,
         w: y[3] as u32,
         rank: hidden[1] as u32,
-        span: span(y[2] * y[3], y[1], hidden[1]) as u32,
         scale,
         floor: Floor::RELU,
     })
 }
 
-/// The channels of a split. By one image, so that what it gives does not depend on how many others there are; and so
-/// many that what the splits give together is at most a quarter of the planes.
-fn span(plane: usize, cout: usize, rank: usize) -> usize {
-    let most = cout / LEAST_SPAN.max(4 * rank);
-    let splits = (ENOUGH / plane.div_ceil(LANES)).min(most);
-    cout.div_ceil(splits.max(1))
+/// From `dy`, the gradient of what was `kept` of, those of y [N, M, H, W] and of h [N, R, H, W], B being [M, R, 1, 1].
+pub(crate) fn backward(
+    dy: &Tensor,
+    kept: &Kept,
+    b: &Tensor,
+    scale: f32,
+) -> Result<(Tensor, Tensor)> {
+    let op = "low_rank_relu";
+    let gpu = dy.gpu();
+    let (kernel, saved, [h, w]) = match kept {
+        Kept::Result(y) => (&BACKWARD, y, [y.shape()[2], y.shape()[3]]),
+        Kept::Winners(winners, sides) => (&BACKWARD_POOLED, winners, *sides),
+    };
+    let [n, cout, rank] = [dy.shape()[0], dy.shape()[1], b.shape()[1]];
+    check_trips(gpu, op, cout.div_ceil(SHARES))?;
+    let dz = Tensor::empty(gpu, [n, cout, h, w])?;
+    let dhidden = Tensor::empty(gpu, [n, rank, h, w])?;
+    let params = params([dz.shape(), dhidden.shape(), b.shape()], false, scale)?;
+    let bindings = [
+        dy.buffer(op)?,
+        saved.buffer(op)?,
+        dz.buffer(op)?,
+        b.buffer(op)?,
+        dhidden.buffer(op)?,
+    ];
+    let groups = (n * h * w).div_ceil(PIXELS) * rank.div_ceil(RANKS);
+    gpu.run(kernel, &params, &bindings, groups)?;
+    Ok((dz, dhidden))
+}
+
+/// The same where there is no LoRA: the gradient of y.
+pub(crate) fn backward_relu(dy: &Tensor, kept: &Kept) -> Result<Tensor> {
+    let op = "low_rank_relu";
+    let (winners, [h, w]) = match kept {
+        Kept::Result(y) => return relu::backward(y, dy),
+        Kept::Winners(winners, sides) => (winners, *sides),
+    };
+    let [n, cout] = [dy.shape()[0], dy.shape()[1]];
+    let dz = Tensor::empty(dy.gpu(), [n, cout, h, w])?;
+    let params = Params {
+        n: n as u32,
+        cout: cout as u32,
+        h: h as u32,
+        w: w as u32,
+        rank: 0,
+        scale: 0.0,
+        floor: Floor::RELU,
+    };
+    let bindings = [dy.buffer(op)?, winners.buffer(op)?, dz.buffer(op)?];
+    let groups = dz.shape().len().div_ceil(256);
+    dy.gpu().run(&BACKWARD_POOL, &params, &bindings, groups)?;
+    Ok(dz)
 }
 
 struct Rule {
-    params: Params,
-    pooled: bool,
-    /// The result, whose zeros hand no gradient down, or where it is pooled which pixel each of its numbers came from.
-    saved: Tensor,
+    kept: Kept,
     hidden: Tensor,
     b: Tensor,
+    scale: f32,
 }
 
 impl Backward for Rule {
     fn backward(self: Box<Self>, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Gradient>>> {
-        let op = "low_rank_relu";
-        let (gpu, p) = (dy.gpu(), &self.params);
-        let [n, cout, h, w, rank] = [p.n, p.cout, p.h, p.w, p.rank].map(|d| d as usize);
-        check_trips(gpu, op, p.span as usize)?;
-        let splits = cout.div_ceil(p.span as usize);
-        let dz = Tensor::empty(gpu, [n, cout, h, w])?;
-        let parts: &[usize] = if splits == 1 { &[] } else { &[splits] };
-        let dhidden = Tensor::empty(gpu, [parts, &[n, rank, h, w]].concat())?;
-        let bindings = [
-            dy.buffer(op)?,
-            self.saved.buffer(op)?,
-            self.b.buffer(op)?,
-            dz.buffer(op)?,
-            dhidden.buffer(op)?,
-        ];
-        let kernel = match self.pooled {
-            true => &BACKWARD_POOLED,
-            false => &BACKWARD,
-        };
-        let groups = (n * h * w).div_ceil(LANES) * splits * rank.div_ceil(RANKS);
-        gpu.run(kernel, p, &bindings, groups)?;
-        let dhidden = match (wanted[1], splits) {
-            (false, _) => None,
-            (true, 1) => Some(dhidden),
-            (true, _) => Some(sum::forward(&dhidden, 1.0)?),
-        };
-        let db = match wanted[2] {
-            true => Some(conv2d::backward_b(&dz, &self.hidden, p.scale)?),
-            false => None,
-        };
+        let (dz, dhidden) = backward(dy, &self.kept, &self.b, self.scale)?;
+        let db = wanted[2].then(|| conv2d::backward_b(&dz, &self.hidden, self.scale));
+        let db = db.transpose()?;
         Ok(vec![
             wanted[0].then(|| dz.into()),
-            dhidden.map(Gradient::from),
+            wanted[1].then(|| dhidden.into()),
             db.map(Gradient::from),
         ])
     }
@@ -263,7 +311,7 @@ fn reference(v: &[Vec<f64>], [n, cout, h, w]: [usize; 4], scale: f32, pooled: bo
 
 #[cfg(test)]
 mod tests {
-    use super::{params, span};
+    use super::params;
 
     #[test]
     fn planes_and_factors_must_go_together() {
@@ -279,17 +327,5 @@ mod tests {
         let (flat, low) = ([2, 7, 1, 3].into(), [2, 5, 1, 3].into());
         assert!(params([&flat, &low, &b], false, 1.0).is_ok());
         assert!(params([&flat, &low, &b], true, 1.0).is_err());
-    }
-
-    #[test]
-    fn splits_together_are_no_more_than_a_quarter_of_the_planes() {
-        for (plane, cout, rank) in [(196, 512, 4), (196, 512, 64), (1, 64, 16), (784, 512, 8)] {
-            let span = span(plane, cout, rank);
-            assert!(span <= cout && cout.div_ceil(span) * rank <= (cout / 4).max(rank));
-        }
-        assert_eq!(span(196, 512, 4), 32);
-        assert_eq!(span(224 * 224, 64, 4), 64);
-        // A split is worth a second dispatch only where both halves are whole.
-        assert_eq!([span(16, 63, 4), span(16, 64, 4)], [63, 32]);
     }
 }

@@ -39,7 +39,7 @@ pub use dropout::{Dropout, dropout};
 pub use linear::linear;
 pub(crate) use linear::linear_half;
 pub use low_rank::low_rank;
-pub(crate) use low_rank_relu::{Share, low_rank_relu};
+pub(crate) use low_rank_relu::{Kept, Share, low_rank_relu};
 pub use matmul::{Transpose, matmul};
 pub use max_pool2d::max_pool2d;
 pub use mse_loss::mse_loss;

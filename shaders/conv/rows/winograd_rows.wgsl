@@ -11,6 +11,8 @@ struct Params {
     w: u32,
     scale: f32, // output: of what m holds
     floor: i32, // output: numbers whose bits lie below become 0: the negative ones for ReLU (see relu.wgsl), else none
+    rank: u32, // output: of a LoRA
+    share: f32, // output: the scale of what a LoRA adds
 }
 @group(0) @binding(0) var<uniform> params: Params;
 

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use half::f16;
 
+use super::adapted::{Lora, adapted};
 use super::choice::{Algorithm, Choice, Site};
-use super::layer::{Layer, convolve};
+use super::layer::{After, Layer, convolve};
 use super::tune::Tuner;
 use crate::check::{Case, Input};
+use crate::error::Result;
 use crate::gpu::{Gpu, Tile};
 use crate::ops::conv2d::reference_3x3;
-use crate::ops::relu;
+use crate::ops::max_pool2d::larger;
+use crate::ops::{self, relu};
 use crate::random::Stream;
 use crate::tensor::{Precision, Tensor};
 
@@ -52,7 +55,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ];
     // Where the device has them.
     let product = Way {
-        finished: false,
+        after: After::Nothing,
         ..way(one, F16)
     };
     for shape in 0..4 {
@@ -67,6 +70,39 @@ pub(crate) fn cases() -> Vec<Case> {
         let case = conv(&name, product, [70, 64, 2, 9, 7], tile);
         cases.push(case.within(HALF).upstream(size));
     }
+    // With a pool: sides that are whole windows, whole tiles of them, and neither.
+    for (name, algorithm, [h, w]) in [
+        ("direct, pooled", one, [7, 5]),
+        ("winograd4, pooled", four, [8, 12]),
+        ("winograd4, pooled", four, [9, 6]),
+        ("winograd4, pooled", four, [6, 7]),
+        ("winograd6, pooled", six, [13, 14]),
+        ("winograd6, pooled", six, [8, 11]),
+    ] {
+        let way = pooled(algorithm, F32);
+        cases.push(
+            conv(name, way, [5, 6, 2, h, w], middle)
+                .within(WINOGRAD)
+                .mixing(),
+        );
+    }
+    // With a LoRA: rows of whole runs of two and four pixels, and of neither; ranks of one workgroup and of several.
+    for (name, way, sizes, rank) in [
+        ("direct", way(one, F32), [7, 5, 2, 6, 5], 3),
+        ("direct, pooled", pooled(split, F32), [7, 5, 1, 6, 5], 3),
+        ("winograd4", way(four, F32), [9, 6, 2, 5, 12], 4),
+        ("winograd4", way(four, F32), [5, 6, 1, 6, 10], 9),
+        ("winograd4, pooled", pooled(four, F32), [6, 5, 2, 8, 8], 2),
+        ("winograd4, pooled", pooled(four, F32), [6, 7, 1, 7, 9], 1),
+        ("winograd6", way(six, F32), [5, 4, 1, 7, 8], 3),
+        ("winograd6, pooled", pooled(six, F32), [5, 4, 2, 9, 7], 5),
+        ("winograd4", way(four, F32), [4, 130, 1, 3, 4], 17),
+    ] {
+        let case = lora(name, way, sizes, rank, false);
+        cases.push(case.within(WINOGRAD).mixing());
+    }
+    let case = lora("winograd4", pooled(four, F32), [6, 5, 1, 6, 6], 2, true);
+    cases.push(case.within(WINOGRAD).mixing());
     for tile in &Tile::ALL[1..] {
         let name = format!("direct {tile}");
         cases.push(conv(
@@ -84,15 +120,22 @@ pub(crate) fn cases() -> Vec<Case> {
 struct Way {
     algorithm: Algorithm,
     precision: Precision,
-    /// With ReLU.
-    finished: bool,
+    after: After,
 }
 
 fn way(algorithm: Algorithm, precision: Precision) -> Way {
     Way {
         algorithm,
         precision,
-        finished: true,
+        after: After::Relu,
+    }
+}
+
+/// With a pool.
+fn pooled(algorithm: Algorithm, precision: Precision) -> Way {
+    Way {
+        after: After::Pool,
+        ..way(algorithm, precision)
     }
 }
 
@@ -109,41 +152,114 @@ fn conv(
         format!("frozen, {name}: [{n}, {cin}, {h}, {w}] to {cout}"),
         [Input::normal([n, cin, h, w])],
         move |tape, v| {
-            let gpu = v[0].tensor.gpu();
-            let choice = Choice {
-                algorithm: way.algorithm,
-                tile: tile(gpu).expect("the device has the tile"),
-            };
-            let site = Site {
-                cin,
-                cout,
-                side: h,
-                precision: way.precision,
-                gradient: false,
-            };
-            let (weight, bias) = parameters(cout, cin);
-            let bias = Tensor::from_slice(gpu, [cout], &bias)?;
-            let tuner = Tuner::always(gpu, choice);
-            let layer = Arc::new(Layer::new(&tuner, site, &weight, &bias, true)?);
-            convolve(tape, &layer, &v[0], way.finished)
+            let tile = tile(v[0].tensor.gpu()).expect("the device has the tile");
+            let layer = layer(v[0].tensor.gpu(), way, tile, [cout, cin, h])?;
+            convolve(tape, &layer, &v[0], way.after)
         },
-        move |v| {
-            let (weight, bias) = parameters(cout, cin);
-            let weight: Vec<f64> = weight.into_iter().map(f64::from).collect();
-            let mut y = reference_3x3(&v[0], &weight, [n, cin, h, w], cout);
-            for (i, y) in y.iter_mut().enumerate() {
-                *y += f64::from(bias[i / (h * w) % cout]);
-                if way.finished {
-                    *y = relu::reference(*y);
-                }
-            }
-            y
-        },
+        move |v| reference(v, way.after, [cout, cin, n, h, w], 0.0),
     )
     .where_it(
         "the tile (cooperative matrices, or threads of a workgroup)",
         move |gpu| tile(gpu).is_some(),
     )
+}
+
+/// The layer of a case, from [cin, side, side] to cout channels.
+fn layer(gpu: &Gpu, way: Way, tile: Tile, [cout, cin, side]: [usize; 3]) -> Result<Arc<Layer>> {
+    let choice = Choice {
+        algorithm: way.algorithm,
+        tile,
+    };
+    let site = Site {
+        cin,
+        cout,
+        side,
+        precision: way.precision,
+        gradient: false,
+    };
+    let (weight, bias) = parameters(cout, cin);
+    let bias = Tensor::from_slice(gpu, [cout], &bias)?;
+    let tuner = Tuner::always(gpu, choice);
+    Ok(Arc::new(Layer::new(&tuner, site, &weight, &bias, true)?))
+}
+
+/// The same with a LoRA on it, whose A takes twice what the layer takes where it is `dropped`.
+fn lora(
+    name: &str,
+    way: Way,
+    [cout, cin, n, h, w]: [usize; 5],
+    rank: usize,
+    dropped: bool,
+) -> Case {
+    let scale = 0.5;
+    let apart = if dropped { ", apart" } else { "" };
+    Case::new(
+        "conv2d",
+        format!("adapted, {name}{apart}: [{n}, {cin}, {h}, {w}] rank {rank} to {cout}"),
+        [
+            Input::normal([n, cin, h, w]),
+            Input::normal([rank, cin, 3, 3]),
+            Input::normal([cout, rank, 1, 1]),
+        ],
+        move |tape, v| {
+            let layer = layer(v[0].tensor.gpu(), way, Tile::MIDDLE, [cout, cin, h])?;
+            let twice = match dropped {
+                true => Some(ops::scale(tape, 2.0, &v[0])?),
+                false => None,
+            };
+            let lora = Lora {
+                dropped: twice.as_ref(),
+                a: &v[1],
+                b: &v[2],
+                scale,
+            };
+            adapted(tape, &layer, &v[0], &lora, way.after == After::Pool)
+        },
+        move |v| {
+            let times = if dropped { 2.0 } else { 1.0 };
+            reference(v, way.after, [cout, cin, n, h, w], times * f64::from(scale))
+        },
+    )
+}
+
+/// The definition in f64, of x and, where there is a LoRA, A and B: what they add is scaled by `scale`.
+fn reference(
+    v: &[Vec<f64>],
+    after: After,
+    [cout, cin, n, h, w]: [usize; 5],
+    scale: f64,
+) -> Vec<f64> {
+    let (weight, bias) = parameters(cout, cin);
+    let weight: Vec<f64> = weight.into_iter().map(f64::from).collect();
+    let (plane, shape) = (h * w, [n, cin, h, w]);
+    let mut y = reference_3x3(&v[0], &weight, shape, cout);
+    if let [x, a, b] = v {
+        let rank = b.len() / cout;
+        let hidden = reference_3x3(x, a, shape, rank);
+        for (i, y) in y.iter_mut().enumerate() {
+            let (image, m, pixel) = (i / (cout * plane), i / plane % cout, i % plane);
+            let terms =
+                (0..rank).map(|r| b[m * rank + r] * hidden[(image * rank + r) * plane + pixel]);
+            *y += scale * terms.sum::<f64>();
+        }
+    }
+    for (i, y) in y.iter_mut().enumerate() {
+        *y += f64::from(bias[i / plane % cout]);
+        if after != After::Nothing {
+            *y = relu::reference(*y);
+        }
+    }
+    if after != After::Pool {
+        return y;
+    }
+    let windows = (0..n * cout * (h / 2) * (w / 2)).map(|i| {
+        let (channel, window) = (i / ((h / 2) * (w / 2)), i % ((h / 2) * (w / 2)));
+        let corner = channel * plane + window / (w / 2) * 2 * w + window % (w / 2) * 2;
+        let pixels = [corner, corner + 1, corner + w, corner + w + 1];
+        let pixels = pixels.into_iter().map(|at| y[at]);
+        pixels.fold(f64::NEG_INFINITY, larger)
+    });
+    windows.collect()
 }
 
 /// Random numbers that f16 holds.

@@ -79,6 +79,13 @@ pub(super) enum Algorithm {
     Winograd { m: usize },
 }
 
+impl Algorithm {
+    /// Whether its last kernel has whole windows of pixels, so that it can take the largest.
+    pub(super) fn pools(self) -> bool {
+        matches!(self, Algorithm::Winograd { .. })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) algorithm: Algorithm,

@@ -5,18 +5,21 @@
 //! one. It depends on the layer and the device, never on the batch, so that what an image gives does not depend on the
 //! other images, to the bit.
 
+mod adapted;
 mod cases;
 mod choice;
 mod direct;
+mod ending;
 mod layer;
 mod matrix;
 mod prepared;
 mod tune;
 mod winograd;
 
+pub(crate) use adapted::{Lora, adapted};
 pub(crate) use cases::cases;
 pub(crate) use choice::Site;
-pub(crate) use layer::{Layer, convolve};
+pub(crate) use layer::{After, Layer, convolve};
 pub(crate) use tune::Tuner;
 
 use crate::gpu::Kernel;

@@ -2,18 +2,20 @@
 
 use super::choice::{Algorithm, Choice, Site};
 use super::direct::{self, Direct};
+use super::ending::{Ended, Ending, Pool};
 use super::winograd::{self, Winograd};
 use crate::error::Result;
 use crate::gpu::{Gpu, Kernel};
 use crate::ops::relu::Floor;
+use crate::ops::{Kept, low_rank_relu};
 use crate::tensor::Tensor;
 
 impl Choice {
-    /// What it dispatches for `site`.
-    pub(super) fn kernels(self, site: &Site) -> Vec<&'static Kernel> {
+    /// What it dispatches for `site`, with this pool and a LoRA where it is `adapted`.
+    pub(super) fn kernels(self, site: &Site, pool: Pool, adapted: bool) -> Vec<&'static Kernel> {
         match self.algorithm {
             Algorithm::Direct { splits } => direct::dispatched(site, self.tile, splits),
-            Algorithm::Winograd { m } => winograd::dispatched(site, self.tile, m),
+            Algorithm::Winograd { m } => winograd::dispatched(site, self.tile, m, pool, adapted),
         }
     }
 }
@@ -34,22 +36,26 @@ impl Prepared {
         })
     }
 
-    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
-    pub(super) fn run(
-        &self,
-        choice: Choice,
-        x: &Tensor,
-        bias: &Tensor,
-        floor: Floor,
-    ) -> Result<Tensor> {
-        match (self, choice.algorithm) {
-            (Prepared::Direct(direct), Algorithm::Direct { splits }) => {
-                direct.run(x, bias, floor, choice.tile, splits)
-            }
+    /// [N, cin, H, W] -> [N, cout, H, W], or what `ending` makes of it. A pool is for what [`Algorithm::pools`], or has a LoRA.
+    pub(super) fn run(&self, choice: Choice, x: &Tensor, ending: &Ending) -> Result<Ended> {
+        let (direct, splits) = match (self, choice.algorithm) {
             (Prepared::Winograd(winograd), Algorithm::Winograd { .. }) => {
-                winograd.run(x, bias, floor, choice.tile)
+                return winograd.run(x, ending, choice.tile);
             }
+            (Prepared::Direct(direct), Algorithm::Direct { splits }) => (direct, splits),
             _ => unreachable!("a weight is prepared for its choice"),
-        }
+        };
+        let Some(share) = &ending.share else {
+            assert_eq!(ending.pool, Pool::No, "a pool has an op of its own");
+            let y = direct.run(x, ending.bias, ending.floor, choice.tile, splits)?;
+            return Ok(Ended { y, winners: None });
+        };
+        let y = direct.run(x, ending.bias, Floor::NONE, choice.tile, splits)?;
+        let (y, kept) = low_rank_relu::forward(&y, share, ending.pool != Pool::No)?;
+        let winners = match kept {
+            Kept::Winners(winners, _) => Some(winners),
+            Kept::Result(_) => None,
+        };
+        Ok(Ended { y, winners })
     }
 }

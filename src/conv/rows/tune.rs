@@ -1,6 +1,7 @@
 //! The choices of this family: see `gpu/tune.rs`.
 
 use super::choice::{Algorithm, Choice, Site};
+use super::ending::{Ending, Pool};
 use super::matrix;
 use super::prepared::Prepared;
 use crate::error::Result;
@@ -96,7 +97,7 @@ impl Family for Device {
     }
 
     fn kernels(&self, site: &Site, choice: Choice) -> Vec<&'static Kernel> {
-        choice.kernels(site)
+        choice.kernels(site, Pool::No, false)
     }
 
     fn trial<'a>(&'a self, site: &'a Site) -> Result<Trial<'a, Choice>> {
@@ -118,7 +119,13 @@ impl Family for Device {
                     &prepared.insert((choice.algorithm, ready)).1
                 }
             };
-            ready.run(choice, &x, &bias, Floor::RELU).map(drop)
+            let ending = Ending {
+                bias: &bias,
+                share: None,
+                floor: Floor::RELU,
+                pool: Pool::No,
+            };
+            ready.run(choice, &x, &ending).map(drop)
         }))
     }
 }

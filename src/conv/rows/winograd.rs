@@ -7,11 +7,12 @@ use rayon::prelude::*;
 
 use super::choice::Site;
 use super::direct::{tiled, upload};
+use super::ending::{Ended, Ending, Pool};
 use crate::conv::weights::{G4, G6, transform, transforms_file};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::Access::{Read, Write};
 use crate::gpu::check_trips;
-use crate::gpu::{Gpu, Kernel, Tile};
+use crate::gpu::{Access, Gpu, Kernel, Tile};
 use crate::ops::relu::Floor;
 use crate::tensor::{Precision, Tensor};
 
@@ -29,6 +30,8 @@ struct Params {
     w: u32,
     scale: f32,
     floor: Floor,
+    rank: u32,
+    share: f32,
 }
 
 #[repr(C)]
@@ -46,12 +49,6 @@ const INPUT: Kernel = Kernel::new::<Params>(
     "forward",
     &[Read, Write],
 );
-const OUTPUT: Kernel = Kernel::new::<Params>(
-    "rows_output",
-    "conv/rows/winograd_rows_output.wgsl",
-    "forward",
-    &[Read, Read, Write],
-);
 const PRODUCT: Kernel = Kernel::new::<ProductParams>(
     "winograd.rows_product",
     "conv/rows/winograd_rows_product.wgsl",
@@ -68,17 +65,43 @@ fn transforming(kernel: &Kernel, m: usize) -> &'static Kernel {
     })
 }
 
-/// The output transform for planes of rows of `w`: it stores as much at a time as such a row and a tile's line are whole
-/// multiples of, or a GPU writes a part of what it moves anyway.
-fn output(m: usize, w: usize) -> &'static Kernel {
+/// The output transform with what follows it, for planes of rows of `w`: it stores as much at a time as such a row and a
+/// tile's line are whole multiples of, or a GPU writes a part of what it moves anyway.
+fn output(m: usize, w: usize, pool: Pool, adapted: bool) -> &'static Kernel {
     let (run, file) = match (m, w % 4) {
         (4, 0) => (4, "snippets/run4.wgsl"),
         (_, 0 | 2) => (2, "snippets/run2.wgsl"),
         _ => (1, "snippets/run1.wgsl"),
     };
-    let kernel = transforming(&OUTPUT, m);
+    let (name, entry, bindings): (_, _, &[Access]) = match (pool, adapted) {
+        (Pool::No, false) => ("rows_output", "forward", &[Read, Read, Write]),
+        (Pool::No, true) => (
+            "adapted_output",
+            "forward",
+            &[Read, Read, Write, Read, Read],
+        ),
+        (Pool::Largest, false) => ("rows_pooled", "forward_pooled", &[Read, Read, Write]),
+        (Pool::Largest, true) => (
+            "adapted_pooled",
+            "forward_pooled",
+            &[Read, Read, Write, Read, Read],
+        ),
+        (Pool::Kept, false) => ("rows_kept", "forward_kept", &[Read, Read, Write, Write]),
+        (Pool::Kept, true) => (
+            "adapted_kept",
+            "forward_kept",
+            &[Read, Read, Write, Read, Read, Write],
+        ),
+    };
+    let share = match adapted {
+        false => "conv/rows/share_none.wgsl",
+        true => "conv/rows/share_low_rank.wgsl",
+    };
+    let kernel =
+        Kernel::new::<Params>(name, "conv/rows/winograd_rows_output.wgsl", entry, bindings);
+    let kernel = transforming(&kernel, m);
     kernel.variant(format!("{}.{run}", kernel.name), |kernel| {
-        kernel.import("run", file)
+        kernel.import("run", file).import("share", share)
     })
 }
 
@@ -91,7 +114,11 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
     for m in [4, 6] {
         kernels.push(transforming(&INPUT, m));
         let widths: &[usize] = if m == 4 { &[1, 2, 4] } else { &[1, 2] };
-        kernels.extend(widths.iter().map(|&w| output(m, w)));
+        for pool in [Pool::No, Pool::Largest, Pool::Kept] {
+            for adapted in [false, true] {
+                kernels.extend(widths.iter().map(|&w| output(m, w, pool, adapted)));
+            }
+        }
     }
     for precision in [Precision::F32, Precision::F16] {
         kernels.extend(Tile::ALL.map(|tile| product_kernel(precision, tile)));
@@ -100,11 +127,17 @@ pub(super) fn kernels() -> Vec<&'static Kernel> {
 }
 
 /// What [`Winograd::run`] of F(m x m, 3x3) dispatches.
-pub(super) fn dispatched(site: &Site, tile: Tile, m: usize) -> Vec<&'static Kernel> {
+pub(super) fn dispatched(
+    site: &Site,
+    tile: Tile,
+    m: usize,
+    pool: Pool,
+    adapted: bool,
+) -> Vec<&'static Kernel> {
     vec![
         transforming(&INPUT, m),
         product_kernel(site.precision, tile),
-        output(m, site.side),
+        output(m, site.side, pool, adapted),
     ]
 }
 
@@ -175,21 +208,30 @@ impl Winograd {
         })
     }
 
-    /// [N, cin, H, W] -> [N, cout, H, W] with `bias`, and what `floor` says.
-    pub(super) fn run(
-        &self,
-        x: &Tensor,
-        bias: &Tensor,
-        floor: Floor,
-        tile: Tile,
-    ) -> Result<Tensor> {
+    /// [N, cin, H, W] -> `ending` of [N, cout, H, W].
+    pub(super) fn run(&self, x: &Tensor, ending: &Ending, tile: Tile) -> Result<Ended> {
         let (gpu, shape) = (x.gpu(), x.shape());
         let Site { cin, cout, .. } = self.site;
         let [n, h, w] = [shape[0], shape[2], shape[3]];
         let (positions, padded) = ((self.m + 2).pow(2), cout.next_multiple_of(4));
         let depth = deep(cin);
         check_trips(gpu, "conv2d", tile.trips(depth))?;
-        let y = Tensor::empty(gpu, [n, cout, h, w])?;
+        let [y_h, y_w] = ending.pool.sides([h, w]);
+        let y = Tensor::empty(gpu, [n, cout, y_h, y_w])?;
+        let keeps = ending.pool == Pool::Kept;
+        let winners = keeps.then(|| Tensor::empty(gpu, y.shape().clone()));
+        let winners = winners.transpose()?;
+        let share = ending.share.as_ref();
+        if let Some(share) = share {
+            let [hidden, b] = [share.hidden, share.b].map(Tensor::shape);
+            let rank = b[1];
+            if hidden.dims() != [n, rank, h, w] || b.dims() != [cout, rank, 1, 1] {
+                let expected = format!("h [{n}, R, {h}, {w}] and B [{cout}, R, 1, 1]");
+                return Err(Error::shapes("conv2d", expected, hidden, b));
+            }
+            check_trips(gpu, "conv2d", rank * self.m)?;
+        }
+        let output = output(self.m, w, ending.pool, share.is_some());
         let tiles_image = h.div_ceil(self.m) * w.div_ceil(self.m);
         let tiles = n * tiles_image;
         let tile_bytes = (positions * depth.max(padded) * 4) as u64;
@@ -210,7 +252,9 @@ impl Winograd {
                 h: h as u32,
                 w: w as u32,
                 scale: self.scale,
-                floor,
+                floor: ending.floor,
+                rank: share.map_or(0, |share| share.b.shape()[1]) as u32,
+                share: share.map_or(0.0, |share| share.scale),
             };
             let bindings = [x.buffer("conv2d")?, v.buffer("conv2d")?];
             let groups = (depth * count).div_ceil(64);
@@ -234,14 +278,20 @@ impl Winograd {
             let groups = tile.groups(padded, count) * positions;
             let kernel = product_kernel(self.site.precision, tile);
             gpu.run(kernel, &product, &bindings, groups)?;
-            let bindings = [
+            let mut bindings = vec![
                 m.buffer("conv2d")?,
-                bias.buffer("conv2d")?,
+                ending.bias.buffer("conv2d")?,
                 y.buffer("conv2d")?,
             ];
+            if let Some(share) = share {
+                bindings.extend([share.hidden.buffer("conv2d")?, share.b.buffer("conv2d")?]);
+            }
+            if let Some(winners) = &winners {
+                bindings.push(winners.buffer("conv2d")?);
+            }
             let groups = (cout * count).div_ceil(64);
-            gpu.run(output(self.m, w), &params(cout, padded), &bindings, groups)?;
+            gpu.run(output, &params(cout, padded), &bindings, groups)?;
         }
-        Ok(y)
+        Ok(Ended { y, winners })
     }
 }
