@@ -96,13 +96,14 @@ def adam_steps(model, x, steps):
 def goldfish_train(args, start, out, steps):
     """Runs goldfish; returns its losses, the seconds of a step, peak MB."""
     command = [args.goldfish, "train", args.data, "--weights", args.weights, "--init-adapter", start, "-o", out,
-               "--overwrite", "--epochs", steps, "--batch-size", 5, "--lr", LR]
+               "--overwrite", "--epochs", steps, "--batch-size", 5, "--lr", LR, "--store", "off"]
     _, peak = run(command)
     lines = [json.loads(line) for line in open(out / "metrics.jsonl")]
-    ends = [line["seconds"] for line in lines]
+    # Every epoch is one step, and when each ended stands beside the metrics.
+    ends = [json.loads(line)["seconds"] for line in open(out / "timing.jsonl")]
     # Steps overlap: the mean of those after the first two, which compile and start.
     step = (ends[-1] - ends[1]) / (len(ends) - 2) if len(ends) > 2 else None
-    return [line["loss"] for line in lines], step, peak
+    return [line["loss"] for line in lines if "loss" in line], step, peak
 
 
 def goldfish_logits(args, adapter):
