@@ -398,7 +398,8 @@ fn batches() {
             .expect("images");
         let batches = images.batches(order.clone()).into_iter();
         batches
-            .map(|batch| batch.map(|b| (b.indices, b.pixels)).expect("a batch"))
+            .map(|batch| batch.map(|b| (b.indices.clone(), b.pixels())))
+            .map(|batch| batch.expect("a batch"))
             .collect::<Vec<_>>()
     });
     let indices: Vec<Vec<usize>> = runs[0].iter().map(|b| b.0.clone()).collect();

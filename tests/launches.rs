@@ -72,6 +72,7 @@ fn all() {
                 dispatches,
                 submits,
                 waits: WAITS,
+                ..Counts::default()
             };
             wrong.extend(verdict(family, work, counted, recorded));
         }
@@ -109,6 +110,7 @@ impl fmt::Display for Said {
             dispatches,
             submits,
             waits,
+            ..
         } = self.0;
         write!(
             f,
@@ -202,6 +204,7 @@ fn differs() {
         dispatches: 10,
         submits: 2,
         waits: 1,
+        ..Counts::default()
     };
     let early = Counts {
         waits: 0,

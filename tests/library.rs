@@ -1,6 +1,10 @@
 //! The library by itself: its words are its own, its types show themselves, and an op from outside the crate is checked
 //! like those inside it.
 
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use goldfish::check::{Case, Input};
 use goldfish::gpu::Access::{self, Read, Write};
 use goldfish::gpu::Kernel;
@@ -29,6 +33,10 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial("library::a_kernel_may_bear_anothers_name", same_name),
         gpu_trial("library::a_write_past_the_end_is_lost", past_the_end),
         gpu_trial("library::a_shader_that_is_none_is_an_error", no_shader),
+        gpu_trial(
+            "library::a_kernel_that_is_ready_runs_while_another_is_compiled",
+            compiled_beside,
+        ),
     ]
 }
 
@@ -291,4 +299,47 @@ fn no_shader() {
         .and_then(|()| y.to_vec());
     assert!(error.is_err(), "{error:?}");
     assert!(double(&x).and_then(|y| y.to_vec()).is_ok(), "it works on");
+}
+
+fn compiled_beside() {
+    let gpu = gpu_with(GpuOptions::default());
+    let x = normal(&gpu, 1, "beside", &[70], 1.0);
+    let trip = || {
+        let begun = Instant::now();
+        double(&x).and_then(|y| y.to_vec()).expect("it runs");
+        begun.elapsed()
+    };
+    trip();
+    // Many functions that nobody calls: long to read, and nothing that the device would have to compile in its own queue, as
+    // software drivers do.
+    let mut text = DOUBLE.to_string();
+    for n in 0..20_000 {
+        write!(
+            text,
+            "fn unused{n}(x: f32) -> f32 {{ return x * {n}.0 + 1.0; }}\n"
+        )
+        .expect("a text");
+    }
+    let slow = Kernel::new::<u32>("long", "outside.wgsl", "forward", &[Read, Write])
+        .with_text(text.leak());
+    let done = AtomicBool::new(false);
+    let (mut trips, mut longest) = (0, Duration::ZERO);
+    let took = std::thread::scope(|scope| {
+        let compiling = scope.spawn(|| {
+            let begun = Instant::now();
+            let compiled = gpu.warm(&slow);
+            done.store(true, Ordering::Relaxed);
+            compiled.map(|()| begun.elapsed())
+        });
+        while !done.load(Ordering::Relaxed) {
+            longest = longest.max(trip());
+            trips += 1;
+        }
+        compiling.join().expect("no panic")
+    });
+    let took = took.expect("it compiles");
+    assert!(
+        trips >= 10 && longest < took / 2,
+        "{trips} dispatches went through within {took:?}, one of them in {longest:?}"
+    );
 }

@@ -23,6 +23,7 @@ mod idle;
 mod imports;
 #[cfg(target_os = "linux")]
 mod isa;
+mod journeys;
 mod kept;
 mod kills;
 mod launches;
@@ -85,6 +86,7 @@ fn main() {
         portable::trials(),
         training::trials(),
         launches::trials(),
+        journeys::trials(),
         recipe::trials(),
         store::trials(),
         cli::trials(),

@@ -191,7 +191,7 @@ fn full_portable() {
     let (images, _) =
         ImageStore::open(&[path], image, false, 0, false, |_| Ok(())).expect("an image");
     let vgg = network(&gpu, VGG19, 7, true);
-    let pixels = images.batch(&[0]).expect("a batch").pixels;
+    let pixels = images.batch(&[0]).expect("a batch").pixels();
     let logits = vgg.logits(&pixels, 224).expect("logits");
     assert!(error(&logits, &expected["logits"][..1000]) < 1e-4);
 }

@@ -56,7 +56,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-const SIZE: usize = 32;
+pub const SIZE: usize = 32;
 const PLAN: Plan = Plan {
     epochs: 2,
     batch_size: 3,
@@ -70,14 +70,14 @@ const IMAGES: Images = Images {
 };
 
 /// Ten pictures, one of them twice.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let sizes: Vec<(u32, u32)> = (0..9).map(|i| (33 + 7 * i, 90 - 5 * i)).collect();
     pictures(folder, "a", &sizes);
     fs::copy(folder.join("a/3.png"), folder.join("a/9.png")).expect("a copy");
     (0..10).map(|i| folder.join(format!("a/{i}.png"))).collect()
 }
 
-fn open(files: &[PathBuf], known: impl Fn(&ContentHash) -> bool + Sync) -> Arc<ImageStore> {
+pub fn open(files: &[PathBuf], known: impl Fn(&ContentHash) -> bool + Sync) -> Arc<ImageStore> {
     let origins = files.iter().cloned().map(Origin::File).collect();
     let how = Opening {
         transform: IMAGES.transform,
@@ -97,7 +97,7 @@ fn identity(seed: u64) -> Identity {
         .expect("random numbers have a seed")
 }
 
-fn lora(gpu: &Gpu, targets: &str, rank: usize) -> Adapter {
+pub fn lora(gpu: &Gpu, targets: &str, rank: usize) -> Adapter {
     adapter(
         gpu,
         VGG19_TINY,
@@ -108,7 +108,7 @@ fn lora(gpu: &Gpu, targets: &str, rank: usize) -> Adapter {
     )
 }
 
-fn loading(adapter: &Adapter, portable: bool) -> Loading {
+pub fn loading(adapter: &Adapter, portable: bool) -> Loading {
     Loading {
         side: SIZE,
         portable,
@@ -118,7 +118,7 @@ fn loading(adapter: &Adapter, portable: bool) -> Loading {
     }
 }
 
-fn key(gpu: &Gpu, adapter: &Adapter, how: &Loading) -> Key {
+pub fn key(gpu: &Gpu, adapter: &Adapter, how: &Loading) -> Key {
     let engine = |layer| Engine::new(gpu, VGG19_TINY, how, layer, |_| Ok(()));
     Key::new((&identity(2), VGG19_TINY), adapter, IMAGES, engine)
         .expect("an engine")
@@ -255,13 +255,13 @@ fn batches() {
                 let product = base.product(&x, layer).expect("a product");
                 product.map_or(Vec::new(), |p| p.to_vec().expect("numbers"))
             };
-            let together = base.prefix(&whole.pixels, SIZE, layer).expect("rows");
+            let together = base.prefix(&whole.pixels(), SIZE, layer).expect("rows");
             let products = product(&together, images.len());
             for parts in [1, 3, 8] {
                 let (mut rows, mut apart) = (Vec::new(), Vec::new());
                 for part in all.chunks(parts) {
                     let batch = images.batch(part).expect("a batch");
-                    let some = base.prefix(&batch.pixels, SIZE, layer).expect("rows");
+                    let some = base.prefix(&batch.pixels(), SIZE, layer).expect("rows");
                     apart.extend(product(&some, part.len()));
                     rows.extend(some);
                 }
@@ -605,7 +605,7 @@ fn undecoded() {
     assert_ne!(hash(2), hash(3));
     // Asked for, the pixels are those of a store that decoded all.
     let eager = open(&files, |_| false);
-    let pixels = |store: &ImageStore| store.batch(&[0, 5]).expect("a batch").pixels;
+    let pixels = |store: &ImageStore| store.batch(&[0, 5]).expect("a batch").pixels();
     assert!(pixels(&images) == pixels(&eager));
     // Of a picture that nobody knows what is wrong with it is said at once.
     let bad = folder.path().join("a/bad.png");

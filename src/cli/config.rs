@@ -15,7 +15,7 @@ use goldfish::{Error, Result};
 use toml::{Table, Value};
 
 use super::adopt::noted;
-use super::train::BatchSize;
+use super::values::BatchSize;
 
 /// Flags that decide where a run goes and not what it is.
 const NOT_SETTINGS: [&str; 9] = [

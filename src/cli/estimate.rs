@@ -22,7 +22,8 @@ use super::images::open_images;
 use super::memory::peak_resident;
 use super::open_device;
 use super::terminal::{json, note};
-use super::train::{self, BatchSize, Request, TrainArgs, disk, ground};
+use super::train::{self, Request, TrainArgs, disk, ground};
+use super::values::BatchSize;
 use disk::Page;
 
 #[derive(ClapArgs)]

@@ -32,6 +32,7 @@ mod store;
 mod sweep;
 mod terminal;
 mod train;
+mod values;
 mod weights;
 
 use std::process::ExitCode;

@@ -17,7 +17,6 @@ use goldfish::{Error, Result};
 use super::base::BaseArgs;
 use super::config::{self, Which};
 use super::train::{self, TrainArgs};
-pub(in crate::cli) use asked::FILE as SWEEP;
 use asked::{Asked, Place};
 
 /// Where it goes unless somebody says otherwise.

@@ -23,10 +23,10 @@ use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained
 use goldfish::{Error, Result};
 use toml::{Table, Value};
 
-pub use args::{BatchSize, ClassesArg, Request, TrainArgs, parts};
+pub use args::{ClassesArg, Request, TrainArgs, parts};
 pub(in crate::cli) use settings::{sweep_of, unchanged};
 use shared::Found;
-pub(in crate::cli) use shared::{OfSweep, Shared};
+pub(in crate::cli) use shared::{OfSweep, SWEEP, Shared};
 pub(in crate::cli) use whole::{ended, whole};
 
 use super::adopt::{DEFAULT_RUN, adopt};

@@ -1,4 +1,4 @@
-//! The images of a step: decoded, augmented and normalised on all cores, made ready ahead of the device.
+//! The images of a step: decoded and augmented on all cores, made ready ahead of the device.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 
+use super::image::Transform;
 use super::origin::ContentHash;
 use super::store::ImageStore;
 use super::variants::{Augmented, known_as};
@@ -14,15 +15,15 @@ use crate::error::Result;
 /// Batches made ready before they are asked for.
 const AHEAD: usize = 2;
 
-/// Normalised images of one step.
+/// The images of one step.
 #[derive(Clone)]
 pub struct Batch {
     /// Positions in the store.
     pub indices: Vec<usize>,
-    /// [N, 3, size, size], normalised.
-    pub pixels: Vec<f32>,
-    /// The same as 8-bit samples, interleaved RGB.
+    /// 8-bit samples, interleaved RGB: [N, size, size, 3].
     pub crops: Vec<u8>,
+    /// What they went through.
+    pub transform: Transform,
     /// What each file holds, where the store knows it: see [`ImageStore::content`].
     pub contents: Vec<Option<ContentHash>>,
 }
@@ -36,14 +37,25 @@ impl fmt::Debug for Batch {
     }
 }
 
+impl Batch {
+    /// The images normalised, on all cores: [N, 3, size, size].
+    pub fn pixels(&self) -> Vec<f32> {
+        let length = 3 * self.transform.size * self.transform.size;
+        let mut pixels = vec![0.0; self.crops.len()];
+        pixels
+            .par_chunks_mut(length)
+            .zip(self.crops.par_chunks(length))
+            .for_each(|(out, crop)| self.transform.normalise(crop, out));
+        pixels
+    }
+}
+
 impl ImageStore {
-    /// One batch, decoded and normalised on all cores.
+    /// One batch, decoded on all cores.
     ///
     /// # Errors
     /// As [`decode`](super::decode), where a file has changed since it was first read.
     pub fn batch(&self, indices: &[usize]) -> Result<Batch> {
-        let to = self.transform();
-        let length = 3 * to.size * to.size;
         let sources: Vec<&[usize]> = indices
             .chunk_by(|&a, &b| self.source(a) == self.source(b))
             .collect();
@@ -51,16 +63,10 @@ impl ImageStore {
             .into_par_iter()
             .map(|same| self.crops(same))
             .collect::<Result<_>>()?;
-        let crops = crops.concat();
-        let mut pixels = vec![0.0; crops.len()];
-        pixels
-            .par_chunks_mut(length)
-            .zip(crops.par_chunks(length))
-            .for_each(|(out, crop)| to.normalise(crop, out));
         Ok(Batch {
             indices: indices.to_vec(),
-            pixels,
-            crops,
+            crops: crops.concat(),
+            transform: self.transform(),
             contents: indices.iter().map(|&i| self.content(i)).collect(),
         })
     }

@@ -13,6 +13,11 @@ pub struct Counts {
     /// Times that the device was waited for. What is read back and lies there already is not waited for, so that on a GPU
     /// two runs may have other counts.
     pub waits: u64,
+    /// Bytes that the host sent into memory that was there before. What is made by the host where it lies, on a device
+    /// whose memory the host shares, is not counted.
+    pub sent: u64,
+    /// Bytes that were copied for the host to read.
+    pub read: u64,
 }
 
 impl Sub for Counts {
@@ -23,6 +28,8 @@ impl Sub for Counts {
             dispatches: self.dispatches - earlier.dispatches,
             submits: self.submits - earlier.submits,
             waits: self.waits - earlier.waits,
+            sent: self.sent - earlier.sent,
+            read: self.read - earlier.read,
         }
     }
 }
@@ -33,11 +40,18 @@ pub(super) struct Counters {
     pub(super) dispatches: AtomicU64,
     pub(super) submits: AtomicU64,
     pub(super) waits: AtomicU64,
+    pub(super) sent: AtomicU64,
+    pub(super) read: AtomicU64,
 }
 
 /// One more.
 pub(super) fn one(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    more(counter, 1);
+}
+
+/// So many more.
+pub(super) fn more(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
 }
 
 impl Counters {
@@ -48,6 +62,8 @@ impl Counters {
             dispatches: of(&self.dispatches),
             submits: of(&self.submits),
             waits: of(&self.waits),
+            sent: of(&self.sent),
+            read: of(&self.read),
         }
     }
 }

@@ -35,6 +35,9 @@ pub struct GpuOptions {
     pub half: bool,
     /// Asks for time stamps, which say how long each kernel takes.
     pub stamps: bool,
+    /// Has the host go on while the device works where shaders run on the CPU too, as it does beside a GPU: for tests, since
+    /// both want the same cores.
+    pub overlap: bool,
 }
 
 /// A handle to an open device; clones share it.
@@ -53,6 +56,8 @@ pub(super) struct Inner {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) checked: bool,
+    /// Whether the host goes on while the device works.
+    overlap: bool,
     /// Side of the cooperative matrices, where they are asked for and there.
     pub(super) matrix: Option<usize>,
     /// Whether memory can be an image and a buffer at once.
@@ -163,12 +168,13 @@ impl Gpu {
             mapped_at_creation: false,
         });
         Ok(Gpu(Arc::new(Inner {
-            info,
             limits,
             profile: options.stamps.then(|| Profile::new(&device)),
             device,
             queue,
             checked: options.checked,
+            overlap: options.overlap || info.kind != "software",
+            info,
             matrix,
             shares_memory,
             pool: pool::Pool::new(options.guard, shares_memory),
@@ -191,6 +197,15 @@ impl Gpu {
     /// Whether shaders run on the CPU (lavapipe, SwiftShader, WARP).
     pub fn is_software(&self) -> bool {
         self.0.info.kind == "software"
+    }
+
+    /// Pieces of work, steps or batches, that the host may be ahead of what it has read back: a device that is handed the next
+    /// one in time does not stand still. None where shaders run on the CPU, which has nothing to do beside them.
+    pub(crate) fn most_pending(&self) -> usize {
+        match self.0.overlap {
+            true => 2,
+            false => 0,
+        }
     }
 
     /// Bytes that one tensor part may have.

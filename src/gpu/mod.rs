@@ -38,6 +38,7 @@ pub use shaders::shaders;
 pub(crate) use shaders::version as shaders_version;
 pub(crate) use texture::{Recycled, Texture};
 pub(crate) use tile::Tile;
+pub(crate) use transfer::Mark;
 pub use transfer::Readback;
 pub use trips::check_trips;
 pub(crate) use trips::max_trips;

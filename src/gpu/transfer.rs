@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use rayon::prelude::*;
 use wgpu::WriteOnly;
 
-use super::counts::one;
+use super::counts::{more, one};
 use super::device::Gpu;
 use super::pool::{Buffer, GUARD, GUARD_BYTES};
 use crate::error::{Error, Result};
@@ -28,9 +28,41 @@ pub struct Readback {
     mapped: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
+/// A moment in the work that a device was handed.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    gpu: Gpu,
+    submission: wgpu::SubmissionIndex,
+}
+
+impl Mark {
+    /// Waits until the device has done what it had been handed then; not for what came after.
+    pub(crate) fn wait(self) -> Result<()> {
+        self.gpu.poll(wgpu::PollType::Wait {
+            submission_index: Some(self.submission),
+            timeout: None,
+        })
+    }
+}
+
 impl Gpu {
+    /// Hands everything over that was recorded or written so far, and marks its end.
+    pub(crate) fn mark(&self) -> Result<Mark> {
+        let flushed = self.flush(&mut self.0.batch.lock().expect("no panic holds the batch"));
+        let submission = flushed.unwrap_or_else(|| {
+            one(&self.0.counters.submits);
+            self.0.queue.submit([])
+        });
+        self.failure()?;
+        Ok(Mark {
+            gpu: self.clone(),
+            submission,
+        })
+    }
+
     /// Writes `data` at byte `offset`, after everything recorded so far.
     pub(crate) fn write(&self, buffer: &Buffer, offset: u64, data: &[u8]) -> Result<()> {
+        more(&self.0.counters.sent, data.len() as u64);
         if self.record_upload(&buffer.raw, offset, data) {
             return self.failure();
         }
@@ -80,6 +112,7 @@ impl Gpu {
     /// Ranges of buffers: offset and bytes.
     fn read_ranges(&self, ranges: &[(&wgpu::Buffer, u64, u64)]) -> Result<Readback> {
         let bytes = ranges.iter().map(|(_, _, bytes)| bytes).sum();
+        more(&self.0.counters.read, bytes);
         let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("readback"),
             size: bytes,

@@ -297,10 +297,24 @@ impl Vgg {
             ));
         }
         let n = pixels.len() / image;
-        let images = Var::frozen(&Tensor::from_slice(&self.gpu, [n, 3, side, side], pixels)?);
+        let images = Tensor::from_slice(&self.gpu, [n, 3, side, side], pixels)?;
+        self.below(&images, layer, adapter)?.to_vec()
+    }
+
+    /// What `layer` takes, of normalised images [N, 3, side, side] that are on the device: [N, `row_len`] there too.
+    ///
+    /// # Errors
+    /// As [`Vgg::forward`].
+    pub fn below(&self, images: &Tensor, layer: usize, adapter: &Factors) -> Result<Tensor> {
         let mut tape = Tape::new();
+        let images = Var::frozen(images);
         let y = self.pass(&mut tape, &images, 0..layer, None, adapter, false)?;
-        in_rows(&mut tape, &y)?.tensor.to_vec()
+        let rows = in_rows(&mut tape, &y)?.tensor;
+        let shape = [rows.shape()[0], rows.shape().row_len()];
+        Ok(match rows.shape().rank() {
+            2 => rows,
+            _ => rows.reshaped(shape),
+        })
     }
 
     /// The base's logits: [`Vgg::prefix`] to the end.

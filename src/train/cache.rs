@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::kept::{Kept, Room};
-use super::normalize::{crop_bytes, normalize};
-use crate::data::{Batch, Transform};
+use super::normalize::{Sent, crop_bytes, normalize};
+use crate::data::Transform;
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::tensor::Tensor;
@@ -141,16 +141,19 @@ impl Crops {
     }
 
     /// Keeps those of a batch that are not there yet.
-    pub(super) fn keep(&mut self, batch: &Batch) -> Result<()> {
+    pub(super) fn keep(&mut self, sent: &mut Sent) -> Result<()> {
         if !self.kept.fit() {
             return Ok(());
         }
-        let length = batch.crops.len() / batch.indices.len();
-        for (&image, crop) in batch.indices.iter().zip(batch.crops.chunks(length)) {
-            if self.kept.lacks(image) {
-                let mut row = crop.to_vec();
-                row.resize(crop_bytes(self.transform), 0);
-                self.kept.put(image, &row)?;
+        for (index, &image) in sent.batch().indices.iter().enumerate() {
+            if !self.kept.lacks(image) {
+                continue;
+            }
+            // What there is no room for on the device need not go there.
+            let there =
+                self.kept.fits_device() && self.kept.put_from(image, sent.crops()?, index)?;
+            if !there {
+                self.kept.put(image, &sent.crop(index))?;
             }
         }
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::normalize::Sent;
+use super::reading::Answers;
 use crate::data::ImageStore;
 use crate::error::{Error, Result};
 use crate::nn::{Adapter, Vgg};
@@ -22,16 +24,20 @@ pub fn embed(
     let at_once = base.batch(side).min(base.max_batch(0, side));
     let order: Vec<usize> = (0..images.len()).collect();
     let factors = adapter.frozen();
+    let mut reading = Answers::new(base.gpu());
+    let mut take = |image: usize, row: &[f32]| {
+        finite(images, image, row)?;
+        each(image, row)
+    };
     for batch in images.batches(order.chunks(at_once).map(<[usize]>::to_vec).collect()) {
         let batch = batch?;
-        let rows = base.adapted_prefix(&batch.pixels, side, layer, &factors)?;
-        let length = rows.len() / batch.indices.len();
-        for (&image, row) in batch.indices.iter().zip(rows.chunks(length)) {
-            finite(images, image, row)?;
-            each(image, row)?;
-        }
+        let all: Vec<usize> = (0..batch.indices.len()).collect();
+        let pixels = Sent::new(base.gpu(), &batch).images(&all)?;
+        let pixels = pixels.reshaped([all.len(), 3, side, side]);
+        let rows = base.below(&pixels, layer, &factors)?;
+        reading.push(batch.indices, &rows, &mut take)?;
     }
-    Ok(())
+    reading.finish(&mut take)
 }
 
 /// What the network says of an image must be finite.

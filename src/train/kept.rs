@@ -190,17 +190,12 @@ impl Kept {
     ) -> Result<()> {
         assert_eq!(row.len(), self.length, "rows have one length");
         let bytes = self.length;
-        let fits = |count: usize| ((count + 1) * bytes) as u64 <= self.room.bytes;
-        let place = if fits(self.on_device) {
-            let (block, offset) = self.block(self.on_device);
-            if block == self.blocks.len() {
-                self.blocks
-                    .push(self.gpu.alloc((self.in_block() * bytes) as u64)?);
-            }
+        let place = if self.fits_device() {
+            let (block, offset) = self.next_block()?;
             self.gpu.write(&self.blocks[block], offset, row)?;
             self.on_device += 1;
             Place::Device(self.on_device - 1)
-        } else if fits(self.host.len()) {
+        } else if self.fits(self.host.len()) {
             self.host.push(row.to_vec());
             Place::Host(self.host.len() - 1)
         } else if let Some(lent) = lent {
@@ -221,6 +216,37 @@ impl Kept {
         };
         self.places[image] = Some(place);
         Ok(())
+    }
+
+    /// Whether the device has room for one more row.
+    pub(super) fn fits_device(&self) -> bool {
+        self.fits(self.on_device)
+    }
+
+    /// Keeps row `index` of `rows`, [N, length / 4] on the device, as that of an image, where there is room for it there: it
+    /// does not come to the host. Whether there was.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub(super) fn put_from(&mut self, image: usize, rows: &Tensor, index: usize) -> Result<bool> {
+        let row = rows.shape().row_len() * 4;
+        assert_eq!(row, self.length, "rows have one length");
+        if !self.fits_device() {
+            return Ok(false);
+        }
+        let (block, offset) = self.next_block()?;
+        let (from, bytes) = (rows.buffer("cache")?, row as u64);
+        let to = &self.blocks[block];
+        self.gpu
+            .copy(from, index as u64 * bytes, to, offset, bytes)?;
+        self.places[image] = Some(Place::Device(self.on_device));
+        self.on_device += 1;
+        Ok(true)
+    }
+
+    /// Whether there is room for one more than `count` rows, on the device or in host memory.
+    fn fits(&self, count: usize) -> bool {
+        ((count + 1) * self.length) as u64 <= self.room.bytes
     }
 
     /// The rows of `images` as a tensor [N, length / 4]; all of them have been put.
@@ -272,6 +298,16 @@ impl Kept {
     /// Rows of one block.
     fn in_block(&self) -> usize {
         in_block(self.length, self.rows)
+    }
+
+    /// The block that takes the next row, and the byte there.
+    fn next_block(&mut self) -> Result<(usize, u64)> {
+        let (block, offset) = self.block(self.on_device);
+        if block == self.blocks.len() {
+            let bytes = self.in_block() * self.length;
+            self.blocks.push(self.gpu.alloc(bytes as u64)?);
+        }
+        Ok((block, offset))
     }
 
     /// The block of row `place` on the device, and its byte there.

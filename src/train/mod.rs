@@ -1,5 +1,6 @@
 //! Training: a frozen base, a tracked adapter, one loop.
 
+mod arriving;
 mod batch;
 mod cache;
 mod embed;
@@ -19,6 +20,7 @@ mod outcome;
 mod plan;
 mod predict;
 mod prefix;
+mod reading;
 mod recipe;
 mod run;
 mod snapshot;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::embed;
 use super::prefix::Prefix;
+use super::reading::Answers;
 use super::step::{Given, Network};
 use crate::autograd::{Tape, Var};
 use crate::data::ImageStore;
@@ -44,6 +45,7 @@ pub fn answers(
     let at_once = network.base.batch(side).min(network.most);
     let order = which.chunks(at_once).map(<[usize]>::to_vec).collect();
     let factors = adapter.frozen();
+    let mut reading = Answers::new(network.base.gpu());
     for input in prefix.inputs(images, order) {
         let input = input?;
         let (features, pixels) = (
@@ -57,10 +59,7 @@ pub fn answers(
             pixels: pixels.as_ref(),
         };
         let logits = network.logits(&mut Tape::new(), x, &factors)?;
-        let (classes, logits) = (logits.tensor.shape()[1], logits.tensor.to_vec()?);
-        for (&image, logits) in input.indices.iter().zip(logits.chunks(classes)) {
-            each(image, logits)?;
-        }
+        reading.push(input.indices, &logits.tensor, &mut each)?;
     }
-    Ok(())
+    reading.finish(&mut each)
 }

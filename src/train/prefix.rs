@@ -2,18 +2,19 @@
 //! and where a branch takes the pixels themselves, those. With the cache on, both are computed once an image; with it
 //! off, in every step. The bits are the same.
 
-use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use super::arriving::Arriving;
 use super::cache::{Cache, Input};
 use super::frozen::Frozen;
 use super::kept::{Kept, Room, Takes};
-use super::normalize::crop_bytes;
+use super::normalize::{Sent, crop_bytes};
 use super::store::Shelf;
 use crate::data::{Batch, ImageStore};
-use crate::error::Result;
-use crate::nn::{Adapter, Vgg};
+use crate::error::{Error, Result};
+use crate::nn::{Adapter, Factors, Vgg};
 use crate::tensor::Tensor;
 
 /// The input of the lowest adapted layer by image, its product with the layer's frozen weight where that is linear, and
@@ -22,6 +23,9 @@ pub struct Prefix {
     below: Below,
     frozen: Frozen,
 }
+
+/// Batches that the device has while those before them are kept: while it works on one, the host takes in the one before.
+const AHEAD: usize = 1;
 
 /// The frozen layers below the lowest adapted one.
 struct Below {
@@ -40,30 +44,36 @@ impl fmt::Debug for Prefix {
 }
 
 impl Below {
-    /// What the layers below `from` make of some images, of `size` pixels a side, of a batch.
+    /// What the layers below `from` make of some images, of `size` pixels a side, of a batch: [M, `row_len`].
     fn compute(
         &mut self,
         (from, size): (usize, usize),
-        batch: &Batch,
+        sent: &mut Sent,
         wanted: &[usize],
-    ) -> Result<Vec<f32>> {
-        let length = batch.pixels.len() / batch.indices.len();
-        let mut features = Vec::new();
-        for group in wanted.chunks(self.base.batch(size)) {
-            let image = |i: usize| &batch.pixels[i * length..(i + 1) * length];
-            // Mostly all of a batch: as they lie.
-            let pixels = match group[group.len() - 1] + 1 - group[0] == group.len() {
-                true => Cow::from(&batch.pixels[group[0] * length..][..group.len() * length]),
-                false => Cow::from(group.iter().map(|&i| image(i)).collect::<Vec<_>>().concat()),
-            };
-            if from == 0 {
-                features.extend_from_slice(&pixels);
-                continue;
-            }
-            features.extend(self.base.prefix(&pixels, size, from)?);
-            self.passes += group.len();
+    ) -> Result<Tensor> {
+        if from == 0 {
+            return sent.images(wanted);
         }
-        Ok(features)
+        let at_once = self.base.batch(size);
+        let mut all: Option<Tensor> = None;
+        let mut offset = 0;
+        for group in wanted.chunks(at_once) {
+            let images = sent.images(group)?.reshaped([group.len(), 3, size, size]);
+            let rows = self.base.below(&images, from, &Factors::default())?;
+            self.passes += group.len();
+            if wanted.len() <= at_once {
+                return Ok(rows);
+            }
+            let gpu = self.base.gpu();
+            let all = match &mut all {
+                Some(all) => all,
+                none => none.insert(Tensor::empty(gpu, [wanted.len(), rows.shape().row_len()])?),
+            };
+            let (from, to) = (rows.buffer("features")?, all.buffer("features")?);
+            gpu.copy(from, 0, to, offset, from.bytes)?;
+            offset += from.bytes;
+        }
+        all.ok_or_else(|| Error::Usage("a batch has no image".into()))
     }
 }
 
@@ -186,12 +196,31 @@ impl Prefix {
         let order: Vec<usize> = lasting.into_iter().filter(lacks).collect();
         let at_once = self.below.base.batch(self.frozen.transform.size);
         let mut done = all - order.len();
+        let mut under_way = VecDeque::new();
+        let mut take = |prefix: &mut Self, arriving: Arriving| {
+            done += arriving.images;
+            prefix.frozen.take_in(arriving)?;
+            progress(done)
+        };
+        let mut ended = Ok(());
         for batch in images.batches(order.chunks(at_once).map(<[usize]>::to_vec).collect()) {
-            let batch = batch?;
-            self.keep(&batch)?;
-            done += batch.indices.len();
-            progress(done)?;
+            ended = batch.and_then(|batch| {
+                let mut sent = Sent::new(self.below.base.gpu(), &batch);
+                under_way.push_back(self.keep(&mut sent)?);
+                match under_way.len() > AHEAD {
+                    true => take(self, under_way.pop_front().expect("there are some")),
+                    false => Ok(()),
+                }
+            });
+            if ended.is_err() {
+                break;
+            }
         }
+        // What was handed over is kept, whatever came between.
+        for arriving in under_way {
+            ended = ended.and(take(self, arriving));
+        }
+        ended?;
         if let Some(shelf) = &mut self.frozen.shelf {
             shelf.seal();
         }
@@ -207,7 +236,18 @@ impl Prefix {
     /// # Errors
     /// What the device reported.
     pub fn of(&mut self, batch: &Batch) -> Result<Tensor> {
-        self.keep(batch)?;
+        let gpu = self.below.base.gpu().clone();
+        self.features(&mut Sent::new(&gpu, batch))
+    }
+
+    fn features(&mut self, sent: &mut Sent) -> Result<Tensor> {
+        let batch = sent.batch();
+        if let Some(cache) = &self.frozen.cache
+            && batch.indices.iter().any(|&image| cache.lacks(image))
+        {
+            let arriving = self.keep(sent)?;
+            self.frozen.take_in(arriving)?;
+        }
         if let Some(Cache::Features { features, .. }) = &mut self.frozen.cache
             && batch.indices.iter().all(|&image| features.has(image))
         {
@@ -215,9 +255,7 @@ impl Prefix {
         }
         let all: Vec<usize> = (0..batch.indices.len()).collect();
         let at = self.frozen.at();
-        let features = self.below.compute(at, batch, &all)?;
-        let shape = [batch.indices.len(), self.row_len()];
-        Tensor::from_slice(self.below.base.gpu(), shape, &features)
+        self.below.compute(at, sent, &all)
     }
 
     /// The inputs of every step of `order`.
@@ -239,25 +277,19 @@ impl Prefix {
     }
 
     fn streamed(&mut self, batch: &Batch) -> Result<Input> {
-        let features = self.of(batch)?;
+        let gpu = self.below.base.gpu().clone();
+        let mut sent = Sent::new(&gpu, batch);
+        let features = self.features(&mut sent)?;
         let kept = self.frozen.cache.as_mut().and_then(Cache::products);
         let has = |kept: &&mut Kept| batch.indices.iter().all(|&image| kept.has(image));
         let product = match kept.filter(has) {
             Some(products) => Some(products.tensor(&batch.indices)?),
             None => self.below.base.product(&features, self.frozen.from)?,
         };
-        let shape = [
-            batch.indices.len(),
-            3 * self.frozen.transform.size * self.frozen.transform.size,
-        ];
-        let pixels = match (self.frozen.pixels, self.frozen.from) {
-            (false, _) => None,
-            (true, 0) => Some(features.clone()),
-            _ => Some(Tensor::from_slice(
-                self.below.base.gpu(),
-                shape,
-                &batch.pixels,
-            )?),
+        let all: Vec<usize> = (0..batch.indices.len()).collect();
+        let pixels = match self.frozen.pixels {
+            true => Some(sent.images(&all)?),
+            false => None,
         };
         Ok(Input {
             indices: batch.indices.clone(),
@@ -267,54 +299,27 @@ impl Prefix {
         })
     }
 
-    /// Puts what the cache lacks of a batch into it.
-    fn keep(&mut self, batch: &Batch) -> Result<()> {
-        let at = self.frozen.at();
-        let Some(cache) = &mut self.frozen.cache else {
-            return Ok(());
-        };
-        if let Some(crops) = cache.crops() {
-            crops.keep(batch)?;
+    /// Has the device compute what the cache lacks of a batch, which is kept once it is [taken in](Frozen::take_in).
+    fn keep(&mut self, sent: &mut Sent) -> Result<Arriving> {
+        let batch = sent.batch();
+        let cache = self.frozen.cache.as_mut();
+        if let Some(crops) = cache.and_then(Cache::crops) {
+            crops.keep(sent)?;
         }
-        let Cache::Features {
-            features, products, ..
-        } = cache
-        else {
-            return Ok(());
-        };
-        let missing: Vec<usize> = (0..batch.indices.len())
-            .filter(|&i| features.lacks(batch.indices[i]))
-            .collect();
+        let mut missing = Vec::new();
+        if let Some(Cache::Features { features, .. }) = &self.frozen.cache {
+            missing.extend((0..batch.indices.len()).filter(|&i| features.lacks(batch.indices[i])));
+        }
         if missing.is_empty() {
-            return Ok(());
+            return Arriving::nothing(self.below.base.gpu(), batch);
         }
-        let rows = self.below.compute(at, batch, &missing)?;
-        let put = |kept: &mut Kept, rows: &[f32]| {
-            let rows = rows.chunks(rows.len() / missing.len());
-            let mut both = missing.iter().zip(rows);
-            both.try_for_each(|(&i, row)| kept.put(batch.indices[i], bytemuck::cast_slice(row)))
+        let at = self.frozen.at();
+        let rows = self.below.compute(at, sent, &missing)?;
+        let products = match self.frozen.has_products() {
+            true => self.below.base.product(&rows, at.0)?,
+            false => None,
         };
-        put(features, &rows)?;
-        let mut more = Vec::new();
-        if let Some(products) = products {
-            let base = &self.below.base;
-            let length = rows.len() / missing.len();
-            let input = Tensor::from_slice(base.gpu(), [missing.len(), length], &rows)?;
-            let product = base.product(&input, at.0)?;
-            more = product.expect("a linear layer has a product").to_vec()?;
-            put(products, &more)?;
-        }
-        if let Some(shelf) = &mut self.frozen.shelf {
-            let part = |all: &[f32], n: usize| {
-                let length = all.len() / missing.len();
-                bytemuck::cast_slice::<f32, u8>(&all[n * length..(n + 1) * length]).to_vec()
-            };
-            for (n, &i) in missing.iter().enumerate() {
-                if let Some(content) = &batch.contents[i] {
-                    shelf.put(content, &[&part(&rows, n), &part(&more, n)]);
-                }
-            }
-        }
-        Ok(())
+        self.frozen
+            .hand_on(batch, &missing, &rows, products.as_ref())
     }
 }

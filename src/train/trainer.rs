@@ -16,15 +16,12 @@ use crate::nn::Adapter;
 use crate::ops::{Criterion, Targets};
 use crate::optim::Optimizer;
 
-/// Steps whose loss may still be on its way to the host. A software device works while it is handed its work: there is
-/// nothing to overlap.
-const IN_FLIGHT: usize = 2;
-
 /// A run under way.
 pub(super) struct Trainer<'a, W> {
     prefix: &'a mut Prefix,
     task: Task<'a>,
     network: Network,
+    /// Steps whose loss may still be on its way to the host.
     in_flight: usize,
     optimizer: Optimizer,
     /// What each class counts in the loss, where they differ.
@@ -67,10 +64,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
         let classes = start.adapter.classes(prefix.base().arch());
         let weights = plan.recipe.class_weights.of(&labels, classes);
         let network = Network::after(prefix, task.images.transform().size, plan.checkpoint);
-        let in_flight = match prefix.base().gpu().is_software() {
-            true => 0,
-            false => IN_FLIGHT,
-        };
+        let in_flight = prefix.base().gpu().most_pending();
         let Snapshot {
             adapter,
             position,

@@ -9,9 +9,8 @@ use goldfish::{Error, Result};
 use toml::{Table, Value};
 
 use crate::cli::config;
+use crate::cli::train::SWEEP;
 
-/// What was asked for.
-pub(in crate::cli) const FILE: &str = "sweep.toml";
 /// Settings that may have several values.
 pub(super) const SEVERAL: [&str; 2] = ["rank", "lr"];
 
@@ -58,7 +57,7 @@ impl<'a> Asked<'a> {
 
     /// What was asked of the sweep in `folder`, and the file that says it; `None` where there is none, or a run.
     pub(super) fn read(folder: &Path) -> Result<Option<(PathBuf, Table)>> {
-        let path = folder.join(FILE);
+        let path = folder.join(SWEEP);
         match path.exists() && !folder.join(SETTINGS).exists() {
             true => Ok(Some((path.clone(), config::read(&path)?))),
             false => Ok(None),
@@ -99,7 +98,7 @@ impl<'a> Asked<'a> {
 /// That there is nothing to go on with in `folder`.
 pub(super) fn none(folder: &Path) -> Error {
     let problem =
-        format!("holds no sweep to go on with: there is no {FILE}. Name the images to begin one");
+        format!("holds no sweep to go on with: there is no {SWEEP}. Name the images to begin one");
     Error::data(folder, problem)
 }
 

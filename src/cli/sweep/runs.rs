@@ -13,7 +13,7 @@ use goldfish::train::{Ended, Run, SETTINGS};
 use goldfish::{Error, Result};
 use toml::{Table, Value};
 
-use super::asked::{self, Asked, name};
+use super::asked::{Asked, name};
 use super::compared::{Report, Row};
 use super::taken::Taken;
 use super::written;
@@ -21,7 +21,7 @@ use crate::cli::config::{self, Which};
 use crate::cli::print;
 use crate::cli::stop::{go_on, stop_on_ctrl_c};
 use crate::cli::terminal::note;
-use crate::cli::train::{self, OfSweep, Shared};
+use crate::cli::train::{self, OfSweep, SWEEP, Shared};
 
 /// What is typed of all runs together, by clap's names.
 const OF_ALL: [&str; 5] = ["output", "overwrite", "resume", "config", "kfold"];
@@ -120,7 +120,7 @@ pub(super) fn run(
         let all = report.runs.iter().all(|row| row.score.is_none());
         return diverged.filter(|_| all).map_or(Ok(()), Err);
     };
-    if something || asked.place.resume && asked.place.folder.join(asked::FILE).exists() {
+    if something || asked.place.resume && asked.place.folder.join(SWEEP).exists() {
         note!("resume   {}", asked.go_on());
     }
     Err(error)

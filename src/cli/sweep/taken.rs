@@ -10,9 +10,10 @@ use goldfish::train::{Lock, SETTINGS};
 use goldfish::{Error, Remedy, Result};
 use toml::{Table, Value};
 
-use super::asked::{self, Asked};
+use super::asked::Asked;
 use super::{compared, written};
 use crate::cli::config;
+use crate::cli::train::SWEEP;
 
 /// The folder, as long as this lives.
 pub(super) struct Taken {
@@ -66,7 +67,7 @@ impl Taken {
             taken.remove()?;
         }
         let text = toml::to_string(&table).expect("settings become TOML");
-        write_atomic(&place.folder.join(asked::FILE), text.as_bytes())?;
+        write_atomic(&place.folder.join(SWEEP), text.as_bytes())?;
         Ok(taken)
     }
 
@@ -91,8 +92,7 @@ impl Taken {
 
     /// What a sweep writes beside its runs.
     fn files(&self) -> [PathBuf; 4] {
-        [asked::FILE, compared::PAGE, written::TABLE, written::FACTS]
-            .map(|name| self.folder.join(name))
+        [SWEEP, compared::PAGE, written::TABLE, written::FACTS].map(|name| self.folder.join(name))
     }
 
     fn remove(&self) -> Result<()> {

@@ -9,14 +9,14 @@ use goldfish::train::store::Shelf;
 use goldfish::train::{Plan, Run, largest_batch};
 use goldfish::{Error, Gpu, Precision, Result};
 
-use super::args::{BatchSize, Cache, HeadArg, Request, TrainArgs};
+use super::args::{Cache, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
-use super::shared::Shared;
+use super::shared::{SWEEP, Shared};
 use crate::cli::base::Base;
 use crate::cli::open_device;
 use crate::cli::store::Needs;
-use crate::cli::sweep::SWEEP;
 use crate::cli::terminal::note;
+use crate::cli::values::BatchSize;
 
 /// A request whose parts are known to go together, and the folder that is its own.
 pub(in crate::cli) struct Checked {

@@ -5,12 +5,13 @@ use goldfish::nn::{Adapter, chooses};
 use goldfish::train::Plan;
 use goldfish::{Error, Result};
 
-use super::args::{CACHE_MEMORY, Cache, MetricArg, TrainArgs};
+use super::args::{CACHE_MEMORY, Cache, TrainArgs};
 use super::recipe::{CurveArg, RuleArg, STEP_GAMMA};
 use crate::cli::advice::flag;
 use crate::cli::base::BaseArgs;
 use crate::cli::store::{STORE_SIZE, StoreArg};
 use crate::cli::terminal::note;
+use crate::cli::values::MetricArg;
 
 /// A setting that may do nothing, by what is known: `T`.
 struct Idle<T> {

@@ -11,12 +11,13 @@ use goldfish::train::{
 use goldfish::{Error, Result};
 
 use super::after;
-use super::args::{Every, Request, TrainArgs};
+use super::args::{Request, TrainArgs};
 use super::checked::{Checked, own_start};
 use super::settings::{deciding, same_base, settings};
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::terminal::note;
+use crate::cli::values::Every;
 
 /// Room on the disk beside an adapter's numbers: its settings, and the run's.
 const BESIDE: u64 = 1 << 20;

@@ -11,6 +11,9 @@ use goldfish::train::Frozen;
 
 use crate::cli::base::Base;
 
+/// The file beside the runs of a sweep that says what was asked for.
+pub(in crate::cli) const SWEEP: &str = "sweep.toml";
+
 /// What a run of a sweep knows of it.
 #[derive(Clone, Copy)]
 pub struct OfSweep<'a> {

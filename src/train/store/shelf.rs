@@ -224,6 +224,11 @@ impl Shelf {
         self.room = length(rows, self.key.row()).min(PACK);
     }
 
+    /// Whether anything more is kept.
+    pub(in crate::train) fn takes(&self) -> bool {
+        !self.ended
+    }
+
     /// Keeps a row of `content`, where there is room.
     pub(in crate::train) fn put(&mut self, content: &ContentHash, row: &[&[u8]]) {
         let pending = self.writing.as_ref().is_some_and(|(w, _)| w.has(content));

@@ -1,0 +1,136 @@
+//! What the frozen layers made of a batch, on its way to those who keep it. What has room on the device stays there; the rest,
+//! and what other runs are to find, comes to the host while the device works on the next batch.
+
+use super::cache::Cache;
+use super::frozen::Frozen;
+use super::kept::Kept;
+use crate::data::{Batch, ContentHash};
+use crate::error::Result;
+use crate::gpu::{Gpu, Mark, Readback};
+use crate::tensor::Tensor;
+
+/// A batch that was handed to the device.
+pub(super) struct Arriving {
+    /// Images of the batch.
+    pub(super) images: usize,
+    coming: Coming,
+}
+
+/// What there is to wait for.
+enum Coming {
+    /// That the device is done.
+    Done(Mark),
+    /// The rows of these images of the batch, one after the other, and then their products: the positions, and what the files
+    /// hold where the store asks.
+    Rows {
+        of: Vec<Of>,
+        reading: Readback,
+        /// Numbers of a row and of a product.
+        lengths: [usize; 2],
+    },
+}
+
+/// Of which image a row is.
+struct Of {
+    image: usize,
+    content: Option<ContentHash>,
+}
+
+impl Arriving {
+    /// Of a batch that was there but for its pixels, at most.
+    pub(super) fn nothing(gpu: &Gpu, batch: &Batch) -> Result<Self> {
+        Ok(Arriving {
+            images: batch.indices.len(),
+            coming: Coming::Done(gpu.mark()?),
+        })
+    }
+}
+
+impl Frozen {
+    /// Keeps what the device has room for of `rows`, [M, length], and `products` of some images of a batch, and has the rest come
+    /// to the host. Nothing of it is waited for.
+    pub(super) fn hand_on(
+        &mut self,
+        batch: &Batch,
+        wanted: &[usize],
+        rows: &Tensor,
+        products: Option<&Tensor>,
+    ) -> Result<Arriving> {
+        let mut whole = self.shelf.as_ref().is_none_or(|shelf| !shelf.takes());
+        if let Some(Cache::Features {
+            features,
+            products: kept,
+            ..
+        }) = &mut self.cache
+        {
+            for (row, &index) in wanted.iter().enumerate() {
+                let image = batch.indices[index];
+                whole &= features.put_from(image, rows, row)?;
+                if let (Some(kept), Some(products)) = (kept.as_mut(), products) {
+                    whole &= kept.put_from(image, products, row)?;
+                }
+            }
+        }
+        let length = |rows: &Tensor| rows.shape().row_len();
+        let coming = match whole {
+            true => Coming::Done(rows.gpu().mark()?),
+            false => Coming::Rows {
+                of: wanted
+                    .iter()
+                    .map(|&index| Of {
+                        image: batch.indices[index],
+                        content: batch.contents[index],
+                    })
+                    .collect(),
+                lengths: [length(rows), products.map_or(0, length)],
+                reading: rows.read_with(products)?,
+            },
+        };
+        Ok(Arriving {
+            images: batch.indices.len(),
+            coming,
+        })
+    }
+
+    /// Waits for a batch, and keeps what came to the host.
+    ///
+    /// # Errors
+    /// What the device reported, and [`Error::Io`](crate::Error::Io) where the disk is full.
+    pub(super) fn take_in(&mut self, arriving: Arriving) -> Result<()> {
+        let (of, reading, lengths) = match arriving.coming {
+            Coming::Done(mark) => return mark.wait(),
+            Coming::Rows {
+                of,
+                reading,
+                lengths,
+            } => (of, reading, lengths),
+        };
+        let numbers = reading.wait()?;
+        let (rows, products) = numbers.split_at(of.len() * lengths[0]);
+        fn row(all: &[f32], length: usize, n: usize) -> &[u8] {
+            bytemuck::cast_slice(&all[n * length..(n + 1) * length])
+        }
+        let put = |kept: &mut Kept, image: usize, row: &[u8]| match kept.lacks(image) {
+            true => kept.put(image, row),
+            false => Ok(()),
+        };
+        for (n, Of { image, content }) in of.into_iter().enumerate() {
+            let (feature, product) = (row(rows, lengths[0], n), row(products, lengths[1], n));
+            if let Some(Cache::Features {
+                features,
+                products: kept,
+                ..
+            }) = &mut self.cache
+            {
+                put(features, image, feature)?;
+                if let Some(kept) = kept {
+                    put(kept, image, product)?;
+                }
+            }
+            if let (Some(shelf), Some(content)) = (&mut self.shelf, content) {
+                shelf.put(&content, &[feature, product]);
+            }
+        }
+        Ok(())
+    }
+}
