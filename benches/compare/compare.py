@@ -170,7 +170,9 @@ def main():
     print(f"{'':<44}{'PyTorch':>10}{'goldfish':>10}    {'ratio':>8}")
     if "job" in parts:
         tutorial = [sys.executable, HERE / "tutorial.py", DATA, args.weights, args.work / "lora.pth", args.device]
-        job = [args.goldfish, "train", DATA, "--weights", args.weights, "-o", args.work / "run", "--overwrite"]
+        job = [args.goldfish, "train", DATA, "--weights", args.weights, "-o", args.work / "run", "--overwrite",
+               # The second run would find what the first has computed.
+               "--store", "off"]
         theirs, warm, cold = [], [], []
         run(job)
         for _ in range(args.rounds):
