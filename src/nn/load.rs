@@ -81,6 +81,7 @@ impl Vgg {
                 rank,
             });
         }
+        warmer.settle();
         Ok(Vgg {
             gpu: gpu.clone(),
             arch,
