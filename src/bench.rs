@@ -3,46 +3,26 @@
 
 mod lesson;
 mod measure;
+mod ops;
 mod peak;
 pub mod profile;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 pub use lesson::loading;
 use lesson::{Lesson, store};
-use measure::{each, median, noise};
+use measure::median;
+pub use ops::{OpTime, ops};
 pub(crate) use peak::kernels;
 pub use peak::{Peak, peak};
 use serde::Serialize;
 
-use crate::autograd::{Tape, Var};
-use crate::conv::rows;
 use crate::error::Result;
 use crate::gpu::{Compiled, Gpu};
 use crate::nn::lora::PIXELS;
 use crate::nn::{Arch, Loading, Source, Vgg};
-use crate::ops::{self, Transpose};
 use crate::random::Stream;
-
-/// One op at one shape.
-#[derive(Clone, Debug, Serialize)]
-pub struct OpTime {
-    /// The op and its shape.
-    pub op: String,
-    /// The way that was chosen for it, where there are several.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub how: Option<String>,
-    /// Median seconds.
-    pub seconds: f64,
-    /// 10^9 operations (or bytes) a second.
-    pub rate: f64,
-    /// `GFLOP/s` or `GB/s`.
-    pub unit: &'static str,
-    /// Share of the measured peak.
-    pub share: f64,
-}
 
 /// One forward pass of the base.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -75,85 +55,6 @@ pub struct JobTime {
     pub train: f64,
     /// The kernels compiled meanwhile, mostly beside the loading; the driver's cache decides what that takes.
     pub compiled: Compiled,
-}
-
-/// Measures the portable family's heavy ops at VGG19's shapes, one image: its convolutions in the way that `how` chooses.
-///
-/// # Errors
-/// What the device reported.
-pub fn ops(gpu: &Gpu, how: &Loading, peak: Peak) -> Result<Vec<OpTime>> {
-    let mut times = Vec::new();
-    let mut tuner = rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
-    let sites = [
-        (3, 64, 224),
-        (64, 64, 224),
-        (128, 128, 112),
-        (256, 256, 56),
-        (512, 512, 28),
-        (512, 512, 14),
-    ]
-    .map(|(cin, cout, side)| rows::Site {
-        cin,
-        cout,
-        side,
-        precision: how.precision,
-        gradient: false,
-    });
-    if let Some(why) = tuner.measure(&sites, |_, _| Ok(()))?.lost {
-        tracing::warn!("what was measured could not be kept: {why}");
-    }
-    for site in sites {
-        let rows::Site {
-            cin, cout, side, ..
-        } = site;
-        let x = Var::frozen(&noise(gpu, "x", &[1, cin, side, side])?);
-        let w = Stream::new(0, "w").normals(cout * cin * 9, 1.0);
-        let bias = noise(gpu, "bias", &[cout])?;
-        let layer = Arc::new(rows::Layer::new(&tuner, site, &w, &bias, false)?);
-        let seconds = each(gpu, || {
-            rows::convolve(&mut Tape::new(), &layer, &x, rows::After::Relu).map(drop)
-        })?;
-        let rate = 2e-9 * (cin * cout * 9 * side * side) as f64 / seconds;
-        times.push(OpTime {
-            op: format!("conv2d {cin} to {cout} at {side}"),
-            how: Some(layer.choice()),
-            seconds,
-            rate,
-            unit: "GFLOP/s",
-            share: rate / peak.gflops,
-        });
-    }
-    for (n, k, m) in [(1, 25088, 4096), (8, 25088, 4096)] {
-        let x = Var::frozen(&noise(gpu, "x", &[n, k])?);
-        let w = Var::frozen(&noise(gpu, "w", &[m, k])?);
-        let seconds = each(gpu, || ops::linear(&mut Tape::new(), &x, &w).map(drop))?;
-        let rate = 4e-9 * (k * m) as f64 / seconds;
-        times.push(OpTime {
-            op: format!("linear {k} to {m}, {n} rows"),
-            how: None,
-            seconds,
-            rate,
-            unit: "GB/s",
-            share: rate / peak.read_gbytes,
-        });
-    }
-    let (a, b) = (
-        Var::frozen(&noise(gpu, "a", &[1024, 1024])?),
-        Var::frozen(&noise(gpu, "b", &[1024, 1024])?),
-    );
-    let seconds = each(gpu, || {
-        ops::matmul(&mut Tape::new(), &a, &b, Transpose::Nn).map(drop)
-    })?;
-    let rate = 2.0 * 1.024f64.powi(3) / seconds;
-    times.push(OpTime {
-        op: "matmul 1024 x 1024 x 1024".into(),
-        how: None,
-        seconds,
-        rate,
-        unit: "GFLOP/s",
-        share: rate / peak.gflops,
-    });
-    Ok(times)
 }
 
 /// Measures the base's forward pass at each batch size.

@@ -51,5 +51,5 @@ pub mod train;
 
 pub use autograd::{Backward, Gradient, Gradients, Tape, Var};
 pub use error::{Error, Remedy, Result};
-pub use gpu::{Gpu, GpuOptions};
+pub use gpu::{Gpu, GpuOptions, Tuning};
 pub use tensor::{Precision, Shape, Tensor};

@@ -10,10 +10,10 @@ use goldfish::formats::{
     Export, Input, Merged, Tensors, adapter as files, write_merged, write_onnx,
 };
 use goldfish::nn::lora::Init;
-use goldfish::nn::{Arch, Loading, Source, Vgg};
+use goldfish::nn::{Arch, Engine, Loading, Source, Vgg};
 use goldfish::ops::{self, Targets};
 use goldfish::random::Stream;
-use goldfish::{Precision, Tape, Var};
+use goldfish::{Precision, Tape, Tuning, Var};
 use libtest_mimic::Trial;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
@@ -23,7 +23,9 @@ use serde_json::{Value, json};
 
 use crate::cli::goldfish;
 use crate::parity::noise;
-use crate::support::{adapter, error, fixture, gpu, gpu_trial, normal, pictures, root, trial};
+use crate::support::{
+    adapter, error, fixture, gpu, gpu_trial, measuring, normal, pictures, root, trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -46,6 +48,10 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial(
             "family::what_is_measured_is_measured_for_the_side_that_is_used",
             tuned_sides,
+        ),
+        gpu_trial(
+            "family::tiles_in_planes_change_no_bit_and_another_transform_is_told_of",
+            planes_choices,
         ),
         gpu_trial(
             "family::batch_norms_are_folded_before_weights_become_halves",
@@ -242,7 +248,7 @@ fn tuned_sides() {
         let how = Loading {
             portable: true,
             side,
-            tuning: Some(path.clone()),
+            tuning: Some(measuring(path.clone())),
             ..Loading::default()
         };
         load(narrow("vgg11"), &how).measured()
@@ -259,6 +265,80 @@ fn tuned_sides() {
     ] {
         assert!(kept.contains(site), "{site}: {kept}");
     }
+}
+
+/// Shapes that differ in their tiles alone change no bit, those of another transform do, and the engine says so.
+fn planes_choices() {
+    const SIDE: usize = 64;
+    let gpu = gpu();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("choices.json");
+    let arch = narrow("vgg11");
+    let how = |measure: Option<bool>| Loading {
+        side: SIDE,
+        tuning: measure.map(|measure| Tuning {
+            file: path.clone(),
+            measure,
+        }),
+        ..Loading::default()
+    };
+    let pixels = noise(2, SIDE);
+    let told = |measure: Option<bool>| {
+        let how = how(measure);
+        let engine = Engine::new(&gpu, arch, &how, 8, |_| Ok(())).expect("an engine");
+        let base = load(arch, &how);
+        let logits = base.logits(&pixels, SIDE).expect("logits");
+        let measured = base.measured();
+        (engine.expect("it is kept").choices, logits, measured)
+    };
+    let fixed = told(None);
+    if load(arch, &how(None)).family() != "software" {
+        return;
+    }
+    assert_eq!(fixed.0, ["winograd4"; 8]);
+    // Nothing is there, and nothing is measured unasked.
+    assert_eq!(told(Some(false)), fixed);
+    assert!(!path.exists());
+    let write = |shape: &str, but: Option<&str>| {
+        let mut choices = serde_json::Map::new();
+        let (mut cin, mut side) = (3, SIDE);
+        for layer in arch.layers().iter().filter(|layer| layer.is_conv()) {
+            let cout = layer.weight[0];
+            let site = format!("planes, conv {cin} to {cout} at {side}");
+            let m6 = shape.starts_with("winograd6") && side < 24;
+            let shape = if m6 {
+                shape.replacen('6', "4", 1)
+            } else {
+                shape.into()
+            };
+            if but != Some(&site) {
+                choices.insert(site, shape.into());
+            }
+            (cin, side) = (cout, if layer.pool { side / 2 } else { side });
+        }
+        let info = gpu.info();
+        let kept = serde_json::json!({
+            "device": info.name, "driver": info.driver, "processor": gpu.processor(),
+            "engine": Loading::kernels_version(), "choices": choices
+        });
+        fs::write(&path, kept.to_string()).expect("a file");
+    };
+    write("winograd4 16x7, 112 tiles at once", None);
+    assert_eq!(told(Some(false)), fixed);
+    write("winograd6 16x7, 112 tiles at once", None);
+    let (choices, logits, measured) = told(Some(false));
+    assert_eq!(choices[..2], ["winograd6"; 2]);
+    assert!(logits != fixed.1 && measured == 0);
+    let expected: Vec<f64> = fixed.1.iter().copied().map(f64::from).collect();
+    let off = error(&logits, &expected);
+    assert!(off < 1e-4, "{off:.1e}");
+    // What is not there is measured where that is asked for, once.
+    let small = format!("planes, conv {0} to {0} at 4", arch.widths[4]);
+    write("winograd4 16x7, 112 tiles at once", Some(&small));
+    let first = load(arch, &how(Some(true))).measured();
+    assert_eq!((first, load(arch, &how(Some(true))).measured()), (1, 0));
+    let kept = fs::read_to_string(&path).expect("the file");
+    assert!(kept.contains(&small), "{kept}");
 }
 
 fn halves() {

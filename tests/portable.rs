@@ -9,7 +9,7 @@ use predicates::str::contains;
 
 use crate::cli::{TINY, dataset, goldfish, stdout};
 use crate::parity::{NARROW, WIDE, noise};
-use crate::support::{error, gpu, gpu_trial, gpu_with, network, normal, portable};
+use crate::support::{error, gpu, gpu_trial, gpu_with, measuring, network, normal, portable};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -69,7 +69,7 @@ fn tuning() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("choices.json");
     let tuned = Loading {
-        tuning: Some(path.clone()),
+        tuning: Some(measuring(path.clone())),
         ..portable()
     };
     let info = gpu.info();
@@ -88,7 +88,8 @@ fn tuning() {
     let kept = serde_json::json!({
         "device": info.name,
         "driver": info.driver,
-        "engine": Loading::kernels_version().expect("a version"),
+        "processor": gpu.processor(),
+        "engine": Loading::kernels_version(),
         "choices": choices,
     });
     let load = |how: &Loading| {
@@ -127,7 +128,9 @@ fn tuning() {
         file.write_all(kept.to_string().as_bytes())
             .expect("written");
         let (base, _) = load(&Loading {
-            tuning: Some(format!("/proc/self/fd/{}", file.as_raw_fd()).into()),
+            tuning: Some(measuring(
+                format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
+            )),
             ..portable()
         });
         assert_eq!(base.measured(), 1);
@@ -209,13 +212,14 @@ fn splits_count() {
             }
             (cin, side) = (cout, side / if block < 4 { 2 } else { 1 });
         }
-        let engine = Loading::kernels_version().expect("every kernel is whole");
+        let (engine, processor) = (Loading::kernels_version(), gpu.processor());
         let kept = serde_json::json!({
-            "device": info.name, "driver": info.driver, "engine": engine, "choices": choices
+            "device": info.name, "driver": info.driver, "processor": processor, "engine": engine,
+            "choices": choices
         });
         std::fs::write(&path, kept.to_string()).expect("a file");
         let tuned = Loading {
-            tuning: Some(path.clone()),
+            tuning: Some(measuring(path.clone())),
             ..portable()
         };
         let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(6), &tuned, |_| Ok(()));

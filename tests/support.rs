@@ -8,7 +8,7 @@ use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
 use goldfish::nn::{Adapter, Arch, Choice, Identity, Loading, Source, Vgg};
 use goldfish::random::Stream;
-use goldfish::{Gpu, GpuOptions, Tensor};
+use goldfish::{Gpu, GpuOptions, Tensor, Tuning};
 use libtest_mimic::Trial;
 use predicates::Predicate;
 use predicates::function::function;
@@ -72,6 +72,14 @@ pub fn portable() -> Loading {
     Loading {
         portable: true,
         ..Loading::default()
+    }
+}
+
+/// What is measured kept in `file`.
+pub fn measuring(file: PathBuf) -> Tuning {
+    Tuning {
+        file,
+        measure: true,
     }
 }
 

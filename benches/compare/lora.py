@@ -8,7 +8,8 @@ a PEFT adapter with random A and B is the start of both; --parts says what is co
           way: the last column is how far PyTorch is from itself with its images in channels_last.
   load    logits of PEFT's adapter here, and of goldfish's adapter in PEFT
   speed   seconds of a step, batch 5, and peak resident memory (goldfish keeps what the frozen layers below make of an
-          image, PyTorch computes it in every step, as its users do)
+          image, PyTorch computes it in every step, as its users do); on CUDA the most of the device's memory too, as
+          PyTorch's allocator and goldfish say
 """
 import argparse
 import json
@@ -94,16 +95,17 @@ def adam_steps(model, x, steps):
 
 
 def goldfish_train(args, start, out, steps):
-    """Runs goldfish; returns its losses, the seconds of a step, peak MB."""
+    """Runs goldfish; returns its losses, the seconds of a step, peak MB of the host and of the device."""
     command = [args.goldfish, "train", args.data, "--weights", args.weights, "--init-adapter", start, "-o", out,
-               "--overwrite", "--epochs", steps, "--batch-size", 5, "--lr", LR, "--store", "off"]
+               "--overwrite", "--store", "off", "--epochs", steps, "--batch-size", 5, "--lr", LR]
     _, peak = run(command)
-    lines = [json.loads(line) for line in open(out / "metrics.jsonl")]
-    # Every epoch is one step, and when each ended stands beside the metrics.
+    losses = [line["loss"] for line in map(json.loads, open(out / "metrics.jsonl")) if "loss" in line]
     ends = [json.loads(line)["seconds"] for line in open(out / "timing.jsonl")]
+    # "955 MiB on the device at most; ..."
+    device = float(json.loads((out / "cost.json").read_text())["memory"].split(" MiB", 1)[0])
     # Steps overlap: the mean of those after the first two, which compile and start.
     step = (ends[-1] - ends[1]) / (len(ends) - 2) if len(ends) > 2 else None
-    return [line["loss"] for line in lines if "loss" in line], step, peak
+    return losses, step, peak, device
 
 
 def goldfish_logits(args, adapter):
@@ -143,7 +145,7 @@ def check(args):
                 theirs = model(x).numpy()
             here = abs(goldfish_logits(args, start) - theirs).max() / abs(theirs).max()
         losses, _ = adam_steps(model, x, 5)
-        ours, _, _ = goldfish_train(args, start, out, 5)
+        ours, *_ = goldfish_train(args, start, out, 5)
         worst = max(abs(a - b) / abs(b) for a, b in zip(ours, losses))
         final = factors(model)
         again = peft_model(args.weights, targets).to(memory_format=torch.channels_last)
@@ -165,11 +167,12 @@ def check(args):
 
 
 def speed(args):
-    print(f"{'step, batch 5':<16}{'PyTorch+PEFT':>14}{'goldfish':>10}{'ratio':>9}{'MB theirs':>11}{'MB ours':>9}{'ratio':>7}")
+    print(f"{'step, batch 5':<16}{'PyTorch+PEFT':>14}{'goldfish':>10}{'ratio':>9}{'MB theirs':>11}{'MB ours':>9}{'ratio':>7}"
+          + (f"{'GPU MiB theirs':>16}{'ours':>7}" if args.device == "cuda" else ""))
     for name, targets in SPEED.items():
         start = args.work / f"peft-{name}"
         peft_model(args.weights, targets).save_pretrained(start)
-        theirs, ours, their_mb, our_mb = [], [], [], []
+        theirs, ours, their_mb, our_mb, their_device, our_device = [], [], [], [], [], []
         for _ in range(args.rounds):
             # A process of its own, for its memory.
             command = [sys.executable, __file__, "--steps-of", name, "--weights", args.weights, "--work", args.work,
@@ -178,13 +181,16 @@ def speed(args):
             one = json.loads(done.stdout.splitlines()[-1])
             theirs += one["seconds"][len(one["seconds"]) // 5:]
             their_mb.append(one["mb"])
+            their_device.append(one["device"])
             steps = 100 if args.device == "cuda" else 6 if name == "features.0" else 20
-            _, step, peak = goldfish_train(args, start, args.work / f"ours-{name}", steps)
+            _, step, peak, device = goldfish_train(args, start, args.work / f"ours-{name}", steps)
             ours.append(step)
             our_mb.append(peak)
+            our_device.append(device)
         middle = statistics.median
         print(f"{name:<16}{middle(theirs):>14.4f}{middle(ours):>10.4f}{middle(theirs) / middle(ours):>8.2f}x"
-              f"{middle(their_mb):>11.0f}{middle(our_mb):>9.0f}{middle(our_mb) / middle(their_mb):>7.2f}", flush=True)
+              f"{middle(their_mb):>11.0f}{middle(our_mb):>9.0f}{middle(our_mb) / middle(their_mb):>7.2f}"
+              + (f"{middle(their_device):>16.0f}{middle(our_device):>7.0f}" if args.device == "cuda" else ""), flush=True)
 
 
 def main():
@@ -205,8 +211,8 @@ def main():
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         model = peft_model(args.weights, SPEED[args.steps_of]).to(args.device)
         _, seconds = adam_steps(model, images(args.data).to(args.device), 40 if args.device == "cuda" else 5)
-        mb = high_water(os.getpid())
-        print(json.dumps({"seconds": seconds, "mb": mb}))
+        device = torch.cuda.max_memory_reserved() / 2**20 if args.device == "cuda" else 0
+        print(json.dumps({"seconds": seconds, "mb": high_water(os.getpid()), "device": device}))
         return
     if "losses" in args.parts or "load" in args.parts:
         check(args)

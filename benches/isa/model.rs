@@ -52,17 +52,17 @@ const CHUNK: f64 = 268_435_456.0;
 /// Rows that `linear` takes for one reading of the weight.
 const ROWS: f64 = 8.0;
 
-/// Convolutions: name, channels in, channels out, side, how many alike.
-const CONVOLUTIONS: [(&str, f64, f64, f64, f64); 9] = [
-    ("conv1_1", 3.0, 64.0, 224.0, 1.0),
-    ("conv1_2", 64.0, 64.0, 224.0, 1.0),
-    ("conv2_1", 64.0, 128.0, 112.0, 1.0),
-    ("conv2_2", 128.0, 128.0, 112.0, 1.0),
-    ("conv3_1", 128.0, 256.0, 56.0, 1.0),
-    ("conv3_2 to 4", 256.0, 256.0, 56.0, 3.0),
-    ("conv4_1", 256.0, 512.0, 28.0, 1.0),
-    ("conv4_2 to 4", 512.0, 512.0, 28.0, 3.0),
-    ("conv5_1 to 4", 512.0, 512.0, 14.0, 4.0),
+/// Convolutions: name, channels in, channels out, side, how many alike, and how many of them are pooled.
+const CONVOLUTIONS: [(&str, f64, f64, f64, f64, f64); 9] = [
+    ("conv1_1", 3.0, 64.0, 224.0, 1.0, 0.0),
+    ("conv1_2", 64.0, 64.0, 224.0, 1.0, 1.0),
+    ("conv2_1", 64.0, 128.0, 112.0, 1.0, 0.0),
+    ("conv2_2", 128.0, 128.0, 112.0, 1.0, 1.0),
+    ("conv3_1", 128.0, 256.0, 56.0, 1.0, 0.0),
+    ("conv3_2 to 4", 256.0, 256.0, 56.0, 3.0, 1.0),
+    ("conv4_1", 256.0, 512.0, 28.0, 1.0, 0.0),
+    ("conv4_2 to 4", 512.0, 512.0, 28.0, 3.0, 1.0),
+    ("conv5_1 to 4", 512.0, 512.0, 14.0, 4.0, 1.0),
 ];
 const LINEARS: [(&str, f64, f64); 3] = [
     ("classifier.0", 25_088.0, 4096.0),
@@ -174,10 +174,12 @@ fn layers(text: &mut String, table: &Table, batch: f64) -> Result<(), String> {
         }
         *text += "\n";
     };
-    for (name, cin, cout, side, alike) in CONVOLUTIONS {
+    for (name, cin, cout, side, alike, pooled) in CONVOLUTIONS {
+        // A pooled layer stores a quarter of its planes.
+        let stored = 1.0 - 0.75 * pooled / alike;
         let costs = CARDS.iter().map(|card| match cin < 32.0 {
             true => direct(card, table, [cin, cout, side, batch]),
-            false => winograd(card, table, [cin, cout, side, batch]),
+            false => winograd(card, table, [cin, cout, side, batch], stored),
         });
         line(name, alike, costs.collect::<Result<_, _>>()?);
     }
@@ -214,8 +216,14 @@ fn direct(card: &Card, table: &Table, [cin, cout, side, n]: [f64; 4]) -> Result<
     })
 }
 
-/// By F(4x4, 3x3) in its three dispatches. All that one leaves and the next takes goes by way of memory.
-fn winograd(card: &Card, table: &Table, [cin, cout, side, n]: [f64; 4]) -> Result<Cost, String> {
+/// By F(4x4, 3x3) in its three dispatches, which leave a share of the result's planes `stored`. All that one leaves and the
+/// next takes goes by way of memory.
+fn winograd(
+    card: &Card,
+    table: &Table,
+    [cin, cout, side, n]: [f64; 4],
+    stored: f64,
+) -> Result<Cost, String> {
     let row = row(table, card, &format!("winograd.rows_product.{TILE}"))?;
     let (pixels, tiles) = (side * side * n, (side / 4.0).ceil().powi(2) * n);
     let (v, m, u) = (
@@ -227,7 +235,7 @@ fn winograd(card: &Card, table: &Table, [cin, cout, side, n]: [f64; 4]) -> Resul
     let operations = 2.0 * 36.0 * cin * cout * tiles;
     let product =
         (operations / (card.peak() * card.allowed(row))).max((v + m + u * chunks) / card.memory);
-    let (input, output) = (4.0 * cin * pixels + v, m + 4.0 * cout * pixels);
+    let (input, output) = (4.0 * cin * pixels + v, m + 4.0 * cout * pixels * stored);
     Ok(Cost {
         operations,
         bytes: input + output + v + m + u * chunks,

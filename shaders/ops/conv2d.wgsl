@@ -35,6 +35,9 @@ fn padding() -> i32 {
     return select(i32(params.padding), 1, FIXED_3X3);
 }
 
+// A thread fetches one depth of the left tile, of a quad of rows and every so many on.
+const LEFT_QUADS: u32 = THREADS / DEPTH;
+
 fn load_left(index: u32, inside: bool) -> f32 {
     return select(0.0, left[select(0u, index, inside)], inside);
 }
@@ -57,6 +60,30 @@ fn pixels(first: u32, h: u32, w: u32) -> Pixels {
     let rest = p - image * (h * w);
     let y = rest / w;
     return Pixels(image, vec4i(y), vec4i(rest - y * w), image < vec4u(params.n));
+}
+
+// What windows of 3 x 3 see of the four pixels: where those are in the first channel, and a bit a tap, whether it is inside.
+struct Windows {
+    source: vec4i,
+    taps: vec4u,
+}
+fn windows(at: Pixels, channels: u32) -> Windows {
+    let size = vec2i(i32(params.h), i32(params.w));
+    var taps = vec4u(0u);
+    // unroll
+    for (var tap = 0u; tap < 9u; tap++) {
+        let y = at.y + i32(tap / 3u) - 1;
+        let x = at.x + i32(tap % 3u) - 1;
+        let inside = at.inside & (y >= vec4i(0)) & (y < vec4i(size.x)) & (x >= vec4i(0)) & (x < vec4i(size.y));
+        taps |= select(vec4u(0u), vec4u(1u << tap), inside);
+    }
+    return Windows(vec4i(at.image * channels) * (size.x * size.y) + at.y * size.y + at.x, taps);
+}
+// A tap of channel c; nothing of those past the end.
+fn seen(at: Windows, c: u32, tap: u32, inside: bool) -> vec4f {
+    let bit = select(0u, 1u << tap, inside);
+    let shift = i32((c * params.h + tap / 3u) * params.w + tap % 3u) - i32(params.w) - 1;
+    return load_right(at.source + shift, (at.taps & vec4u(bit)) != vec4u(0u));
 }
 
 fn store_pixels(lane: u32, m0: u32, p0: u32, split: u32, channels: u32, plane: u32, sums: ptr<function, Sums>) {
@@ -95,31 +122,38 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     let base = vec4i(at.image * params.cin * params.h * params.w);
     let y0 = at.y * stride() - padding();
     let x0 = at.x * stride() - padding();
+    let sees = windows(at, params.cin);
     var accumulators: Accumulators;
     for (var k0 = start; k0 < end; k0 += DEPTH) {
-        for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
-            let quad = i / DEPTH;
-            let ka = k0 + i % DEPTH;
+        let ka = k0 + lane % DEPTH;
+        // unroll
+        for (var i = 0u; i < LEFT_LOADS; i++) {
+            let quad = lane / DEPTH + i * LEFT_QUADS;
             let m = m0 + quad * 4u;
             let w = m * depth + ka;
             let ok = vec4<bool>(m < params.cout, m + 1u < params.cout, m + 2u < params.cout, m + 3u < params.cout) & vec4<bool>(ka < end);
-            put_left(i % DEPTH, quad, vec4f(
+            put_left(lane % DEPTH, quad, vec4f(
                 load_left(w, ok.x),
                 load_left(w + depth, ok.y),
                 load_left(w + 2u * depth, ok.z),
                 load_left(w + 3u * depth, ok.w),
             ));
         }
-        for (var i = lane; i < DEPTH * RIGHT; i += THREADS) {
+        // unroll
+        for (var i = 0u; i < RIGHT_LOADS; i++) {
             // THREADS is a multiple of RIGHT: a thread stays with its quad of columns.
-            let row = i / RIGHT;
+            let row = lane / RIGHT + i * RIGHT_LINES;
             let kb = k0 + row;
             let c = kb / kernel_size();
             let tap = kb - c * kernel_size();
-            let iy = y0 + i32(tap / kernel_w());
-            let ix = x0 + i32(tap % kernel_w());
-            let inside = at.inside & (iy >= vec4i(0)) & (iy < vec4i(i32(params.h))) & (ix >= vec4i(0)) & (ix < vec4i(i32(params.w))) & vec4<bool>(kb < end);
-            put_right(row, lane % RIGHT, load_right(base + (i32(c * params.h) + iy) * i32(params.w) + ix, inside));
+            if FIXED_3X3 {
+                put_right(row, lane % RIGHT, seen(sees, c, tap, kb < end));
+            } else {
+                let iy = y0 + i32(tap / kernel_w());
+                let ix = x0 + i32(tap % kernel_w());
+                let inside = at.inside & (iy >= vec4i(0)) & (iy < vec4i(i32(params.h))) & (ix >= vec4i(0)) & (ix < vec4i(i32(params.w))) & vec4<bool>(kb < end);
+                put_right(row, lane % RIGHT, load_right(base + (i32(c * params.h) + iy) * i32(params.w) + ix, inside));
+            }
         }
         workgroupBarrier();
         multiply_tiles(lane, &accumulators);
@@ -151,36 +185,44 @@ fn backward_x(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
     let base = vec4i(at.image * params.cout * params.oh * params.ow);
     let y0 = at.y + padding();
     let x0 = at.x + padding();
+    let sees = windows(at, params.cout);
     var accumulators: Accumulators;
     for (var k0 = start; k0 < end; k0 += DEPTH) {
-        for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
-            let quad = i / DEPTH;
-            let ka = k0 + i % DEPTH;
-            let co = ka / taps;
+        let ka = k0 + lane % DEPTH;
+        let co = ka / taps;
+        // unroll
+        for (var i = 0u; i < LEFT_LOADS; i++) {
+            let quad = lane / DEPTH + i * LEFT_QUADS;
             let m = m0 + quad * 4u;
             let w = (co * params.cin + m) * taps + ka - co * taps;
             let ok = vec4<bool>(m < params.cin, m + 1u < params.cin, m + 2u < params.cin, m + 3u < params.cin) & vec4<bool>(ka < end);
-            put_left(i % DEPTH, quad, vec4f(
+            put_left(lane % DEPTH, quad, vec4f(
                 load_left(w, ok.x),
                 load_left(w + taps, ok.y),
                 load_left(w + 2u * taps, ok.z),
                 load_left(w + 3u * taps, ok.w),
             ));
         }
-        for (var i = lane; i < DEPTH * RIGHT; i += THREADS) {
+        // unroll
+        for (var i = 0u; i < RIGHT_LOADS; i++) {
             // THREADS is a multiple of RIGHT: a thread stays with its quad of columns.
-            let row = i / RIGHT;
+            let row = lane / RIGHT + i * RIGHT_LINES;
             let kb = k0 + row;
             let c = kb / taps;
             let tap = kb - c * taps;
-            // The output pixel that saw this input pixel through this tap, where the stride meets it.
-            let sy = y0 - i32(tap / kernel_w());
-            let sx = x0 - i32(tap % kernel_w());
-            let oy = sy / stride();
-            let ox = sx / stride();
-            let inside = at.inside & (sy >= vec4i(0)) & (sx >= vec4i(0)) & (oy * stride() == sy) & (ox * stride() == sx)
-                & (oy < vec4i(i32(params.oh))) & (ox < vec4i(i32(params.ow))) & vec4<bool>(kb < end);
-            put_right(row, lane % RIGHT, load_right(base + (i32(c * params.oh) + oy) * i32(params.ow) + ox, inside));
+            if FIXED_3X3 {
+                // A pixel was seen through the tap on the other side.
+                put_right(row, lane % RIGHT, seen(sees, c, 8u - tap, kb < end));
+            } else {
+                // The output pixel that saw this input pixel through this tap, where the stride meets it.
+                let sy = y0 - i32(tap / kernel_w());
+                let sx = x0 - i32(tap % kernel_w());
+                let oy = sy / stride();
+                let ox = sx / stride();
+                let inside = at.inside & (sy >= vec4i(0)) & (sx >= vec4i(0)) & (oy * stride() == sy) & (ox * stride() == sx)
+                    & (oy < vec4i(i32(params.oh))) & (ox < vec4i(i32(params.ow))) & vec4<bool>(kb < end);
+                put_right(row, lane % RIGHT, load_right(base + (i32(c * params.oh) + oy) * i32(params.ow) + ox, inside));
+            }
         }
         workgroupBarrier();
         multiply_tiles(lane, &accumulators);
@@ -217,23 +259,25 @@ fn backward_w(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
     let valid = column < vec4u(columns);
     var accumulators: Accumulators;
     for (var k0 = start; k0 < end; k0 += DEPTH) {
-        for (var i = lane; i < DEPTH * LEFT; i += THREADS) {
-            let quad = i / DEPTH;
-            let pa = k0 + i % DEPTH;
-            let image = pa / plane;
+        let pa = k0 + lane % DEPTH;
+        let image = pa / plane;
+        // unroll
+        for (var i = 0u; i < LEFT_LOADS; i++) {
+            let quad = lane / DEPTH + i * LEFT_QUADS;
             let m = m0 + quad * 4u;
             let g = (image * params.cout + m) * plane + pa - image * plane;
             let ok = vec4<bool>(m < params.cout, m + 1u < params.cout, m + 2u < params.cout, m + 3u < params.cout) & vec4<bool>(pa < end);
-            put_left(i % DEPTH, quad, vec4f(
+            put_left(lane % DEPTH, quad, vec4f(
                 load_left(g, ok.x),
                 load_left(g + plane, ok.y),
                 load_left(g + 2u * plane, ok.z),
                 load_left(g + 3u * plane, ok.w),
             ));
         }
-        for (var i = lane; i < DEPTH * RIGHT; i += THREADS) {
+        // unroll
+        for (var i = 0u; i < RIGHT_LOADS; i++) {
             // THREADS is a multiple of RIGHT: a thread stays with its quad of columns.
-            let row = i / RIGHT;
+            let row = lane / RIGHT + i * RIGHT_LINES;
             let pb = k0 + row;
             let source = pb / plane;
             let rest = pb - source * plane;

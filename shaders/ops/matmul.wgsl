@@ -29,14 +29,33 @@ fn turn(lane: u32, quads: u32, across: bool) -> Turn {
     return Turn(vec2u(lane % DEPTH, lane / DEPTH), vec2u(0u, THREADS / DEPTH));
 }
 
-// Rows and columns past the last are read as whatever is there: what they give is not stored. Depth past the last is zero.
-fn load_a(at: u32, inside: bool) -> f32 {
-    let last = (params.m - 1u) * params.a_row + (params.k - 1u) * params.a_column;
-    return select(0.0, a[min(at, last)], inside);
+// Where a thread reads: the first element of each of its quads, and from there on.
+struct Source {
+    at: u32,
+    step: u32, // from one of its quads to the next
+    apart: u32, // from one element of a quad to the next
+    last: u32, // of the matrix
 }
-fn load_b(at: u32, inside: bool) -> f32 {
-    let last = (params.k - 1u) * params.b_row + (params.n - 1u) * params.b_column;
-    return select(0.0, b[min(at, last)], inside);
+
+// A quad whose depth is `inside`. Rows and columns past the last are read as whatever is there, and what they give is not
+// stored; depth past the last is zero.
+fn checked_a(source: Source, i: u32, inside: bool) -> vec4f {
+    let at = source.at + i * source.step;
+    let j = min(at + source.apart * vec4u(0u, 1u, 2u, 3u), vec4u(source.last));
+    return select(vec4f(0.0), vec4f(a[j.x], a[j.y], a[j.z], a[j.w]), inside);
+}
+fn checked_b(source: Source, i: u32, inside: bool) -> vec4f {
+    let at = source.at + i * source.step;
+    let j = min(at + source.apart * vec4u(0u, 1u, 2u, 3u), vec4u(source.last));
+    return select(vec4f(0.0), vec4f(b[j.x], b[j.y], b[j.z], b[j.w]), inside);
+}
+fn whole_a(source: Source, i: u32) -> vec4f {
+    let at = source.at + i * source.step;
+    return vec4f(a[at], a[at + source.apart], a[at + 2u * source.apart], a[at + 3u * source.apart]);
+}
+fn whole_b(source: Source, i: u32) -> vec4f {
+    let at = source.at + i * source.step;
+    return vec4f(b[at], b[at + source.apart], b[at + 2u * source.apart], b[at + 3u * source.apart]);
 }
 
 // One workgroup computes one split of ROWS x COLUMNS elements of C. `span` is a multiple of DEPTH.
@@ -55,39 +74,53 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     let left = turn(lane, LEFT, params.a_row == 1u);
     let right = turn(lane, RIGHT, params.b_column == 1u);
     // The four columns of a quad are RIGHT apart, so that neighbouring lanes meet neighbouring columns.
-    var a_at = (m0 + left.first.y * 4u) * params.a_row + (start + left.first.x) * params.a_column;
-    var b_at = (start + right.first.x) * params.b_row + (n0 + right.first.y) * params.b_column;
-    let a_step = left.step.x * params.a_column + left.step.y * 4u * params.a_row;
-    let b_step = right.step.x * params.b_row + right.step.y * params.b_column;
-    let apart = RIGHT * params.b_column;
+    var from_a = Source(
+        (m0 + left.first.y * 4u) * params.a_row + (start + left.first.x) * params.a_column,
+        left.step.x * params.a_column + left.step.y * 4u * params.a_row,
+        params.a_row,
+        (params.m - 1u) * params.a_row + (params.k - 1u) * params.a_column,
+    );
+    var from_b = Source(
+        (start + right.first.x) * params.b_row + (n0 + right.first.y) * params.b_column,
+        right.step.x * params.b_row + right.step.y * params.b_column,
+        RIGHT * params.b_column,
+        (params.k - 1u) * params.b_row + (params.n - 1u) * params.b_column,
+    );
+    let end = min(start + params.span, params.k);
     var accumulators: Accumulators;
-    for (var k0 = start; k0 < min(start + params.span, params.k); k0 += DEPTH) {
+    // Steps that are within both matrices need no look at each element.
+    let within = m0 + ROWS <= params.m && n0 + COLUMNS <= params.n;
+    let whole = start + select(0u, (end - start) / DEPTH * DEPTH, within);
+    for (var k0 = start; k0 < whole; k0 += DEPTH) {
         // unroll
         for (var i = 0u; i < LEFT_LOADS; i++) {
             let at = left.first + i * left.step;
-            let source = a_at + i * a_step;
-            let inside = k0 + at.x < params.k;
-            put_left(at.x, at.y, vec4f(
-                load_a(source, inside),
-                load_a(source + params.a_row, inside),
-                load_a(source + 2u * params.a_row, inside),
-                load_a(source + 3u * params.a_row, inside),
-            ));
+            put_left(at.x, at.y, whole_a(from_a, i));
         }
         // unroll
         for (var i = 0u; i < RIGHT_LOADS; i++) {
             let at = right.first + i * right.step;
-            let source = b_at + i * b_step;
-            let inside = k0 + at.x < params.k;
-            put_right(at.x, at.y, vec4f(
-                load_b(source, inside),
-                load_b(source + apart, inside),
-                load_b(source + 2u * apart, inside),
-                load_b(source + 3u * apart, inside),
-            ));
+            put_right(at.x, at.y, whole_b(from_b, i));
         }
-        a_at += DEPTH * params.a_column;
-        b_at += DEPTH * params.b_row;
+        from_a.at += DEPTH * params.a_column;
+        from_b.at += DEPTH * params.b_row;
+        workgroupBarrier();
+        multiply_tiles(lane, &accumulators);
+        workgroupBarrier();
+    }
+    for (var k0 = whole; k0 < end; k0 += DEPTH) {
+        // unroll
+        for (var i = 0u; i < LEFT_LOADS; i++) {
+            let at = left.first + i * left.step;
+            put_left(at.x, at.y, checked_a(from_a, i, k0 + at.x < params.k));
+        }
+        // unroll
+        for (var i = 0u; i < RIGHT_LOADS; i++) {
+            let at = right.first + i * right.step;
+            put_right(at.x, at.y, checked_b(from_b, i, k0 + at.x < params.k));
+        }
+        from_a.at += DEPTH * params.a_column;
+        from_b.at += DEPTH * params.b_row;
         workgroupBarrier();
         multiply_tiles(lane, &accumulators);
         workgroupBarrier();

@@ -12,31 +12,10 @@ const RIGHT_ROUND: u32 = DEPTH + RIGHT_LINES - 1;
 const LEFT_LOADS: u32 = LEFT_ROUND / LEFT_LINES;
 const RIGHT_LOADS: u32 = RIGHT_ROUND / RIGHT_LINES;
 
-alias LeftLoads = array<vec4f, LEFT_LOADS>;
-alias RightLoads = array<vec4f, RIGHT_LOADS>;
-
 // The first line that a thread fetches; one without a line fetches the last one's.
 fn left_line(lane: u32) -> u32 {
     return min(lane / LEFT, DEPTH - 1u);
 }
 fn right_line(lane: u32) -> u32 {
     return min(lane / RIGHT, DEPTH - 1u);
-}
-
-// What was fetched becomes the tiles.
-fn put_tiles(lane: u32, left: ptr<function, LeftLoads>, right: ptr<function, RightLoads>) {
-    // unroll
-    for (var i = 0u; i < LEFT_LOADS; i++) {
-        let line = lane / LEFT + i * LEFT_LINES;
-        if LEFT_LINES <= DEPTH || line < DEPTH {
-            put_left(line, lane % LEFT, (*left)[i]);
-        }
-    }
-    // unroll
-    for (var i = 0u; i < RIGHT_LOADS; i++) {
-        let line = lane / RIGHT + i * RIGHT_LINES;
-        if RIGHT_LINES <= DEPTH || line < DEPTH {
-            put_right(line, lane % RIGHT, (*right)[i]);
-        }
-    }
 }

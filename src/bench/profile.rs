@@ -1,5 +1,6 @@
 //! Where the time of a forward pass and of a training step goes: how long each kernel takes on the device.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -32,6 +33,48 @@ pub struct Profile {
     pub upload: Option<f64>,
     /// What its kernels took on the device, the longest first.
     pub kernels: Vec<KernelTime>,
+    /// The same by what they do, their sizes apart.
+    pub kinds: Vec<KindTime>,
+}
+
+/// What the kernels of one kind took together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KindTime {
+    /// As the kernels' names begin: `winograd.product`.
+    pub kind: String,
+    /// Seconds.
+    pub seconds: f64,
+    /// Of all kernels.
+    pub share: f64,
+}
+
+/// What a kernel does: its name without sizes.
+fn kind(kernel: &str) -> String {
+    let words = kernel.split('.');
+    let words = words.take_while(|word| !word.starts_with(|c: char| c.is_ascii_digit()));
+    // F(4x4) and F(6x6) do the same.
+    let words = words.map(|word| match word {
+        "winograd4" | "winograd6" => "winograd",
+        word => word,
+    });
+    words.collect::<Vec<_>>().join(".")
+}
+
+/// The longest first.
+fn kinds(kernels: &[KernelTime]) -> Vec<KindTime> {
+    let mut seconds: BTreeMap<String, f64> = BTreeMap::new();
+    for time in kernels {
+        *seconds.entry(kind(&time.kernel)).or_default() += time.seconds;
+    }
+    let all: f64 = seconds.values().sum();
+    let times = seconds.into_iter().map(|(kind, seconds)| KindTime {
+        kind,
+        seconds,
+        share: seconds / all,
+    });
+    let mut times: Vec<KindTime> = times.collect();
+    times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    times
 }
 
 impl Profile {
@@ -66,11 +109,13 @@ pub fn forward(base: &Vgg, side: usize, batch: usize) -> Result<Profile> {
         drop(images);
         Ok(())
     };
+    let kernels = stamped(base, RUNS, || (0..RUNS).try_for_each(|_| pass()))?;
     Ok(Profile {
         work: format!("forward, batch {batch}"),
         seconds: median(pass)?,
         upload: Some(median(upload)?),
-        kernels: stamped(base, RUNS, || (0..RUNS).try_for_each(|_| pass()))?,
+        kinds: kinds(&kernels),
+        kernels,
     })
 }
 
@@ -94,10 +139,46 @@ pub fn step(
     while start.elapsed().as_secs_f64() < WARM_UP {
         lesson.train(2)?;
     }
+    let seconds = lesson.train(STEPS)?.each;
+    let kernels = stamped(base, RUNS, || lesson.train(RUNS).map(drop))?;
     Ok(Profile {
         work: format!("step on {}, batch {batch}", targets.join(",")),
-        seconds: lesson.train(STEPS)?.each,
+        seconds,
         upload: None,
-        kernels: stamped(base, RUNS, || lesson.train(RUNS).map(drop))?,
+        kinds: kinds(&kernels),
+        kernels,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kinds;
+    use crate::gpu::KernelTime;
+
+    #[test]
+    fn kernels_of_one_kind_are_added_up_whatever_their_sizes() {
+        let time = |kernel: &str, seconds| KernelTime {
+            kernel: kernel.into(),
+            groups: 1,
+            runs: 1.0,
+            seconds,
+        };
+        let found = kinds(&[
+            time("winograd.product.8x32x7", 3.0),
+            time("winograd6.input.8", 1.0),
+            time("winograd4.input.8", 1.0),
+            time("winograd6.output.8.pool", 1.0),
+            time("conv3x3.forward.64x64x16.8x8", 2.0),
+            time("conv_planes.8x16x3x3", 0.0),
+        ]);
+        let found: Vec<(&str, f64)> = found.iter().map(|k| (&*k.kind, k.share)).collect();
+        let expected = [
+            ("winograd.product", 0.375),
+            ("conv3x3.forward", 0.25),
+            ("winograd.input", 0.25),
+            ("winograd.output", 0.125),
+            ("conv_planes", 0.0),
+        ];
+        assert_eq!(found, expected);
+    }
 }

@@ -48,8 +48,9 @@ pub struct BaseArgs {
     /// Kernels: the device's own (auto), or portable, which are for GPUs and run everywhere
     #[arg(long, value_enum, default_value = "auto")]
     pub kernels: Kernels,
-    /// Measure once which portable kernels are fastest on this device and keep it in the cache folder: on GPUs (auto),
-    /// always (on), or never (off), when every device uses the same
+    /// Use the kernels that were measured as the fastest on this device (and, of a CPU, this processor), kept in the cache
+    /// folder; what was not yet is measured on GPUs (auto) or on every device (on; some 25 s on a CPU, once). Or use the
+    /// same kernels on every device (off)
     #[arg(long, value_enum, default_value = "auto")]
     pub tune: Tune,
     /// Take adapters though they were trained on another base
@@ -295,16 +296,20 @@ fn choices(gpu: &Gpu) -> Option<PathBuf> {
 impl Base {
     /// `how` with what the command line says of the kernels.
     pub fn loading(&self, gpu: &Gpu, how: Loading) -> Loading {
-        let tuned = match self.tune {
-            Tune::Auto => !gpu.is_software(),
-            Tune::On => true,
-            Tune::Off => false,
+        let measure = match self.tune {
+            Tune::Auto => Some(!gpu.is_software()),
+            Tune::On => Some(true),
+            Tune::Off => None,
         };
+        let tuning = measure.and_then(|measure| {
+            let file = choices(gpu)?;
+            Some(goldfish::Tuning { file, measure })
+        });
         Loading {
             side: self.transform.size,
             portable: self.kernels == Kernels::Portable,
             precision: self.precision,
-            tuning: tuned.then(|| choices(gpu)).flatten(),
+            tuning,
             ..how
         }
     }

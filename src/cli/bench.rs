@@ -10,6 +10,8 @@ use goldfish::{Gpu, GpuOptions, Precision, Result};
 use serde::Serialize;
 
 use super::base::{Base, BaseArgs};
+use super::progress::Tuning;
+use super::stop::go_on;
 use super::terminal::json;
 
 #[derive(ClapArgs)]
@@ -36,7 +38,7 @@ pub struct Args {
 enum Part {
     /// Multiply-adds and copying at most
     Peak,
-    /// The portable kernels at VGG19's shapes
+    /// Each family's kernels at VGG19's shapes
     Ops,
     /// The base from pixels to logits
     Forward,
@@ -58,6 +60,9 @@ fn batch(text: &str) -> Result<usize, String> {
 #[derive(Default, Serialize)]
 struct Report {
     device: String,
+    /// Of a software device.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    processor: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     family: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,17 +92,20 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
     })?;
     let mut report = Report {
         device: gpu.info().name.clone(),
+        processor: gpu.processor(),
         ..Report::default()
     };
     if wanted(Part::Peak) || wanted(Part::Ops) {
         let peak = bench::peak(&gpu)?;
         report.peak = Some(peak);
         if wanted(Part::Ops) {
-            report.ops = Some(bench::ops(
-                &gpu,
-                &base.loading(&gpu, Loading::default()),
-                peak,
-            )?);
+            let how = base.loading(&gpu, Loading::default());
+            let mut tuning = Tuning::default();
+            let progress = |done, of| {
+                tuning.set(done, of);
+                go_on(0)
+            };
+            report.ops = Some(bench::ops(&gpu, &how, peak, progress)?);
         }
     }
     if wanted(Part::Job) {
@@ -175,11 +183,18 @@ fn profile_table(profile: &Profile) -> String {
             time.kernel
         );
     }
-    text
+    let kinds = profile.kinds.iter().take_while(|kind| kind.share >= SHOWN);
+    let kinds: Vec<String> = kinds
+        .map(|kind| format!("{} {:.0} %", kind.kind, kind.share * 100.0))
+        .collect();
+    text + &format!("          {}\n", kinds.join(", "))
 }
 
 fn table(report: &Report) -> String {
     let mut text = format!("{}\n", report.device);
+    if !report.processor.is_empty() {
+        text += &format!("{}\n", report.processor);
+    }
     if let Some(peak) = report.peak {
         text += &format!(
             "\npeak     {:.0} GFLOP/s, copying {:.1} GB/s, reading {:.1} GB/s\n",
@@ -188,6 +203,7 @@ fn table(report: &Report) -> String {
     }
     for op in report.ops.iter().flatten() {
         let OpTime {
+            family,
             op,
             seconds,
             rate,
@@ -196,7 +212,7 @@ fn table(report: &Report) -> String {
             how,
         } = op;
         text += &format!(
-            "{op:<28} {:>9.2} ms {rate:>8.1} {unit:<8} {:>4.0} %  {}\n",
+            "{family:<9} {op:<34} {:>9.2} ms {rate:>8.1} {unit:<8} {:>4.0} %  {}\n",
             seconds * 1e3,
             share * 100.0,
             how.as_deref().unwrap_or_default()

@@ -71,6 +71,7 @@ static FILES: &[(&str, &str)] = embed![
     "snippets/stored_f16.wgsl"
     "snippets/stored_f32.wgsl"
     "snippets/tile.wgsl"
+    "snippets/tile_frozen.wgsl"
     "snippets/tile_matrix.wgsl"
     "snippets/tile_registers.wgsl"
     "snippets/tile_shape.wgsl"

@@ -50,13 +50,14 @@ impl Tile {
     /// A multiple of the depth of each of [`Tile::ALL`].
     pub(crate) const DEEPEST: usize = 16;
     /// What is worth measuring on a device.
-    pub(crate) const ALL: [Tile; 7] = [
+    pub(crate) const ALL: [Tile; 8] = [
         Tile::MIDDLE,
         tile([16, 16], [2, 2], 8),
         tile([16, 16], [2, 2], 16),
         tile([16, 8], [2, 2], 16),
         tile([8, 16], [2, 2], 16),
         Tile::BUSY,
+        tile([8, 16], [2, 1], 16),
         tile([8, 8], [1, 1], 16),
     ];
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::arch::Arch;
 use super::digest::hex;
-use super::load::{LoadStep, Loading, Place};
-use crate::conv::{planes, rows};
+use super::loading::{LoadStep, Loading, Place};
+use super::tuned::Tuned;
 use crate::error::Result;
 use crate::gpu::{Gpu, shaders_version};
 
@@ -49,24 +49,16 @@ impl Engine {
         arch: Arch,
         how: &Loading,
         layer: usize,
-        mut progress: impl FnMut(LoadStep) -> Result<()>,
+        progress: impl FnMut(LoadStep) -> Result<()>,
     ) -> Result<Option<Self>> {
         let info = gpu.info();
-        let software = !how.portable && planes::suits(gpu);
-        let mut choices = Vec::new();
-        if !software {
-            let places = Place::all(arch, how);
-            let mut tuner = rows::Tuner::new(gpu, how.precision, how.tuning.as_deref())?;
-            let sites = Place::sites(&places, how.precision);
-            let measured =
-                tuner.measure(&sites, |done, of| progress(LoadStep::Measured { done, of }))?;
-            if measured.lost.is_some() {
-                return Ok(None);
-            }
-            let below = places.iter().take(layer).filter(|p| p.layer.is_conv());
-            let spelling = |place: &Place| tuner.spelling(&place.site(how.precision));
-            choices = below.map(spelling).collect();
+        let places = Place::all(arch, how);
+        let tuned = Tuned::new(gpu, how, &places, progress)?;
+        if tuned.measured.lost.is_some() {
+            return Ok(None);
         }
+        let below = places.iter().take(layer).filter(|p| p.layer.is_conv());
+        let choices = below.map(|place| tuned.rounding(place, how)).collect();
         Ok(Some(Engine {
             version: format!(
                 "{} {VERSION} {}",
@@ -81,7 +73,7 @@ impl Engine {
                 true => processor(),
                 false => Vec::new(),
             },
-            family: if software { "software" } else { "portable" }.into(),
+            family: tuned.family().into(),
             precision: how.precision.to_string(),
             choices,
         }))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::conv::{planes, rows};
 use crate::error::{Error, Result};
+use crate::gpu::tune::Measured;
 use crate::gpu::{Gpu, Warmer};
 use crate::nn::arch::{Arch, Layer, large_planes};
 use crate::tensor::{Halves, Tensor};
@@ -54,7 +55,7 @@ pub struct Vgg {
     pub(super) software: Option<Arc<planes::Context>>,
     /// Without the last layer: an adapter's head is in its place.
     pub(super) headless: bool,
-    pub(super) measured: rows::Measured,
+    pub(super) measured: Measured,
     /// Compiles as long as there is something to compile for.
     pub(super) _warmer: Option<Arc<Warmer>>,
 }
@@ -120,7 +121,7 @@ impl Vgg {
             layers,
             software: None,
             headless: arch.classes == 0,
-            measured: rows::Measured::default(),
+            measured: Measured::default(),
             _warmer: None,
         })
     }

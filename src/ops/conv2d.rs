@@ -215,7 +215,7 @@ fn forward(x: &Tensor, weight: &Tensor, p: &Params) -> Result<Tensor> {
     let shape = [p.n, p.cout, p.oh, p.ow].map(|d| d as usize);
     let (channels, depth) = (shape[1], p.cin as usize * p.taps());
     let splits = split(tile(p.cout), [channels, shape[2] * shape[3]], depth).1;
-    if splits > 1 && p.fixed() && channels <= few::MOST {
+    if p.fixed() && few::suits([channels, p.cin as usize], splits) {
         return few::forward(x, weight);
     }
     product(&FORWARD, [weight, x], shape, depth, p, None)

@@ -321,6 +321,10 @@ pub(crate) fn cases() -> Vec<Case> {
         (6, 40_000, 11),
         (9, 36, 700),
         (2, 35, 300),
+        // Backward in splits of the rows of w: a last one that is no whole four of them, and rows of x that are no whole eight.
+        (3, 40, 331),
+        (11, 64, 130),
+        (17, 37, 129),
     ]
     .map(|(n, k, m)| {
         Case::new(

@@ -177,6 +177,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case(Nt, 64, 67, 15),
         case(Tn, 63, 129, 33),
         case(Nt, 3, 5, SPAN + 7),
+        // Whole tiles, which are not looked at element by element, and what is left of the depth.
+        case(Nn, 64, 128, 40),
+        case(Nt, 130, 70, 37),
+        case(Tn, 64, 65, 16),
     ]
 }
 

@@ -78,6 +78,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     // unroll
     for (var b = 0u; b < GROUPS; b++) {
         if inside[b] {
+            var to = corner[b].x + 1u + (corner[b].y + group.y * OUT_QUADS * padded + 1u) * params.pitch;
             // unroll
             for (var q = 0u; q < OUT_QUADS; q++) {
                 let quad = group.y * OUT_QUADS + q;
@@ -89,8 +90,9 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
                 );
                 if quad < params.out_quads {
                     let four = sum + bias[quad];
-                    y[corner[b].x + 1u + (corner[b].y + quad * padded + 1u) * params.pitch] = packed(select(four, vec4f(0.0), bitcast<vec4i>(four) < low));
+                    y[to] = packed(select(four, vec4f(0.0), bitcast<vec4i>(four) < low));
                 }
+                to += padded * params.pitch;
             }
         }
     }

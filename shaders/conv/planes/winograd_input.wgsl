@@ -4,8 +4,10 @@
 #import conv/planes/winograd_params.wgsl
 #const LANES: u32 // of a workgroup, which is one subgroup
 
+const HALF: u32 = A / 2;
+
 @group(0) @binding(1) var x: texture_storage_2d<rgba32float, read>; // texel (image * (size + 2) + column + 1, quad * (size + 2) + row + 1)
-@group(0) @binding(2) var<storage, read_write> v: array<vec2<u64>>; // texel (quad * width + tile % width, position * blocks + tile / width)
+@group(0) @binding(2) var<storage, read_write> v: array<vec4<u64>>; // texel ((quad * width + tile % width) * 2 + position % 2, position / 2 * blocks + tile / width), two an element
 
 // One workgroup transforms one quad of channels of LANES tiles.
 @compute @workgroup_size(LANES)
@@ -38,7 +40,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
             half[i * A + j] = t[i];
         }
     }
-    let to = (quad + params.quad) * params.width + local % params.width + local / params.width * params.pitch;
+    var to = (quad + params.quad) * params.width + local % params.width + local / params.width * params.pitch;
     // unroll
     for (var i = 0u; i < A; i++) {
         var line: array<Value, A>;
@@ -48,8 +50,9 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
         }
         let t = transform_input(line);
         // unroll
-        for (var j = 0u; j < A; j++) {
-            v[to + (i * A + j) * params.blocks * params.pitch] = packed(t[j]);
+        for (var j = 0u; j < HALF; j++) {
+            v[to] = vec4<u64>(packed(t[j * 2u]), packed(t[j * 2u + 1u]));
+            to += params.blocks * params.pitch;
         }
     }
 }

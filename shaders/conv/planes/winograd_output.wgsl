@@ -6,7 +6,7 @@
 #const LANES: u32 // of a workgroup, which is one subgroup
 #const POOL: bool
 
-@group(0) @binding(1) var m: texture_storage_2d<rgba32float, read>; // texel (tile, position * out_quads + quad)
+@group(0) @binding(1) var m: texture_storage_2d<rgba32float, read>; // texel (tile * 2 + quad % 2, (position * out_quads + quad) / 2)
 @group(0) @binding(2) var<storage, read_write> y: array<vec2<u64>>; // texel (image * (size_out + 2) + column + 1, quad * (size_out + 2) + row + 1)
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 
@@ -52,7 +52,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
         var line: array<Value, A>;
         // unroll
         for (var i = 0u; i < A; i++) {
-            line[i] = textureLoad(m, vec2u(local, quad + (i * A + j) * params.out_quads));
+            line[i] = textureLoad(m, vec2u(local * 2u + quad % 2u, (quad + (i * A + j) * params.out_quads) / 2u));
         }
         let t = transform_output(line);
         // unroll
@@ -105,24 +105,26 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     if POOL {
         // unroll
         for (var i = 0u; i < HALF; i++) {
+            let row = origin + tx * HALF + (ty * HALF + i) * params.pitch;
             // unroll
             for (var j = 0u; j < HALF; j++) {
                 let at = vec2u(tx * HALF + j, ty * HALF + i);
                 let top = (i * 2u) * M + j * 2u;
                 let four = largest(result[top], result[top + 1u], result[top + M], result[top + M + 1u]);
                 if all(at < vec2u(params.size_out)) {
-                    y[origin + at.x + at.y * params.pitch] = packed(bitcast<vec4f>(four));
+                    y[row + j] = packed(bitcast<vec4f>(four));
                 }
             }
         }
     } else {
         // unroll
         for (var i = 0u; i < M; i++) {
+            let row = origin + tx * M + (ty * M + i) * params.pitch;
             // unroll
             for (var j = 0u; j < M; j++) {
                 let at = vec2u(tx * M + j, ty * M + i);
                 if all(at < vec2u(params.size_out)) {
-                    y[origin + at.x + at.y * params.pitch] = packed(result[i * M + j]);
+                    y[row + j] = packed(result[i * M + j]);
                 }
             }
         }

@@ -13,7 +13,7 @@ struct Params {
     floor: i32, // numbers whose bits lie below become 0: the negative ones for ReLU (see ops/relu.wgsl), else none
     channel_quads: u32, // of the result
     width: u32, // tiles of a block
-    pitch: u32, // texels from one row of the result to the next
+    pitch: u32, // elements from one row of the result to the next
     quad: u32, // of the result, for the first quad of x
 }
 @group(0) @binding(0) var<uniform> params: Params;

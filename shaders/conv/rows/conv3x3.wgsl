@@ -1,7 +1,6 @@
 // A frozen 3x3 convolution with stride 1 and padding 1 as an implicit matrix product: its weight lies as the product
 // takes it, its depth is split where that keeps a device busy.
-#import snippets/tile.wgsl
-#import stored
+#import snippets/tile_frozen.wgsl
 #const RAGGED: bool // cin is less than cin_padded
 
 struct Params {
@@ -59,7 +58,7 @@ fn seen(at: Pixels, tap: u32) -> Seen {
 fn fetch_left(at: u32, left: ptr<function, LeftLoads>) {
     // unroll
     for (var i = 0u; i < LEFT_LOADS; i++) {
-        (*left)[i] = stored(weight[at + i * (LEFT_LINES * ((params.cout + 3u) / 4u))]);
+        (*left)[i] = weight[at + i * (LEFT_LINES * ((params.cout + 3u) / 4u))];
     }
 }
 fn fetch_right(at: Seen, channel: u32, right: ptr<function, RightLoads>) {

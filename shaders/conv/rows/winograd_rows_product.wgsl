@@ -1,6 +1,5 @@
 // Winograd's products in rows, one matrix product for each position: m = u^T v.
-#import snippets/tile.wgsl
-#import stored
+#import snippets/tile_frozen.wgsl
 
 struct Params {
     positions: u32,
@@ -17,7 +16,7 @@ struct Params {
 fn fetch(at: vec2u, left: ptr<function, LeftLoads>, right: ptr<function, RightLoads>) {
     // unroll
     for (var i = 0u; i < LEFT_LOADS; i++) {
-        (*left)[i] = stored(u[at.x + i * (LEFT_LINES * params.out_quads)]);
+        (*left)[i] = u[at.x + i * (LEFT_LINES * params.out_quads)];
     }
     // unroll
     for (var i = 0u; i < RIGHT_LOADS; i++) {

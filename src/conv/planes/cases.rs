@@ -6,6 +6,7 @@ use super::context::Context;
 use super::down::{down, weight_gradient};
 use super::layer::{Inner, Layer, convolve};
 use super::site::{Needs, Site};
+use super::tune::Tuner;
 use crate::autograd::Var;
 use crate::check::{Case, Input};
 use crate::gpu::Warmer;
@@ -56,7 +57,8 @@ pub(crate) fn cases() -> Vec<Case> {
                     side: tiles,
                     pooled: pool,
                 };
-                let layer = Layer::new(&context, site, &w, &bias, needs)?;
+                let tuner = Tuner::new(gpu, None);
+                let layer = Layer::new(&context, &tuner, site, &w, &bias, needs)?;
                 let x = to_planes(tape, &v[0], cin)?;
                 let hidden = down(tape, &context, &x, &v[1])?;
                 let inner = Inner {

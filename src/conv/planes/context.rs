@@ -72,10 +72,12 @@ impl Context {
         self.warmer.send(kernels);
     }
 
-    /// Output channels of one workgroup: the most of `wanted`, then halves of it, that waste no whole block.
+    /// Output channels of one workgroup: the most of `wanted`, then halves of it, that waste no whole block. Eight at least,
+    /// two texels.
     pub(super) fn outs(&self, wanted: usize, channels: usize) -> usize {
-        let mut outs = wanted.max(self.lanes);
-        while outs > self.lanes && !channels.is_multiple_of(outs) {
+        let least = self.lanes.max(8);
+        let mut outs = wanted.max(least);
+        while outs > least && !channels.is_multiple_of(outs) {
             outs /= 2;
         }
         outs

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::direct::{Direct, Layout, Sizes, conv};
 use super::down::weight_gradient;
 use super::site::{Needs, Site};
+use super::tune::Tuner;
 use super::winograd::{Role, Up, Winograd};
 use crate::autograd::{Backward, Gradient, Tape, Var};
 use crate::conv::weights::turn;
@@ -70,6 +71,7 @@ impl Layer {
     /// From [cout, cin, 3, 3] and [cout].
     pub(crate) fn new(
         context: &Arc<Context>,
+        tuner: &Tuner,
         site: Site,
         weight: &[f32],
         bias: &[f32],
@@ -85,16 +87,13 @@ impl Layer {
                 rank: needs.rank,
                 kept: trained,
             };
-            Forward::Winograd(Winograd::new(context, site, weight, role)?)
+            let shape = tuner.shape(&site);
+            Forward::Winograd(Winograd::new(context, site, shape, weight, role)?)
         };
         let turned = || {
-            let back = Site {
-                cin: cout,
-                cout: cin,
-                pooled: false,
-                ..site
-            };
-            Winograd::new(context, back, &turn(weight, [cout, cin]), Role::Backward)
+            let (back, turned) = (site.turned(), turn(weight, [cout, cin]));
+            let shape = tuner.shape(&back);
+            Winograd::new(context, back, shape, &turned, Role::Backward)
         };
         Ok(Layer {
             context: context.clone(),
@@ -103,6 +102,14 @@ impl Layer {
             forward,
             backward: needs.backward.then(turned).transpose()?,
         })
+    }
+
+    /// The choice of the forward pass, as it is reported.
+    pub(crate) fn choice(&self) -> String {
+        match &self.forward {
+            Forward::Direct(_) => "direct".into(),
+            Forward::Winograd(winograd) => winograd.shape().to_string(),
+        }
     }
 
     fn side_out(&self, size: usize) -> usize {

@@ -13,7 +13,9 @@ mod context;
 mod direct;
 mod down;
 mod layer;
+mod shape;
 mod site;
+mod tune;
 mod weights;
 mod winograd;
 
@@ -23,6 +25,7 @@ pub(crate) use context::Context;
 pub(crate) use down::down;
 pub(crate) use layer::{Inner, Layer, convolve};
 pub(crate) use site::{Needs, Site};
+pub(crate) use tune::Tuner;
 
 use crate::gpu::Kernel;
 

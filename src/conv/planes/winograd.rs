@@ -10,6 +10,7 @@ pub(super) use kernels::kernels;
 use kernels::{FEW, Params, UpParams, input_kernel, output_kernel, product_kernel, up_kernel};
 
 use super::context::Context;
+use super::shape::Shape;
 use super::site::Site;
 use super::weights::transform_weights;
 use crate::conv::weights::{G4, G6};
@@ -18,40 +19,6 @@ use crate::gpu::{Binding, Buffer, Texture};
 use crate::ops::relu::Floor;
 use crate::tensor::Tensor;
 use crate::tensor::planes::planes;
-
-/// How one layer is cut up.
-#[derive(Clone, Copy, Debug)]
-struct Shape {
-    /// Outputs along a tile's side.
-    m: usize,
-    /// Output channels of a workgroup.
-    outs: usize,
-    /// Tiles of a workgroup, in lanes.
-    groups: usize,
-    /// Tiles of a chunk.
-    chunk: usize,
-}
-
-impl Shape {
-    /// What is fastest on planes of `side`: measured on two Zen 4 cores with 8 lanes for VGG19's five, 224 down to 14 (see
-    /// benches/RESULTS.md), of which the one that is nearest by its ratio counts. `chunk` is for the channels that the
-    /// network has there.
-    fn of(side: usize) -> Self {
-        let [m, groups, chunk] = match side {
-            159.. => [6, 7, 112],
-            80..159 => [6, 6, 96],
-            40..80 => [4, 7, 224],
-            20..40 => [4, 7, 56],
-            _ => [4, 6, 48],
-        };
-        Shape {
-            m,
-            outs: 32,
-            groups,
-            chunk,
-        }
-    }
-}
 
 /// A 3x3 convolution, stride 1, padding 1, with bias, ReLU and maybe a 2x2 max-pool.
 pub(super) struct Winograd {
@@ -66,6 +33,10 @@ pub(super) struct Winograd {
     blocks: usize,
     pool: bool,
 }
+
+/// Texels that lie beside each other and are stored together: a store goes lane by lane on lavapipe, and what it does for
+/// a lane costs as much as two texels.
+const PAIR: usize = 2;
 
 /// What a LoRA adds before the bias: `scale` times the 1x1 convolution of `hidden` with `b` [M, R, 1, 1].
 pub(super) struct Up<'a> {
@@ -90,14 +61,19 @@ pub(super) enum Role<'a> {
 }
 
 impl Winograd {
-    /// From [cout, cin, 3, 3], as `role` runs it.
-    pub(super) fn new(context: &Context, site: Site, weight: &[f32], role: Role) -> Result<Self> {
+    /// From [cout, cin, 3, 3], as `role` runs it, cut up as `shape` says.
+    pub(super) fn new(
+        context: &Context,
+        site: Site,
+        mut shape: Shape,
+        weight: &[f32],
+        role: Role,
+    ) -> Result<Self> {
         let Site { cin, cout, .. } = site;
         let (bias, rank, kept) = match role {
             Role::Forward { bias, rank, kept } => (bias.to_vec(), rank, kept),
             Role::Backward => (vec![0.0; cout], 0, false),
         };
-        let mut shape = Shape::of(site.side);
         shape.outs = context.outs(shape.outs, cout);
         let lanes = context.lanes;
         let (blocks, in_quads) = (cout.div_ceil(shape.outs), cin.div_ceil(4));
@@ -127,6 +103,16 @@ impl Winograd {
             blocks,
             pool: site.pooled,
         })
+    }
+
+    /// The same cut up otherwise; `None` where other weights are needed for it.
+    pub(super) fn shaped(self, shape: Shape) -> Option<Self> {
+        let same = [self.shape.m, self.shape.outs] == [shape.m, shape.outs];
+        same.then_some(Winograd { shape, ..self })
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// Pixels of one word of a mask.
@@ -204,8 +190,13 @@ impl Winograd {
         } = self.shape;
         let tiles_w = size.div_ceil(m);
         let tiles = n * tiles_w * tiles_w;
-        // One image of small planes fills no more.
-        let groups = if tiles <= FEW * self.lanes {
+        let positions = (m + 2) * (m + 2);
+        let out_quads = self.blocks * outs / 4;
+        let quads = self.in_quads + up_quads;
+        // One image of small planes fills no more, and many channels need no wider image than the device has.
+        let widest = gpu.limits().max_texture_dimension_2d as usize;
+        let wide = quads * groups * self.lanes * PAIR > widest;
+        let groups = if tiles <= FEW * self.lanes || wide {
             FEW
         } else {
             groups
@@ -214,15 +205,16 @@ impl Winograd {
         let chunk = chunk
             .next_multiple_of(width)
             .min(tiles.next_multiple_of(width));
-        let positions = (m + 2) * (m + 2);
-        let out_quads = self.blocks * outs / 4;
-        let quads = self.in_quads + up_quads;
         let v = scratch.take(
             gpu,
             "winograd inputs",
-            [quads * width, positions * chunk / width],
+            [quads * width * PAIR, positions / PAIR * (chunk / width)],
         )?;
-        let products = scratch.take(gpu, "winograd products", [chunk, positions * out_quads])?;
+        let products = scratch.take(
+            gpu,
+            "winograd products",
+            [chunk * PAIR, positions * out_quads / PAIR],
+        )?;
         for first in (0..tiles).step_by(chunk) {
             let count = (tiles - first).min(chunk);
             let params = Params {
@@ -239,7 +231,7 @@ impl Winograd {
                 floor,
                 channel_quads: self.channels.div_ceil(4) as u32,
                 width: width as u32,
-                pitch: v.pitch() as u32,
+                pitch: (v.pitch() / PAIR) as u32,
                 quad: 0,
             };
             let lane_groups = count.div_ceil(self.lanes);
@@ -256,7 +248,7 @@ impl Winograd {
             }
             let bindings = [(&*v).into(), (&self.weights).into(), (&*products).into()];
             let grid = [count.div_ceil(width), self.blocks, positions];
-            let pitch = products.pitch() as u32;
+            let pitch = (products.pitch() / PAIR) as u32;
             let product = product_kernel(self.lanes, outs, groups);
             gpu.run_grid(product, &Params { pitch, ..params }, &bindings, grid)?;
             let mut bindings = vec![(&*products).into(), y_texture.into(), (&self.bias).into()];
@@ -267,25 +259,5 @@ impl Winograd {
             gpu.run_grid(output, &Params { pitch, ..params }, &bindings, grid)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Shape;
-
-    #[test]
-    fn each_of_the_sides_that_were_measured_has_its_own_shape() {
-        let of = |side| {
-            let shape = Shape::of(side);
-            [shape.m, shape.groups, shape.chunk]
-        };
-        assert_eq!(
-            [224, 112, 56, 28, 14].map(of),
-            [[6, 7, 112], [6, 6, 96], [4, 7, 224], [4, 7, 56], [4, 6, 48]]
-        );
-        // Nearest by ratio, on both sides of the middle between 112 and 224.
-        assert_eq!((of(158), of(159)), (of(112), of(224)));
-        assert_eq!((of(2), of(2048)), (of(14), of(224)));
     }
 }

@@ -1,7 +1,7 @@
 //! The kernel family for GPUs: a frozen VGG's convolutions in rows [N, C, H, W], as matrix products on tiles in
 //! workgroup memory and registers, directly or by Winograd. Every other device runs it too.
 //!
-//! How a layer is computed is a [`Choice`]: measured on the device where that is asked for (`tune.rs`), else a fixed
+//! How a layer is computed is a [`Choice`]: measured on the device where that is asked for (`gpu/tune.rs`), else a fixed
 //! one. It depends on the layer and the device, never on the batch, so that what an image gives does not depend on the
 //! other images, to the bit.
 
@@ -20,7 +20,7 @@ pub(crate) use adapted::{Lora, adapted};
 pub(crate) use cases::cases;
 pub(crate) use choice::Site;
 pub(crate) use layer::{After, Layer, convolve};
-pub(crate) use tune::{Measured, Tuner, engine};
+pub(crate) use tune::Tuner;
 
 use crate::gpu::Kernel;
 

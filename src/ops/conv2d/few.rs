@@ -39,6 +39,12 @@ const SPAN: usize = 2048;
 const QUADS: usize = 4;
 const SHARES: usize = 32;
 
+/// Whether `forward` is better than a tile for a product of [few, many] channels, which that would have in so many splits: up
+/// to half of a tile's rows would be empty, or a second dispatch would add up.
+pub(super) fn suits([few, many]: [usize; 2], splits: usize) -> bool {
+    many >= SHARES && (few <= MOST / 2 || few <= MOST && splits > 1)
+}
+
 /// `kernel` for windows of so many taps, 9 or 1.
 fn with(kernel: &Kernel, taps: usize) -> &'static Kernel {
     kernel.variant(format!("{}.{taps}", kernel.name), |kernel| {

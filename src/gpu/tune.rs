@@ -1,0 +1,347 @@
+//! Which way a device computes each piece of work fastest: measured once, kept in a file for the device and its driver.
+//! What the work is, and what there is to choose among, is a [`Family`]'s.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::device::Gpu;
+use super::kernel::Kernel;
+use super::shaders;
+use crate::error::{Error, Result};
+use crate::files::write_atomic;
+use crate::random::Stream;
+
+/// Timed runs of a candidate; the shortest counts.
+const RUNS: usize = 3;
+/// A run this much slower than the best is not repeated.
+const HOPELESS: f64 = 1.5;
+/// Seconds that a run on a GPU lasts at least: its work is repeated until then, as handing work over and waiting for it
+/// takes some 0.05 ms whatever the work.
+const RUN: f64 = 2e-3;
+/// Most repetitions in a run, for work that takes no time.
+const REPEATS: f64 = 64.0;
+/// Seconds of a single piece of work that may be waiting and not the work.
+const WAIT: f64 = 2e-4;
+/// Random numbers of a measurement, over and over: what they are is nothing to its time, and making them is.
+const NOISE: usize = 1 << 16;
+/// The largest file that is read: some 100 choices have 8 KiB.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// Kernels for one kind of work, which differ in how fast a device runs them.
+pub(crate) trait Family {
+    /// The work as a choice is made for it, as the file names it.
+    type Site: Copy + PartialEq + Display;
+    /// A way to do it, as the file spells it: a spelling that no candidate has is none.
+    type Choice: Copy + Display;
+
+    /// What the device can run for `site`.
+    fn candidates(&self, site: &Self::Site) -> Vec<Self::Choice>;
+
+    /// What a choice dispatches.
+    fn kernels(&self, site: &Self::Site, choice: Self::Choice) -> Vec<&'static Kernel>;
+
+    /// Runs a choice on random numbers, once a call.
+    fn trial<'a>(&'a self, site: &'a Self::Site) -> Result<Trial<'a, Self::Choice>>;
+}
+
+pub(crate) type Trial<'a, Choice> = Box<dyn FnMut(Choice) -> Result<()> + 'a>;
+
+/// What the file holds.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    device: String,
+    driver: String,
+    /// The processor of a software device; empty of another.
+    #[serde(default)]
+    processor: String,
+    /// Of the kernels: see [`engine`].
+    #[serde(default)]
+    engine: String,
+    /// Spellings of choices by those of sites.
+    choices: BTreeMap<String, String>,
+}
+
+/// Where choices are kept, and what happens to those that are not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// The file of what was measured, for one device.
+    pub file: PathBuf,
+    /// Whether what the file lacks is measured and added, else it is fixed.
+    pub measure: bool,
+}
+
+/// The choices of a device.
+pub(crate) struct Choices {
+    gpu: Gpu,
+    /// `None`: all are fixed.
+    tuning: Option<Tuning>,
+    kept: Kept,
+}
+
+/// What measuring came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Measured {
+    /// Choices that no file had.
+    pub(crate) choices: usize,
+    /// Why they are not kept.
+    pub(crate) lost: Option<String>,
+}
+
+impl Choices {
+    /// With what an earlier run kept. A file that cannot be used is a warning.
+    pub(crate) fn new(gpu: &Gpu, tuning: Option<&Tuning>) -> Self {
+        let info = gpu.info();
+        let fresh = Kept {
+            device: info.name.clone(),
+            driver: info.driver.clone(),
+            processor: gpu.processor().into(),
+            engine: engine(),
+            choices: BTreeMap::new(),
+        };
+        let kept = tuning.and_then(|Tuning { file, measure }| {
+            let read = read(file, &fresh);
+            read.unwrap_or_else(|problem| {
+                let then = match measure {
+                    true => "measuring anew",
+                    false => "fixed kernels are used",
+                };
+                tracing::warn!("{}: {problem}; {then}", file.display());
+                None
+            })
+        });
+        Choices {
+            gpu: gpu.clone(),
+            tuning: tuning.cloned(),
+            kept: kept.unwrap_or(fresh),
+        }
+    }
+
+    /// What an earlier run kept for `site`, where it can still be chosen.
+    pub(crate) fn kept<F: Family>(&self, family: &F, site: &F::Site) -> Option<F::Choice> {
+        let kept = self.kept.choices.get(&site.to_string())?;
+        let mut candidates = family.candidates(site).into_iter();
+        candidates.find(|choice| choice.to_string() == *kept)
+    }
+
+    /// Measures what no earlier run did for `sites`, and keeps it. `progress` hears how many candidates are measured, and of
+    /// how many; its error ends it.
+    pub(crate) fn measure<F: Family>(
+        &mut self,
+        family: &F,
+        sites: &[F::Site],
+        mut progress: impl FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Measured> {
+        let Some(Tuning { file, .. }) = self.tuning.clone().filter(|tuning| tuning.measure) else {
+            return Ok(Measured::default());
+        };
+        let mut missing: Vec<F::Site> = Vec::new();
+        for site in sites {
+            if self.kept(family, site).is_none() && !missing.contains(site) {
+                missing.push(*site);
+            }
+        }
+        let candidates = missing.iter().map(|site| family.candidates(site));
+        let candidates: Vec<Vec<F::Choice>> = candidates.collect();
+        let of = candidates.iter().map(Vec::len).sum();
+        let both = missing.iter().zip(&candidates);
+        let kernels =
+            both.flat_map(|(site, all)| all.iter().flat_map(|one| family.kernels(site, *one)));
+        self.gpu.prepare(&kernels.collect::<Vec<_>>());
+        let mut done = 0;
+        for (site, candidates) in missing.iter().zip(&candidates) {
+            let mut one = || {
+                done += 1;
+                progress(done, of)
+            };
+            let best = fastest(&self.gpu, family, site, candidates, &mut one)?;
+            self.kept.choices.insert(site.to_string(), best.to_string());
+        }
+        let written = match missing.is_empty() {
+            true => Ok(()),
+            false => write(&file, &self.kept),
+        };
+        Ok(Measured {
+            choices: missing.len(),
+            lost: written.err().map(|error| error.to_string()),
+        })
+    }
+}
+
+/// The version of the kernels that are measured: the package's, and a hash of the shaders.
+pub(crate) fn engine() -> String {
+    let version = &shaders::version()[..8];
+    let hash: String = version.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{} {hash}", env!("CARGO_PKG_VERSION"))
+}
+
+/// `n` random numbers of this deviation.
+pub(crate) fn noise(name: &str, n: usize, deviation: f64) -> Vec<f32> {
+    let some = Stream::new(0, name).normals(n.min(NOISE), deviation);
+    some.into_iter().cycle().take(n).collect()
+}
+
+/// The candidate whose shortest run on random data is the shortest.
+fn fastest<F: Family>(
+    gpu: &Gpu,
+    family: &F,
+    site: &F::Site,
+    candidates: &[F::Choice],
+    progress: &mut dyn FnMut() -> Result<()>,
+) -> Result<F::Choice> {
+    let mut trial = family.trial(site)?;
+    let mut best: Option<(f64, F::Choice)> = None;
+    let mut failed = None;
+    for &choice in candidates {
+        let mut shortest = || -> Result<f64> {
+            let mut run = |repeats: usize| -> Result<f64> {
+                gpu.wait()?;
+                let start = Instant::now();
+                for _ in 0..repeats {
+                    trial(choice)?;
+                }
+                gpu.wait()?;
+                Ok(start.elapsed().as_secs_f64() / repeats as f64)
+            };
+            let hopeless = |seconds: f64| best.is_some_and(|(least, _)| seconds > HOPELESS * least);
+            // The first run compiles.
+            run(1)?;
+            let mut repeats = 1;
+            if !gpu.is_software() {
+                let once = run(1)?;
+                if hopeless(once - WAIT) {
+                    return Ok(once);
+                }
+                repeats = (RUN / once).ceil().clamp(1.0, REPEATS) as usize;
+            }
+            let mut shortest = f64::INFINITY;
+            for _ in 0..RUNS {
+                shortest = shortest.min(run(repeats)?);
+                if hopeless(shortest) {
+                    break;
+                }
+            }
+            Ok(shortest)
+        };
+        match shortest() {
+            Ok(seconds) => {
+                tracing::debug!("{site}: {choice} {:.3} ms", seconds * 1e3);
+                if best.is_none_or(|(least, _)| seconds < least) {
+                    best = Some((seconds, choice));
+                }
+            }
+            // What the device cannot compile, or has no room for, is no choice.
+            Err(error) => {
+                tracing::warn!("{site}: {choice} is left out: {error}");
+                failed = Some(error);
+            }
+        }
+        progress()?;
+    }
+    drop(trial);
+    gpu.trim();
+    match (best, failed) {
+        (Some((_, choice)), _) => Ok(choice),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(Error::device(format!(
+            "{}: the device runs none of the kernels of a {site}",
+            gpu.info().name
+        ))),
+    }
+}
+
+/// What `file` holds for the device, the driver and the kernels of `fresh`; `None` where there is no such file.
+fn read(file: &Path, fresh: &Kept) -> Result<Option<Kept>, String> {
+    let bytes = match std::fs::metadata(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+        Ok(metadata) if metadata.len() > LARGEST_FILE => return Err("it is too large".into()),
+        Ok(_) => std::fs::read(file).map_err(|e| e.to_string())?,
+    };
+    let kept: Kept = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
+    let pairs = [
+        ("device", &kept.device, &fresh.device),
+        ("driver", &kept.driver, &fresh.driver),
+        ("processor", &kept.processor, &fresh.processor),
+        ("version of goldfish's kernels", &kept.engine, &fresh.engine),
+    ];
+    if let Some((what, kept, fresh)) = pairs.into_iter().find(|(_, kept, fresh)| kept != fresh) {
+        return Err(format!("it is of another {what} ({kept:?}, now {fresh:?})"));
+    }
+    Ok(Some(kept))
+}
+
+fn write(file: &Path, kept: &Kept) -> Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder, "make"))?;
+    }
+    let text = serde_json::to_string_pretty(kept).expect("strings have JSON");
+    write_atomic(file, text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kept, engine, read, write};
+
+    fn kept(driver: &str, engine: &str) -> Kept {
+        Kept {
+            device: "a card".into(),
+            driver: driver.into(),
+            processor: String::new(),
+            engine: engine.into(),
+            choices: [("site".into(), "choice".into())].into(),
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_read_again_and_not_for_another_driver_processor_or_other_kernels() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("below").join("card.json");
+        assert_eq!(read(&file, &kept("1", "a")), Ok(None));
+        write(&file, &kept("1", "a")).expect("written");
+        assert_eq!(read(&file, &kept("1", "a")), Ok(Some(kept("1", "a"))));
+        let elsewhere = Kept {
+            processor: "another".into(),
+            ..kept("1", "a")
+        };
+        for (other, what) in [
+            (kept("2", "a"), "driver"),
+            (kept("1", "b"), "kernels"),
+            (elsewhere, "processor"),
+        ] {
+            let problem = read(&file, &other).expect_err(what);
+            assert!(problem.contains(what), "{problem}");
+        }
+        // As it was before the kernels had a version.
+        let text = r#"{"device":"a card","driver":"1","choices":{}}"#;
+        std::fs::write(&file, text).expect("written");
+        let problem = read(&file, &kept("1", "a")).expect_err("no version");
+        assert!(problem.contains("kernels"), "{problem}");
+    }
+
+    #[test]
+    fn the_version_is_of_the_package_and_its_kernels() {
+        let version = engine();
+        let (package, hash) = version.split_once(' ').expect("two words");
+        assert_eq!(package, env!("CARGO_PKG_VERSION"));
+        assert!(
+            hash.len() == 16 && hash.chars().all(|c| c.is_ascii_hexdigit()),
+            "{hash}"
+        );
+        assert_eq!(engine(), version);
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_of() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("x.json");
+        for text in ["", "{", "[]", r#"{"device":1}"#] {
+            std::fs::write(&file, text).expect("written");
+            assert!(read(&file, &kept("1", "a")).is_err(), "{text}");
+        }
+    }
+}
