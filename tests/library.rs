@@ -314,9 +314,9 @@ fn compiled_beside() {
     // software drivers do.
     let mut text = DOUBLE.to_string();
     for n in 0..20_000 {
-        write!(
+        writeln!(
             text,
-            "fn unused{n}(x: f32) -> f32 {{ return x * {n}.0 + 1.0; }}\n"
+            "fn unused{n}(x: f32) -> f32 {{ return x * {n}.0 + 1.0; }}"
         )
         .expect("a text");
     }
