@@ -295,7 +295,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
         let wrong = wrong.with_text("fn forward() { nothing(); }");
         let warmer = Warmer::in_turn(&gpu, true, Duration::ZERO);
         warmer.work.left().twin = true;
-        warmer.send(&[wrong.variant("wrong", |kernel| kernel)]);
+        warmer.send(&[wrong.variant("wrong".into(), |kernel| kernel)]);
         warmer.settle();
         assert!(gpu.wait().is_err(), "the error is the next call's");
     }
