@@ -153,6 +153,7 @@ fn in_rows(
         side,
         precision: how.precision,
         gradient: false,
+        pooled: false,
     });
     unkept(tuner.measure(&sites, progress)?.lost);
     let times = sites.into_iter().zip(CONVOLUTIONS).map(|(site, shape)| {

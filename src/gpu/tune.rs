@@ -1,5 +1,6 @@
 //! Which way a device computes each piece of work fastest: measured once, kept in a file for the device and its driver.
-//! What the work is, and what there is to choose among, is a [`Family`]'s.
+//! What the work is, and what there is to choose among, is a [`Family`]'s. It is timed by the device's own stamps where that
+//! has them, which know nothing of the host, else by the clock.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -24,7 +25,7 @@ const HOPELESS: f64 = 1.5;
 const RUN: f64 = 2e-3;
 /// Most repetitions in a run, for work that takes no time.
 const REPEATS: f64 = 64.0;
-/// Seconds of a single piece of work that may be waiting and not the work.
+/// Seconds of a single piece of work that may be waiting and not the work, by the clock.
 const WAIT: f64 = 2e-4;
 /// Random numbers of a measurement, over and over: what they are is nothing to its time, and making them is.
 const NOISE: usize = 1 << 16;
@@ -51,7 +52,7 @@ pub(crate) trait Family {
 pub(crate) type Trial<'a, Choice> = Box<dyn FnMut(Choice) -> Result<()> + 'a>;
 
 /// What the file holds.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
     device: String,
@@ -75,7 +76,8 @@ pub struct Tuning {
     pub measure: bool,
 }
 
-/// The choices of a device.
+/// The choices of a device. What a clone measures is its own.
+#[derive(Clone)]
 pub(crate) struct Choices {
     gpu: Gpu,
     /// `None`: all are fixed.
@@ -128,6 +130,33 @@ impl Choices {
         candidates.find(|choice| choice.to_string() == *kept)
     }
 
+    /// The device.
+    pub(crate) fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// What of `sites` no earlier run measured, where that is asked for.
+    fn missing<F: Family>(&self, family: &F, sites: &[F::Site]) -> Vec<F::Site> {
+        let mut missing: Vec<F::Site> = Vec::new();
+        if self.tuning.as_ref().is_some_and(|tuning| tuning.measure) {
+            for site in sites {
+                if self.kept(family, site).is_none() && !missing.contains(site) {
+                    missing.push(*site);
+                }
+            }
+        }
+        missing
+    }
+
+    /// How many candidates [`Choices::measure`] will measure.
+    pub(crate) fn left<F: Family>(&self, family: &F, sites: &[F::Site]) -> usize {
+        let missing = self.missing(family, sites);
+        missing
+            .iter()
+            .map(|site| family.candidates(site).len())
+            .sum()
+    }
+
     /// Measures what no earlier run did for `sites`, and keeps it. `progress` hears how many candidates are measured, and of
     /// how many; its error ends it.
     pub(crate) fn measure<F: Family>(
@@ -139,12 +168,7 @@ impl Choices {
         let Some(Tuning { file, .. }) = self.tuning.clone().filter(|tuning| tuning.measure) else {
             return Ok(Measured::default());
         };
-        let mut missing: Vec<F::Site> = Vec::new();
-        for site in sites {
-            if self.kept(family, site).is_none() && !missing.contains(site) {
-                missing.push(*site);
-            }
-        }
+        let missing = self.missing(family, sites);
         let candidates = missing.iter().map(|site| family.candidates(site));
         let candidates: Vec<Vec<F::Choice>> = candidates.collect();
         let of = candidates.iter().map(Vec::len).sum();
@@ -185,6 +209,22 @@ pub(crate) fn noise(name: &str, n: usize, deviation: f64) -> Vec<f32> {
     some.into_iter().cycle().take(n).collect()
 }
 
+/// Seconds of `work` on the device, where it has stamps, else until it is done.
+fn timed(gpu: &Gpu, work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    if gpu.has_stamps() {
+        gpu.start_stamps()?;
+        let worked = work();
+        let times = gpu.end_stamps();
+        worked?;
+        return Ok(times?.iter().map(|time| time.seconds).sum());
+    }
+    gpu.wait()?;
+    let start = Instant::now();
+    work()?;
+    gpu.wait()?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
 /// The candidate whose shortest run on random data is the shortest.
 fn fastest<F: Family>(
     gpu: &Gpu,
@@ -199,13 +239,8 @@ fn fastest<F: Family>(
     for &choice in candidates {
         let mut shortest = || -> Result<f64> {
             let mut run = |repeats: usize| -> Result<f64> {
-                gpu.wait()?;
-                let start = Instant::now();
-                for _ in 0..repeats {
-                    trial(choice)?;
-                }
-                gpu.wait()?;
-                Ok(start.elapsed().as_secs_f64() / repeats as f64)
+                let seconds = timed(gpu, || (0..repeats).try_for_each(|_| trial(choice)))?;
+                Ok(seconds / repeats as f64)
             };
             let hopeless = |seconds: f64| best.is_some_and(|(least, _)| seconds > HOPELESS * least);
             // The first run compiles.
@@ -213,7 +248,8 @@ fn fastest<F: Family>(
             let mut repeats = 1;
             if !gpu.is_software() {
                 let once = run(1)?;
-                if hopeless(once - WAIT) {
+                let waiting = if gpu.has_stamps() { 0.0 } else { WAIT };
+                if hopeless(once - waiting) {
                     return Ok(once);
                 }
                 repeats = (RUN / once).ceil().clamp(1.0, REPEATS) as usize;

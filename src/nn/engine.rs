@@ -33,7 +33,7 @@ pub struct Engine {
     pub family: String,
     /// Of the frozen weights.
     pub precision: String,
-    /// How each convolution is computed, where that is chosen.
+    /// How each layer is computed, where that is chosen.
     pub choices: Vec<String>,
 }
 
@@ -57,8 +57,11 @@ impl Engine {
         if tuned.measured.lost.is_some() {
             return Ok(None);
         }
-        let below = places.iter().take(layer).filter(|p| p.layer.is_conv());
-        let choices = below.map(|place| tuned.rounding(place, how)).collect();
+        // The product of a linear layer is kept too, beside what it takes.
+        let below = places.iter().enumerate();
+        let below = below.filter(|(at, p)| *at < layer || (*at == layer && !p.layer.is_conv()));
+        let choices = below.filter_map(|(_, place)| tuned.rounding(place, how));
+        let choices = choices.collect();
         Ok(Some(Engine {
             version: format!(
                 "{} {VERSION} {}",

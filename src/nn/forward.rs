@@ -111,7 +111,7 @@ impl Vgg {
         };
         match weight {
             Weight::Plain(weight) => product(tape, layer, x, &Var::frozen(weight)),
-            Weight::Halves(weight) => ops::linear_half(tape, x, weight),
+            Weight::Matrix(weight, cuts) => ops::linear_frozen(tape, x, weight, *cuts),
             Weight::Tiles(_) => unreachable!("what is in tiles comes with its bias"),
         }
     }

@@ -176,6 +176,7 @@ fn layer(gpu: &Gpu, way: Way, tile: Tile, [cout, cin, side]: [usize; 3]) -> Resu
         side,
         precision: way.precision,
         gradient: false,
+        pooled: false,
     };
     let (weight, bias) = parameters(cout, cin);
     let bias = Tensor::from_slice(gpu, [cout], &bias)?;
