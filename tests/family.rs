@@ -253,8 +253,8 @@ fn tuned_sides() {
         };
         load(narrow("vgg11"), &how).measured()
     };
-    // Eight convolutions and three linear layers.
-    assert_eq!(load(32), 11);
+    // Eight convolutions, and the linear layers but the last, which has too few rows for a choice.
+    assert_eq!(load(32), 10);
     // Of the sides from 64 down to 4, one convolution has met its channels at its side before, with a pool too, and the
     // linear layers are the same.
     assert_eq!(load(64), 7);
