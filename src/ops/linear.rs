@@ -17,8 +17,8 @@ use crate::ops::sum;
 use crate::tensor::{Halves, Precision, Shape, Tensor};
 pub(crate) use cases::cases;
 pub(super) use cases::reference;
-pub(crate) use cut::{Cuts, Site};
 use cut::{Cut, ROWS_PER_PASS};
+pub(crate) use cut::{Cuts, Site};
 pub(crate) use kernels::kernels;
 use kernels::{
     BACKWARD_X, BACKWARD_X_QUADS, FORWARD, FORWARD_QUADS, IMAGE_GROUPS, Params,

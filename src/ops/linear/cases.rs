@@ -106,4 +106,3 @@ fn plain() -> Vec<Case> {
     })
     .into()
 }
-

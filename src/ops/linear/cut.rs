@@ -110,8 +110,7 @@ impl Site {
         } else {
             row
         };
-        let image =
-            gpu.has_textures() && self.precision == Precision::F32 && read >= IMAGE_LEAST;
+        let image = gpu.has_textures() && self.precision == Precision::F32 && read >= IMAGE_LEAST;
         self.k.is_multiple_of(4) && self.k > narrow::MOST && self.out > 16 && !image
     }
 
@@ -160,7 +159,14 @@ mod tests {
 
     #[test]
     fn candidates_are_different_and_fit_a_workgroup_and_the_first_is_the_fixed_one() {
-        for [k, out] in [[25088, 4096], [4096, 4096], [4096, 1000], [1176, 64], [64, 17], [1 << 22, 5000]] {
+        for [k, out] in [
+            [25088, 4096],
+            [4096, 4096],
+            [4096, 1000],
+            [1176, 64],
+            [64, 17],
+            [1 << 22, 5000],
+        ] {
             for gradient in [false, true] {
                 let site = Site {
                     k,
