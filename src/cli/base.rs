@@ -279,10 +279,15 @@ fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
 }
 
 /// Where what was measured of a device is kept, or a notice that there is no such place.
-fn choices(gpu: &Gpu) -> Option<PathBuf> {
+fn choices(gpu: &Gpu, measure: bool) -> Option<PathBuf> {
     let Some(folder) = cache_folder() else {
         static TOLD: Once = Once::new();
-        TOLD.call_once(|| {
+        // Without measuring there is nothing that another run would have.
+        let tell = |told: fn()| match measure {
+            true => TOLD.call_once(told),
+            false => {}
+        };
+        tell(|| {
             note!(
                 "notice   {NO_CACHE}: nothing is measured and fixed kernels are used, so that this run may round \
                  differently from one that has a folder. Set one of them, or take fixed kernels everywhere with --tune off"
@@ -290,7 +295,7 @@ fn choices(gpu: &Gpu) -> Option<PathBuf> {
         });
         return None;
     };
-    Some(folder.join(gpu.info().file_stem() + ".json"))
+    Some(folder.join(gpu.file_stem() + ".json"))
 }
 
 impl Base {
@@ -302,7 +307,7 @@ impl Base {
             Tune::Off => None,
         };
         let tuning = measure.and_then(|measure| {
-            let file = choices(gpu)?;
+            let file = choices(gpu, measure)?;
             Some(goldfish::Tuning { file, measure })
         });
         Loading {

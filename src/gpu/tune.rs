@@ -108,7 +108,9 @@ impl Choices {
             read.unwrap_or_else(|problem| {
                 let then = match measure {
                     true => "measuring anew",
-                    false => "fixed kernels are used",
+                    false => {
+                        "fixed kernels are used, until it is measured anew or the file is removed"
+                    }
                 };
                 tracing::warn!("{}: {problem}; {then}", file.display());
                 None

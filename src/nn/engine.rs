@@ -80,6 +80,20 @@ impl Engine {
     }
 }
 
+/// How the convolutions of a network that is loaded as `how` says are computed, forward and back, as far as it decides how their
+/// numbers are rounded; `None` where that is measured when it is loaded.
+///
+/// # Errors
+/// What the device reported.
+pub fn rounding(gpu: &Gpu, arch: Arch, how: &Loading) -> Result<Option<String>> {
+    if how.tuning.as_ref().is_some_and(|tuning| tuning.measure) {
+        return Ok(None);
+    }
+    let places = Place::all(arch, how);
+    let tuned = Tuned::new(gpu, how, &places, |_| Ok(()))?;
+    Ok(Some(tuned.roundings(&places, how).join(", ")))
+}
+
 /// What this processor has of what decides how a product and a sum are rounded, or in which order sums are formed.
 fn processor() -> Vec<String> {
     #[cfg(target_arch = "x86_64")]

@@ -47,6 +47,7 @@ impl Vgg {
             precision: how.precision,
             tuner: &tuner,
             warmer: &warmer,
+            trained: how.trained,
         };
         let mut layers = Vec::new();
         for (index, place) in places.into_iter().enumerate() {
@@ -101,6 +102,8 @@ struct Loader<'a> {
     precision: Precision,
     tuner: &'a Tuner,
     warmer: &'a Warmer,
+    /// Whether what is adapted is trained.
+    trained: bool,
 }
 
 impl Loader<'_> {
@@ -133,7 +136,9 @@ impl Loader<'_> {
                 let (site, backward) = (place.site(self.precision), place.needs.backward);
                 let conv = rows::Layer::new(tuner, site, &weight, &bias, backward)?;
                 let adapted = place.needs.rank > 0;
-                self.warmer.send(&conv.kernels(place.layer.pool, adapted));
+                let kept = adapted && self.trained;
+                self.warmer
+                    .send(&conv.kernels(place.layer.pool, adapted, kept));
                 Ok(Held::Rows {
                     weight: Weight::Tiles(Arc::new(conv)),
                     bias,

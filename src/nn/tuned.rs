@@ -51,6 +51,20 @@ impl Tuned {
         }
     }
 
+    /// What decides how the numbers of all convolutions and of their gradients are rounded.
+    pub(super) fn roundings(&self, places: &[Place], how: &Loading) -> Vec<String> {
+        match &self.tuner {
+            Tuner::Planes(tuner) => {
+                let sites = Place::planes_sites(places);
+                sites.iter().map(|site| tuner.algorithm(site)).collect()
+            }
+            Tuner::Rows(tuner) => {
+                let sites = Place::sites(places, how.precision);
+                sites.iter().map(|site| tuner.spelling(site)).collect()
+            }
+        }
+    }
+
     /// What decides how the numbers of a convolution are rounded.
     pub(super) fn rounding(&self, place: &Place, how: &Loading) -> String {
         match &self.tuner {
