@@ -283,16 +283,14 @@ fn choices(gpu: &Gpu, measure: bool) -> Option<PathBuf> {
     let Some(folder) = cache_folder() else {
         static TOLD: Once = Once::new();
         // Without measuring there is nothing that another run would have.
-        let tell = |told: fn()| match measure {
-            true => TOLD.call_once(told),
-            false => {}
-        };
-        tell(|| {
-            note!(
-                "notice   {NO_CACHE}: nothing is measured and fixed kernels are used, so that this run may round \
-                 differently from one that has a folder. Set one of them, or take fixed kernels everywhere with --tune off"
-            );
-        });
+        if measure {
+            TOLD.call_once(|| {
+                note!(
+                    "notice   {NO_CACHE}: nothing is measured and fixed kernels are used, so that this run may round \
+                     differently from one that has a folder. Set one of them, or take fixed kernels everywhere with --tune off"
+                );
+            });
+        }
         return None;
     };
     Some(folder.join(gpu.file_stem() + ".json"))

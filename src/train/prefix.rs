@@ -260,10 +260,9 @@ impl Prefix {
         let batch = sent.batch();
         if let Some(cache) = &self.frozen.cache
             && batch.indices.iter().any(|&image| cache.lacks(image))
+            && let Some(arriving) = self.keep(sent)?
         {
-            if let Some(arriving) = self.keep(sent)? {
-                self.frozen.take_in(arriving)?;
-            }
+            self.frozen.take_in(arriving)?;
         }
         if let Some(Cache::Features { features, .. }) = &mut self.frozen.cache
             && batch.indices.iter().all(|&image| features.has(image))
