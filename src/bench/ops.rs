@@ -64,10 +64,7 @@ pub fn ops(
     if planes::suits(gpu) && !how.portable {
         times.extend(in_planes(gpu, how, peak, &mut progress)?);
         // The family that the device is not best at takes minutes there: what was kept of it, or fixed.
-        tuning = tuning.map(|tuning| Tuning {
-            measure: false,
-            ..tuning
-        });
+        tuning = tuning.map(Tuning::unmeasured);
     }
     let how = &Loading {
         tuning,

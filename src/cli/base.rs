@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -192,6 +192,8 @@ pub struct Base {
     pub precision: Precision,
     pub kernels: Kernels,
     pub tune: Tune,
+    /// Read once: see [`goldfish::Tuning`].
+    tuning: OnceLock<Option<goldfish::Tuning>>,
 }
 
 /// What is wrong with a side of images.
@@ -226,6 +228,7 @@ impl BaseArgs {
             precision: self.precision,
             kernels: self.kernels,
             tune: self.tune,
+            tuning: OnceLock::new(),
         })
     }
 }
@@ -304,15 +307,16 @@ impl Base {
             Tune::On => Some(true),
             Tune::Off => None,
         };
-        let tuning = measure.and_then(|measure| {
+        let tuning = self.tuning.get_or_init(|| {
+            let measure = measure?;
             let file = choices(gpu, measure)?;
-            Some(goldfish::Tuning { file, measure })
+            Some(goldfish::Tuning::new(file, measure))
         });
         Loading {
             side: self.transform.size,
             portable: self.kernels == Kernels::Portable,
             precision: self.precision,
-            tuning,
+            tuning: tuning.clone(),
             ..how
         }
     }

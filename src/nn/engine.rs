@@ -8,7 +8,7 @@ use super::digest::hex;
 use super::loading::{LoadStep, Loading, Place};
 use super::tuned::Tuned;
 use crate::error::Result;
-use crate::gpu::{Gpu, shaders_version};
+use crate::gpu::{Gpu, Tuning, shaders_version};
 
 /// Raised with every change of what the host has to do with the numbers of frozen layers that the shaders' text and the
 /// package's version do not tell of.
@@ -86,7 +86,7 @@ impl Engine {
 /// # Errors
 /// What the device reported.
 pub fn rounding(gpu: &Gpu, arch: Arch, how: &Loading) -> Result<Option<String>> {
-    if how.tuning.as_ref().is_some_and(|tuning| tuning.measure) {
+    if how.tuning.as_ref().is_some_and(Tuning::measures) {
         return Ok(None);
     }
     let places = Place::all(arch, how);
