@@ -280,10 +280,7 @@ fn planes_choices() {
     let arch = narrow("vgg11");
     let how = |measure: Option<bool>| Loading {
         side: SIDE,
-        tuning: measure.map(|measure| Tuning {
-            file: path.clone(),
-            measure,
-        }),
+        tuning: measure.map(|measure| Tuning::new(&path, measure)),
         ..Loading::default()
     };
     let pixels = noise(2, SIDE);

@@ -96,14 +96,12 @@ fn linear_choices() {
         classes: 20,
         ..VGG19_TINY
     };
-    let how = Loading {
-        tuning: Some(Tuning {
-            file: path.clone(),
-            measure: false,
-        }),
-        ..portable()
-    };
     let told = || {
+        // One reads its file once.
+        let how = Loading {
+            tuning: Some(Tuning::new(&path, false)),
+            ..portable()
+        };
         let base = Vgg::load(&gpu, arch, &Source::Random(6), &how, |_| Ok(()));
         let logits = base.expect("a network").logits(&noise(2, 40), 40);
         let engine = Engine::new(&gpu, arch, &how, 18, |_| Ok(())).expect("an engine");

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -67,13 +69,91 @@ struct Kept {
     choices: BTreeMap<String, String>,
 }
 
-/// Where choices are kept, and what happens to those that are not there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Kept {
+    /// What `fresh` is of that this is not.
+    fn differs(&self, fresh: &Kept) -> Option<String> {
+        let pairs = [
+            ("device", &self.device, &fresh.device),
+            ("driver", &self.driver, &fresh.driver),
+            ("processor", &self.processor, &fresh.processor),
+            ("version of goldfish's kernels", &self.engine, &fresh.engine),
+        ];
+        let (what, kept, fresh) = pairs.into_iter().find(|(_, kept, fresh)| kept != fresh)?;
+        Some(format!("it is of another {what} ({kept:?}, now {fresh:?})"))
+    }
+}
+
+/// Where choices are kept, and what happens to those that are not there. The file is read once for all clones of one of these: what
+/// is made by its choices, and what tells by which, agree whatever comes to lie there meanwhile.
+#[derive(Clone, Debug)]
 pub struct Tuning {
-    /// The file of what was measured, for one device.
-    pub file: PathBuf,
-    /// Whether what the file lacks is measured and added, else it is fixed.
-    pub measure: bool,
+    file: PathBuf,
+    measure: bool,
+    known: Arc<Mutex<Option<Kept>>>,
+}
+
+impl Tuning {
+    /// `file` has what was measured, for one device; what it lacks is fixed, or where `measure` says so measured and added.
+    pub fn new(file: impl Into<PathBuf>, measure: bool) -> Self {
+        Tuning {
+            file: file.into(),
+            measure,
+            known: Arc::default(),
+        }
+    }
+
+    /// Whether what the file lacks is measured.
+    pub fn measures(&self) -> bool {
+        self.measure
+    }
+
+    /// The same, where what the file lacks is fixed.
+    pub fn unmeasured(self) -> Self {
+        Tuning {
+            measure: false,
+            ..self
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.known.lock().expect("no panic holds the choices")
+    }
+
+    /// What the file has, where it has it for the device of `fresh`; a file that cannot be used is a warning.
+    fn kept(&self, fresh: Kept) -> Kept {
+        let mut known = self.known();
+        let known = known.get_or_insert_with(|| {
+            let read = read(&self.file, &fresh);
+            let read = read.unwrap_or_else(|problem| {
+                let then = match self.measure {
+                    true => "measuring anew",
+                    false => {
+                        "fixed kernels are used, until it is measured anew or the file is removed"
+                    }
+                };
+                tracing::warn!("{}: {problem}; {then}", self.file.display());
+                None
+            });
+            read.unwrap_or_else(|| fresh.clone())
+        });
+        match known.differs(&fresh) {
+            // One file for two devices: each has its own choices, and no other's.
+            Some(_) => fresh,
+            None => known.clone(),
+        }
+    }
+
+    /// Knows what is `kept` now, and adds it to the file, whatever others have added to that meanwhile.
+    fn add(&self, kept: &Kept) -> Result<()> {
+        *self.known() = Some(kept.clone());
+        let mut all = kept.clone();
+        if let Ok(Some(others)) = read(&self.file, kept) {
+            for (site, choice) in others.choices {
+                all.choices.entry(site).or_insert(choice);
+            }
+        }
+        write(&self.file, &all)
+    }
 }
 
 /// The choices of a device. What a clone measures is its own.
@@ -105,21 +185,13 @@ impl Choices {
             engine: engine(),
             choices: BTreeMap::new(),
         };
-        let kept = tuning.and_then(|Tuning { file, measure }| {
-            let read = read(file, &fresh);
-            read.unwrap_or_else(|problem| {
-                let then = match measure {
-                    true => "measuring anew",
-                    false => "fixed kernels are used",
-                };
-                tracing::warn!("{}: {problem}; {then}", file.display());
-                None
-            })
-        });
         Choices {
             gpu: gpu.clone(),
             tuning: tuning.cloned(),
-            kept: kept.unwrap_or(fresh),
+            kept: match tuning {
+                Some(tuning) => tuning.kept(fresh),
+                None => fresh,
+            },
         }
     }
 
@@ -165,7 +237,7 @@ impl Choices {
         sites: &[F::Site],
         mut progress: impl FnMut(usize, usize) -> Result<()>,
     ) -> Result<Measured> {
-        let Some(Tuning { file, .. }) = self.tuning.clone().filter(|tuning| tuning.measure) else {
+        let Some(tuning) = self.tuning.clone().filter(Tuning::measures) else {
             return Ok(Measured::default());
         };
         let missing = self.missing(family, sites);
@@ -187,7 +259,7 @@ impl Choices {
         }
         let written = match missing.is_empty() {
             true => Ok(()),
-            false => write(&file, &self.kept),
+            false => tuning.add(&self.kept),
         };
         Ok(Measured {
             choices: missing.len(),
@@ -292,23 +364,23 @@ fn fastest<F: Family>(
 
 /// What `file` holds for the device, the driver and the kernels of `fresh`; `None` where there is no such file.
 fn read(file: &Path, fresh: &Kept) -> Result<Option<Kept>, String> {
-    let bytes = match std::fs::metadata(file) {
+    match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
+        // A pipe would be waited for.
+        Ok(metadata) if !metadata.is_file() => return Err("it is no regular file".into()),
         Ok(metadata) if metadata.len() > LARGEST_FILE => return Err("it is too large".into()),
-        Ok(_) => std::fs::read(file).map_err(|e| e.to_string())?,
-    };
-    let kept: Kept = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
-    let pairs = [
-        ("device", &kept.device, &fresh.device),
-        ("driver", &kept.driver, &fresh.driver),
-        ("processor", &kept.processor, &fresh.processor),
-        ("version of goldfish's kernels", &kept.engine, &fresh.engine),
-    ];
-    if let Some((what, kept, fresh)) = pairs.into_iter().find(|(_, kept, fresh)| kept != fresh) {
-        return Err(format!("it is of another {what} ({kept:?}, now {fresh:?})"));
+        Ok(_) => {}
     }
-    Ok(Some(kept))
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file).map_err(|e| e.to_string())?;
+    let mut some = opened.take(LARGEST_FILE);
+    some.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    let kept: Kept = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
+    match kept.differs(fresh) {
+        Some(problem) => Err(problem),
+        None => Ok(Some(kept)),
+    }
 }
 
 fn write(file: &Path, kept: &Kept) -> Result<()> {
@@ -320,64 +392,4 @@ fn write(file: &Path, kept: &Kept) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Kept, engine, read, write};
-
-    fn kept(driver: &str, engine: &str) -> Kept {
-        Kept {
-            device: "a card".into(),
-            driver: driver.into(),
-            processor: String::new(),
-            engine: engine.into(),
-            choices: [("site".into(), "choice".into())].into(),
-        }
-    }
-
-    #[test]
-    fn what_was_kept_is_read_again_and_not_for_another_driver_processor_or_other_kernels() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("below").join("card.json");
-        assert_eq!(read(&file, &kept("1", "a")), Ok(None));
-        write(&file, &kept("1", "a")).expect("written");
-        assert_eq!(read(&file, &kept("1", "a")), Ok(Some(kept("1", "a"))));
-        let elsewhere = Kept {
-            processor: "another".into(),
-            ..kept("1", "a")
-        };
-        for (other, what) in [
-            (kept("2", "a"), "driver"),
-            (kept("1", "b"), "kernels"),
-            (elsewhere, "processor"),
-        ] {
-            let problem = read(&file, &other).expect_err(what);
-            assert!(problem.contains(what), "{problem}");
-        }
-        // As it was before the kernels had a version.
-        let text = r#"{"device":"a card","driver":"1","choices":{}}"#;
-        std::fs::write(&file, text).expect("written");
-        let problem = read(&file, &kept("1", "a")).expect_err("no version");
-        assert!(problem.contains("kernels"), "{problem}");
-    }
-
-    #[test]
-    fn the_version_is_of_the_package_and_its_kernels() {
-        let version = engine();
-        let (package, hash) = version.split_once(' ').expect("two words");
-        assert_eq!(package, env!("CARGO_PKG_VERSION"));
-        assert!(
-            hash.len() == 16 && hash.chars().all(|c| c.is_ascii_hexdigit()),
-            "{hash}"
-        );
-        assert_eq!(engine(), version);
-    }
-
-    #[test]
-    fn a_damaged_file_is_told_of() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("x.json");
-        for text in ["", "{", "[]", r#"{"device":1}"#] {
-            std::fs::write(&file, text).expect("written");
-            assert!(read(&file, &kept("1", "a")).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -53,6 +53,7 @@ impl Vgg {
             tuner: &tuner,
             linear: linear.as_ref(),
             warmer: &warmer,
+            trained: how.trained,
         };
         let mut layers = Vec::new();
         for (index, place) in places.into_iter().enumerate() {
@@ -108,6 +109,8 @@ struct Loader<'a> {
     tuner: &'a Tuner,
     linear: Option<&'a linear::Tuner>,
     warmer: &'a Warmer,
+    /// Whether what is adapted is trained.
+    trained: bool,
 }
 
 impl Loader<'_> {
@@ -140,7 +143,9 @@ impl Loader<'_> {
                 let (site, backward) = (place.site(self.precision), place.needs.backward);
                 let conv = rows::Layer::new(tuner, site, &weight, &bias, backward)?;
                 let adapted = place.needs.rank > 0;
-                self.warmer.send(&conv.kernels(place.layer.pool, adapted));
+                let kept = adapted && self.trained;
+                self.warmer
+                    .send(&conv.kernels(place.layer.pool, adapted, kept));
                 Ok(Held::Rows {
                     weight: Weight::Tiles(Arc::new(conv)),
                     bias,

@@ -66,6 +66,25 @@ impl Tuned {
         }
     }
 
+    /// What decides how the numbers of all layers and of their gradients are rounded.
+    pub(super) fn roundings(&self, places: &[Place], how: &Loading) -> Vec<String> {
+        let mut roundings: Vec<String> = match &self.tuner {
+            Tuner::Planes(tuner) => {
+                let sites = Place::planes_sites(places);
+                sites.iter().map(|site| tuner.algorithm(site)).collect()
+            }
+            Tuner::Rows(tuner) => {
+                let sites = Place::sites(places, how.precision);
+                sites.iter().map(|site| tuner.spelling(site)).collect()
+            }
+        };
+        if let Some(tuner) = &self.linear {
+            let sites = Place::linear_sites(places, how.precision);
+            roundings.extend(sites.iter().filter_map(|site| tuner.rounding(site)));
+        }
+        roundings
+    }
+
     /// What decides how the numbers of a layer are rounded, where that is chosen.
     pub(super) fn rounding(&self, place: &Place, how: &Loading) -> Option<String> {
         if !place.layer.is_conv() {

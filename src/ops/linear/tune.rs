@@ -68,7 +68,8 @@ impl Tuner {
     /// What of the choice for `site` decides how numbers are rounded; `None` where there is no choice.
     pub(crate) fn rounding(&self, site: &Site) -> Option<String> {
         let suited = site.suits(&self.device.0);
-        let cut = suited.then(|| self.cuts(site).forward.unwrap_or(site.fixed()))?;
+        let kept = suited.then(|| self.choices.kept(&self.device, site))?;
+        let cut = kept.unwrap_or(site.fixed());
         Some(format!("linear in {}", cut.span))
     }
 }
@@ -174,10 +175,7 @@ mod tests {
                 continue;
             };
             let folder = tempfile::tempdir().expect("a folder");
-            let tuning = Tuning {
-                file: folder.path().join("choices.json"),
-                measure: true,
-            };
+            let tuning = Tuning::new(folder.path().join("choices.json"), true);
             let mut choices = Choices::new(&gpu, Some(&tuning));
             let family = Odd(gpu.clone());
             let measured = choices.measure(&family, &["odd"], |_, _| Ok(()));
