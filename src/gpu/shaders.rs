@@ -21,6 +21,7 @@ static FILES: &[(&str, &str)] = embed![
     "conv/planes/winograd_output.wgsl"
     "conv/planes/winograd_params.wgsl"
     "conv/planes/winograd_product.wgsl"
+    "conv/planes/winograd_turn.wgsl"
     "conv/planes/winograd_up.wgsl"
     "conv/rows/conv3x3.wgsl"
     "conv/rows/conv3x3_finish.wgsl"

@@ -105,6 +105,9 @@ pub(crate) fn cases() -> Vec<Case> {
         conv([9, 6, 5, 1, 11], true, 112),
         conv([12, 10, 4, 2, 9], false, 28),
         conv([33, 7, 2, 1, 8], true, 14),
+        // The gradient from the layer's own weights.
+        conv([12, 70, 1, 1, 9], false, 2),
+        conv([33, 7, 2, 2, 8], true, 2),
         large_plane(),
     ]
 }

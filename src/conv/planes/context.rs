@@ -16,6 +16,7 @@ pub(super) struct Scratch(Mutex<HashMap<Use, Arc<Texture>>>);
 type Use = (&'static str, [usize; 2]);
 
 impl Scratch {
+    /// One of `size`.
     pub(super) fn take(
         &self,
         gpu: &Gpu,
@@ -29,6 +30,25 @@ impl Scratch {
         let texture = Arc::new(gpu.texture(label, size)?);
         textures.insert((label, size), texture.clone());
         Ok(texture)
+    }
+
+    /// One that is `size` at least, for what does not mind how far apart rows are.
+    pub(super) fn take_roomy(
+        &self,
+        gpu: &Gpu,
+        label: &'static str,
+        size: [usize; 2],
+    ) -> Result<Arc<Texture>> {
+        let textures = self.0.lock().expect("no panic holds the scratch textures");
+        let roomy = textures.iter().find(|((of, has), _)| {
+            let large = has.iter().zip(size).all(|(has, wanted)| *has >= wanted);
+            *of == label && large
+        });
+        if let Some((_, texture)) = roomy {
+            return Ok(texture.clone());
+        }
+        drop(textures);
+        self.take(gpu, label, size)
     }
 }
 

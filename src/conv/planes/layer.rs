@@ -90,17 +90,28 @@ impl Layer {
             let shape = tuner.shape(&site);
             Forward::Winograd(Winograd::new(context, site, shape, weight, role)?)
         };
-        let turned = || {
-            let (back, turned) = (site.turned(), turn(weight, [cout, cin]));
+        let backward = || {
+            let back = site.turned();
             let shape = tuner.shape(&back);
-            Winograd::new(context, back, shape, &turned, Role::Backward)
+            let shared = match &forward {
+                // Of these the weights are read for each image anew.
+                _ if site.large_planes() => None,
+                Forward::Winograd(winograd) => winograd.turned(context, back, shape)?,
+                Forward::Direct(_) => None,
+            };
+            let held = || {
+                let turned = turn(weight, [cout, cin]);
+                Winograd::new(context, back, shape, &turned, Role::Backward)
+            };
+            shared.map_or_else(held, Ok)
         };
+        let backward = needs.backward.then(backward).transpose()?;
         Ok(Layer {
             context: context.clone(),
             site,
             rank: needs.rank,
             forward,
-            backward: needs.backward.then(turned).transpose()?,
+            backward,
         })
     }
 

@@ -16,6 +16,7 @@ mod layer;
 mod shape;
 mod site;
 mod tune;
+mod turned;
 mod weights;
 mod winograd;
 
@@ -36,6 +37,7 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
         winograd::kernels(),
         layer::kernels(),
         down::kernels(),
+        vec![turned::kernel(8)],
     ]
     .concat()
 }

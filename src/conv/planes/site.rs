@@ -22,6 +22,11 @@ impl std::fmt::Display for Site {
 }
 
 impl Site {
+    /// Whether its planes are more numbers than its weights: then images go through it one by one.
+    pub(crate) fn large_planes(self) -> bool {
+        self.cin.max(self.cout) * self.side * self.side > self.cin * self.cout * 9
+    }
+
     /// The gradient of its input, as a convolution.
     pub(crate) fn turned(self) -> Self {
         Site {

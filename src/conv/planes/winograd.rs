@@ -6,12 +6,15 @@
 
 mod kernels;
 
+use std::sync::Arc;
+
 pub(super) use kernels::kernels;
 use kernels::{FEW, Params, UpParams, input_kernel, output_kernel, product_kernel, up_kernel};
 
 use super::context::Context;
 use super::shape::Shape;
 use super::site::Site;
+use super::turned::{self, Laid, Turned};
 use super::weights::transform_weights;
 use crate::conv::weights::{G4, G6};
 use crate::error::{Error, Result};
@@ -24,7 +27,7 @@ use crate::tensor::planes::planes;
 pub(super) struct Winograd {
     shape: Shape,
     lanes: usize,
-    weights: Texture,
+    weights: Weights,
     bias: Buffer,
     channels: usize,
     in_quads: usize,
@@ -32,6 +35,12 @@ pub(super) struct Winograd {
     up_quads: usize,
     blocks: usize,
     pool: bool,
+}
+
+enum Weights {
+    Held(Arc<Texture>),
+    /// Made of another convolution's each time.
+    Turned(Turned),
 }
 
 /// Texels that lie beside each other and are stored together: a store goes lane by lane on lavapipe, and what it does for
@@ -95,7 +104,7 @@ impl Winograd {
         Ok(Winograd {
             lanes,
             shape,
-            weights,
+            weights: Weights::Held(Arc::new(weights)),
             bias: context.bias(&bias)?,
             channels: cout,
             in_quads,
@@ -103,6 +112,48 @@ impl Winograd {
             blocks,
             pool: site.pooled,
         })
+    }
+
+    /// The gradient of this convolution's input, which is `site`, cut up as `shape` says, without weights of its own; `None`
+    /// where it needs some.
+    pub(super) fn turned(
+        &self,
+        context: &Context,
+        site: Site,
+        mut shape: Shape,
+    ) -> Result<Option<Self>> {
+        let weights = match &self.weights {
+            Weights::Held(weights) if [self.shape.m, shape.m] == [turned::M; 2] => weights.clone(),
+            _ => return Ok(None),
+        };
+        let (lanes, Site { cin, cout, .. }) = (self.lanes, site);
+        shape.outs = context.outs(shape.outs, cout);
+        context.warm(&[
+            turned::kernel(lanes),
+            input_kernel(lanes, shape.m),
+            product_kernel(lanes, shape.outs, shape.groups),
+            output_kernel(lanes, shape.m, site.pooled, false),
+        ]);
+        let laid = self.laid();
+        Ok(Some(Winograd {
+            lanes,
+            shape,
+            weights: Weights::Turned(Turned { weights, laid }),
+            bias: context.bias(&vec![0.0; cout])?,
+            channels: cout,
+            in_quads: cin.div_ceil(4),
+            up_quads: 0,
+            blocks: cout.div_ceil(shape.outs),
+            pool: site.pooled,
+        }))
+    }
+
+    fn laid(&self) -> Laid {
+        Laid {
+            quads: self.in_quads,
+            outs: self.shape.outs,
+            blocks: self.blocks,
+        }
     }
 
     /// The same cut up otherwise; `None` where other weights are needed for it.
@@ -126,7 +177,7 @@ impl Winograd {
     }
 
     /// Writes the weights of what a LoRA adds behind the frozen ones; returns its quads.
-    fn write_up(&self, context: &Context, up: &Up) -> Result<usize> {
+    fn write_up(&self, context: &Context, weights: &Texture, up: &Up) -> Result<usize> {
         let rank = up.b.shape()[1];
         let quads = rank.div_ceil(4);
         if quads > self.up_quads || up.b.shape()[0] != self.channels {
@@ -142,12 +193,12 @@ impl Winograd {
             cin: rank as u32,
             first: self.in_quads as u32,
             blocks: self.blocks as u32,
-            pitch: self.weights.pitch() as u32,
+            pitch: weights.pitch() as u32,
             scale: up.scale,
         };
         let outs = self.blocks * self.shape.outs;
         let grid = [outs.div_ceil(self.lanes), quads, 1];
-        let bindings = [up.b.buffer("winograd")?.into(), (&self.weights).into()];
+        let bindings = [up.b.buffer("winograd")?.into(), weights.into()];
         let kernel = up_kernel(self.lanes, self.shape.m);
         context.gpu.run_grid(kernel, &params, &bindings, grid)?;
         Ok(quads)
@@ -178,8 +229,12 @@ impl Winograd {
                 y.shape(),
             ));
         }
+        let weights = match &self.weights {
+            Weights::Held(weights) => weights.clone(),
+            Weights::Turned(turned) => turned.write(context, self.laid(), self.channels)?,
+        };
         let up_quads = match &up {
-            Some(up) => self.write_up(context, up)?,
+            Some(up) => self.write_up(context, &weights, up)?,
             None => 0,
         };
         let Shape {
@@ -245,7 +300,7 @@ impl Winograd {
                 let grid = [lane_groups, up_quads, 1];
                 gpu.run_grid(input, &Params { quad, ..params }, &bindings, grid)?;
             }
-            let bindings = [(&*v).into(), (&self.weights).into(), (&*products).into()];
+            let bindings = [(&*v).into(), (&*weights).into(), (&*products).into()];
             let grid = [count.div_ceil(width), self.blocks, positions];
             let pitch = (products.pitch() / PAIR) as u32;
             let product = product_kernel(self.lanes, outs, groups);
