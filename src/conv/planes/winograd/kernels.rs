@@ -135,11 +135,8 @@ pub(in crate::conv::planes) fn kernels() -> Vec<&'static Kernel> {
             ]);
         }
     }
-    for [outs, groups] in PRODUCTS {
-        kernels.extend([
-            product_kernel(8, outs, groups),
-            product_kernel(8, outs, FEW),
-        ]);
-    }
+    let products = PRODUCTS.map(|[outs, groups]| product_kernel(8, outs, groups));
+    kernels.extend(products);
+    kernels.extend([32, 16].map(|outs| product_kernel(8, outs, FEW)));
     kernels
 }
