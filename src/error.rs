@@ -71,11 +71,7 @@ pub enum Error {
         message: String,
     },
     /// Training produced a loss, or numbers of the adapter, that are not finite.
-    #[error(
-        "{}: stopped; the last adapter whose loss and numbers were finite was kept. The learning rate was {lr}. {}",
-        diverged(*step, *loss),
-        Remedy::LowerRate
-    )]
+    #[error("{}", diverged(*step, *loss, *lr))]
     NonFinite {
         /// The step, counted from 1.
         step: u64,
@@ -92,13 +88,28 @@ pub enum Error {
     },
 }
 
-fn diverged(step: u64, loss: f32) -> String {
-    match loss.is_finite() {
+/// Whether a loss is that of an adapter that nothing was learned by yet.
+fn untaught(step: u64, loss: f32) -> bool {
+    step <= 1 && !loss.is_finite()
+}
+
+fn diverged(step: u64, loss: f32, lr: f64) -> String {
+    if untaught(step, loss) {
+        return format!(
+            "the loss is {loss} at step 1, before anything is learned: numbers of the base or of the adapter to start from are \
+             too large"
+        );
+    }
+    let what = match loss.is_finite() {
         true => format!(
             "the adapter's numbers overflowed in the update after step {step}, whose loss was {loss}"
         ),
         false => format!("the loss became {loss} at step {step}"),
-    }
+    };
+    let remedy = Remedy::LowerRate;
+    format!(
+        "{what}: stopped; the last adapter whose loss and numbers were finite was kept. The learning rate was {lr}. {remedy}"
+    )
 }
 
 fn after(steps: u64) -> String {
@@ -158,7 +169,9 @@ impl Error {
         match self {
             Error::Data { remedy, .. } | Error::Device { remedy, .. } => *remedy,
             Error::Memory(_) => Some(Remedy::LessAtOnce),
-            Error::NonFinite { .. } => Some(Remedy::LowerRate),
+            Error::NonFinite { step, loss, .. } if !untaught(*step, *loss) => {
+                Some(Remedy::LowerRate)
+            }
             _ => None,
         }
     }

@@ -2,8 +2,6 @@
 //! like those inside it.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use goldfish::check::{Case, Input};
 use goldfish::gpu::Access::{self, Read, Write};
@@ -304,11 +302,7 @@ fn no_shader() {
 fn compiled_beside() {
     let gpu = gpu_with(GpuOptions::default());
     let x = normal(&gpu, 1, "beside", &[70], 1.0);
-    let trip = || {
-        let begun = Instant::now();
-        double(&x).and_then(|y| y.to_vec()).expect("it runs");
-        begun.elapsed()
-    };
+    let trip = || drop(double(&x).and_then(|y| y.to_vec()).expect("it runs"));
     trip();
     // Many functions that nobody calls: long to read, and nothing that the device would have to compile in its own queue, as
     // software drivers do.
@@ -322,24 +316,15 @@ fn compiled_beside() {
     }
     let slow = Kernel::new::<u32>("long", "outside.wgsl", "forward", &[Read, Write])
         .with_text(text.leak());
-    let done = AtomicBool::new(false);
-    let (mut trips, mut longest) = (0, Duration::ZERO);
-    let took = std::thread::scope(|scope| {
-        let compiling = scope.spawn(|| {
-            let begun = Instant::now();
-            let compiled = gpu.warm(&slow);
-            done.store(true, Ordering::Relaxed);
-            compiled.map(|()| begun.elapsed())
-        });
-        while !done.load(Ordering::Relaxed) {
-            longest = longest.max(trip());
+    let mut trips = 0;
+    let compiled = std::thread::scope(|scope| {
+        let compiling = scope.spawn(|| gpu.warm(&slow));
+        while !compiling.is_finished() {
+            trip();
             trips += 1;
         }
         compiling.join().expect("no panic")
     });
-    let took = took.expect("it compiles");
-    assert!(
-        trips >= 10 && longest < took / 2,
-        "{trips} dispatches went through within {took:?}, one of them in {longest:?}"
-    );
+    compiled.expect("it compiles");
+    assert!(trips >= 10, "{trips} dispatches went through meanwhile");
 }

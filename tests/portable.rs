@@ -2,8 +2,8 @@
 
 use goldfish::nn::Factors;
 use goldfish::nn::arch::VGG19_TINY;
-use goldfish::nn::{LoadStep, Loading, Source, Vgg};
-use goldfish::{GpuOptions, Precision, Tape, Var};
+use goldfish::nn::{Arch, Engine, LoadStep, Loading, Source, Vgg};
+use goldfish::{GpuOptions, Precision, Tape, Tuning, Var};
 use libtest_mimic::Trial;
 use predicates::str::contains;
 
@@ -20,6 +20,10 @@ pub fn trials() -> Vec<Trial> {
         gpu_trial(
             "portable::what_was_measured_of_a_device_is_kept_and_changes_nothing_else",
             tuning,
+        ),
+        gpu_trial(
+            "portable::what_was_measured_of_linear_layers_is_taken_on_that_device_and_told",
+            linear_choices,
         ),
         gpu_trial(
             "portable::a_sum_in_splits_counts_where_a_batch_must_fit",
@@ -63,6 +67,74 @@ fn half_precision() {
     assert_eq!(text, says);
 }
 
+/// Columns and rows of the linear layers' weights.
+const LINEAR: [[usize; 2]; 3] = [[1176, 64], [64, 64], [64, 1000]];
+
+/// The convolutions of the narrow VGG19 that a choice is made for: channels in and out, the side, and how a pool is named.
+fn convolutions(mut side: usize) -> Vec<(usize, usize, usize, &'static str)> {
+    let (mut cin, mut all) = (3, Vec::new());
+    for (block, cout) in VGG19_TINY.widths.into_iter().enumerate() {
+        all.push((cin, cout, side, ""));
+        // Two of them, or four.
+        if block > 1 {
+            all.push((cout, cout, side, ""));
+        }
+        all.push((cout, cout, side, ", pooled"));
+        (cin, side) = (cout, side / 2);
+    }
+    all
+}
+
+/// What is chosen of linear layers is read again, changes no bit where only the sizes differ, else is told by the engine; what
+/// another device has chosen is not taken.
+fn linear_choices() {
+    let gpu = gpu();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("choices.json");
+    let arch = Arch {
+        hidden: 2560,
+        classes: 20,
+        ..VGG19_TINY
+    };
+    let told = || {
+        // One reads its file once.
+        let how = Loading {
+            tuning: Some(Tuning::new(&path, false)),
+            ..portable()
+        };
+        let base = Vgg::load(&gpu, arch, &Source::Random(6), &how, |_| Ok(()));
+        let logits = base.expect("a network").logits(&noise(2, 40), 40);
+        let engine = Engine::new(&gpu, arch, &how, 18, |_| Ok(())).expect("an engine");
+        let choices = engine.expect("nothing is measured").choices;
+        (logits.expect("logits"), choices)
+    };
+    let write = |device: &str, cut: &str| {
+        let mut choices = serde_json::Map::new();
+        choices.insert("linear 2560 to 20, f32".into(), cut.into());
+        let kept = serde_json::json!({
+            "device": device, "driver": gpu.info().driver, "processor": gpu.processor(),
+            "engine": Loading::kernels_version(), "choices": choices
+        });
+        std::fs::write(&path, kept.to_string()).expect("a file");
+    };
+    let fixed = told();
+    assert_eq!(fixed.1.last().expect("choices"), "linear in 2048");
+    write(&gpu.info().name, "4x8 in 2048");
+    assert_eq!(told(), fixed);
+    write("another", "8x4 in 8192");
+    assert_eq!(told(), fixed);
+    write(&gpu.info().name, "8x4 in 4711");
+    assert_eq!(told(), fixed);
+    write(&gpu.info().name, "8x4 in 8192");
+    let (logits, choices) = told();
+    assert_eq!(choices.last().expect("choices"), "linear in 8192");
+    assert_ne!(logits, fixed.0);
+    let expected: Vec<f64> = fixed.0.into_iter().map(f64::from).collect();
+    let off = error(&logits, &expected);
+    // Another order of the same sum.
+    assert!(off < 1e-6, "{off:.1e}");
+}
+
 /// Every choice but the smallest layer's is in the file: one is measured, and kept.
 fn tuning() {
     let gpu = gpu();
@@ -74,17 +146,16 @@ fn tuning() {
     };
     let info = gpu.info();
     let mut choices = serde_json::Map::new();
-    let (mut cin, mut side) = (3, 224);
-    for (block, cout) in VGG19_TINY.widths.into_iter().enumerate() {
-        for cin in [cin, cout] {
-            // What divides the channels, padded to a multiple of 4.
-            let depth = cin.next_multiple_of(4).min(16);
-            let site = format!("conv {cin} to {cout} at {side}, f32");
-            choices.insert(site, format!("direct 32x32x{depth}.8x8").into());
-        }
-        (cin, side) = (cout, side / if block < 4 { 2 } else { 1 });
+    for (cin, cout, side, pooled) in convolutions(224) {
+        // What divides the channels, padded to a multiple of 4.
+        let depth = cin.next_multiple_of(4).min(16);
+        let site = format!("conv {cin} to {cout} at {side}, f32{pooled}");
+        choices.insert(site, format!("direct 32x32x{depth}.8x8").into());
     }
-    assert!(choices.remove("conv 24 to 24 at 14, f32").is_some());
+    assert!(choices.remove("conv 24 to 24 at 14, f32, pooled").is_some());
+    for [k, out] in LINEAR {
+        choices.insert(format!("linear {k} to {out}, f32"), "8x7 in 2048".into());
+    }
     let kept = serde_json::json!({
         "device": info.name,
         "driver": info.driver,
@@ -202,15 +273,15 @@ fn splits_count() {
     let most = |split: &str| {
         let info = gpu.info();
         let mut choices = serde_json::Map::new();
-        let (mut cin, mut side) = (3, SIDE);
-        for (block, cout) in VGG19_TINY.widths.into_iter().enumerate() {
-            for cin in [cin, cout] {
-                let depth = cin.next_multiple_of(4).min(16);
-                let split = if (cin, side) == (24, 28) { split } else { "" };
-                let way = format!("direct 32x32x{depth}.8x8{split}");
-                choices.insert(format!("conv {cin} to {cout} at {side}, f32"), way.into());
-            }
-            (cin, side) = (cout, side / if block < 4 { 2 } else { 1 });
+        for (cin, cout, side, pooled) in convolutions(SIDE) {
+            let depth = cin.next_multiple_of(4).min(16);
+            let split = if (cin, side) == (24, 28) { split } else { "" };
+            let way = format!("direct 32x32x{depth}.8x8{split}");
+            let site = format!("conv {cin} to {cout} at {side}, f32{pooled}");
+            choices.insert(site, way.into());
+        }
+        for [k, out] in LINEAR {
+            choices.insert(format!("linear {k} to {out}, f32"), "8x4 in 2048".into());
         }
         let (engine, processor) = (Loading::kernels_version(), gpu.processor());
         let kept = serde_json::json!({

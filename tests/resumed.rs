@@ -245,6 +245,20 @@ fn elsewhere() {
     );
     // From here on it is this one's.
     on("5").stderr(contains("bytes may differ").not());
+    let state = |epoch: usize| at.join(format!("run/state/step-{:08}.safetensors", 2 * epoch));
+    rewritten(&state(5), |note| {
+        note["beside"]["made_on"]["kernels"] = "winograd9".into();
+    });
+    on("6").stderr(
+        contains("the bytes may differ")
+            .and(contains("other kernels were measured").and(contains("--tune"))),
+    );
+    // An older state does not say.
+    rewritten(&state(6), |note| {
+        let made_on = note["beside"]["made_on"].as_object_mut();
+        made_on.expect("an object").remove("kernels");
+    });
+    on("7").stderr(contains("bytes may differ").not());
 }
 
 fn started() {

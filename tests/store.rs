@@ -358,6 +358,13 @@ fn keys() {
     };
     let (full, half) = (engine(&portable), engine(&half));
     assert_eq!(full.choices.len(), 3);
+    // The product of the lowest layer is kept where that is linear: how it is formed is told too.
+    let linear = Engine::new(&gpu, VGG19_TINY, &portable, 16, |_| Ok(()));
+    let choices = linear
+        .expect("an engine")
+        .expect("nothing is measured")
+        .choices;
+    assert_eq!((choices.len(), &*choices[16]), (17, "linear in 2048"));
     assert_ne!(full.precision, half.precision);
 }
 

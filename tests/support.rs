@@ -77,10 +77,7 @@ pub fn portable() -> Loading {
 
 /// What is measured kept in `file`.
 pub fn measuring(file: PathBuf) -> Tuning {
-    Tuning {
-        file,
-        measure: true,
-    }
+    Tuning::new(file, true)
 }
 
 /// A frozen network of seeded random weights, of the portable family or the device's own.

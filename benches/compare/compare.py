@@ -32,7 +32,9 @@ def processor():
     told = {key.strip(): value.strip() for key, value in told.items()}
     version = [told[key] for key in ("cpu family", "model", "stepping") if key in told]
     name = told.get("model name") or platform.processor() or platform.machine()
-    return f"{name} {'.'.join(version)}".strip() + f", {len(os.sched_getaffinity(0))} threads"
+    # macOS does not say which of them a process may use.
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name} {'.'.join(version)}".strip() + f", {threads} threads"
 
 
 def weights_file(work):
@@ -198,8 +200,8 @@ def main():
         run(job, **kept)
         for _ in range(args.rounds):
             with tempfile.TemporaryDirectory() as empty:
-                cold.append(run(whole, MESA_SHADER_CACHE_DIR=empty, __GL_SHADER_DISK_CACHE_PATH=empty))
-            warm.append(run(whole))
+                cold.append(run(whole, **kept, MESA_SHADER_CACHE_DIR=empty, __GL_SHADER_DISK_CACHE_PATH=empty))
+            warm.append(run(whole, **kept))
             again.append(run(job, **kept))
             # The long one, 20 passes of the network: fewer rounds say as much.
             if len(theirs) < 2:

@@ -42,6 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
                 device: String::new(),
                 driver: String::new(),
                 goldfish: String::new(),
+                kernels: None,
             },
             room: 0,
             keep: 1,

@@ -64,10 +64,7 @@ pub fn ops(
     if planes::suits(gpu) && !how.portable {
         times.extend(in_planes(gpu, how, peak, &mut progress)?);
         // The family that the device is not best at takes minutes there: what was kept of it, or fixed.
-        tuning = tuning.map(|tuning| Tuning {
-            measure: false,
-            ..tuning
-        });
+        tuning = tuning.map(Tuning::unmeasured);
     }
     let how = &Loading {
         tuning,
@@ -153,6 +150,7 @@ fn in_rows(
         side,
         precision: how.precision,
         gradient: false,
+        pooled: false,
     });
     unkept(tuner.measure(&sites, progress)?.lost);
     let times = sites.into_iter().zip(CONVOLUTIONS).map(|(site, shape)| {
@@ -189,7 +187,7 @@ fn in_planes(
         pooled: cin == cout,
     });
     unkept(tuner.measure(&sites, progress)?.lost);
-    let context = planes::Context::new(gpu, &Arc::new(Warmer::new(gpu)))?;
+    let context = planes::Context::new(gpu, &Arc::new(Warmer::idle()))?;
     let mut times = Vec::new();
     for (site, shape) in sites.into_iter().zip(CONVOLUTIONS) {
         let [cin, cout, side] = shape;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -192,6 +192,8 @@ pub struct Base {
     pub precision: Precision,
     pub kernels: Kernels,
     pub tune: Tune,
+    /// Read once: see [`goldfish::Tuning`].
+    tuning: OnceLock<Option<goldfish::Tuning>>,
 }
 
 /// What is wrong with a side of images.
@@ -226,6 +228,7 @@ impl BaseArgs {
             precision: self.precision,
             kernels: self.kernels,
             tune: self.tune,
+            tuning: OnceLock::new(),
         })
     }
 }
@@ -279,18 +282,21 @@ fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
 }
 
 /// Where what was measured of a device is kept, or a notice that there is no such place.
-fn choices(gpu: &Gpu) -> Option<PathBuf> {
+fn choices(gpu: &Gpu, measure: bool) -> Option<PathBuf> {
     let Some(folder) = cache_folder() else {
         static TOLD: Once = Once::new();
-        TOLD.call_once(|| {
-            note!(
-                "notice   {NO_CACHE}: nothing is measured and fixed kernels are used, so that this run may round \
-                 differently from one that has a folder. Set one of them, or take fixed kernels everywhere with --tune off"
-            );
-        });
+        // Without measuring there is nothing that another run would have.
+        if measure {
+            TOLD.call_once(|| {
+                note!(
+                    "notice   {NO_CACHE}: nothing is measured and fixed kernels are used, so that this run may round \
+                     differently from one that has a folder. Set one of them, or take fixed kernels everywhere with --tune off"
+                );
+            });
+        }
         return None;
     };
-    Some(folder.join(gpu.info().file_stem() + ".json"))
+    Some(folder.join(gpu.file_stem() + ".json"))
 }
 
 impl Base {
@@ -301,15 +307,16 @@ impl Base {
             Tune::On => Some(true),
             Tune::Off => None,
         };
-        let tuning = measure.and_then(|measure| {
-            let file = choices(gpu)?;
-            Some(goldfish::Tuning { file, measure })
+        let tuning = self.tuning.get_or_init(|| {
+            let measure = measure?;
+            let file = choices(gpu, measure)?;
+            Some(goldfish::Tuning::new(file, measure))
         });
         Loading {
             side: self.transform.size,
             portable: self.kernels == Kernels::Portable,
             precision: self.precision,
-            tuning,
+            tuning: tuning.clone(),
             ..how
         }
     }

@@ -33,7 +33,7 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Asks for half precision and cooperative matrices, where the adapter has them.
     pub half: bool,
-    /// Asks for time stamps, which say how long each kernel takes.
+    /// Insists on time stamps, which say how long each kernel takes. A GPU is opened with those that it has in any case.
     pub stamps: bool,
     /// Has the host go on while the device works where shaders run on the CPU too, as it does beside a GPU: for tests, since
     /// both want the same cores.
@@ -122,9 +122,12 @@ impl Gpu {
             let unable = Error::device(format!("{}: it has no time stamps", info.name));
             return Err(unable.with(Remedy::OtherDevice));
         }
+        // Where shaders run on the CPU the clock says as much.
+        let stamps = adapter.features().contains(Profile::NEEDS);
+        let stamps = options.stamps || stamps && info.kind != "software";
         let request = |experimental: bool| {
             let mut features = adapter.features() & select::WANTED;
-            if options.stamps {
+            if stamps {
                 features |= Profile::NEEDS;
             }
             let mut accepted = wgpu::ExperimentalFeatures::disabled();
@@ -169,7 +172,7 @@ impl Gpu {
         });
         Ok(Gpu(Arc::new(Inner {
             limits,
-            profile: options.stamps.then(|| Profile::new(&device)),
+            profile: stamps.then(|| Profile::new(&device)),
             device,
             queue,
             checked: options.checked,

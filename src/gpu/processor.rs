@@ -12,6 +12,11 @@ impl Gpu {
             false => "",
         }
     }
+
+    /// A file's name, without an ending, for what is kept of this device under its driver, and on its processor.
+    pub fn file_stem(&self) -> String {
+        self.info().file_stem(self.processor())
+    }
 }
 
 /// Its kind and how many of its threads this process may use: what choices that were measured on it hold for.
@@ -26,7 +31,11 @@ fn processor() -> &'static str {
 /// Maker, family, model, stepping and name. A cloud's machines have a name that many kinds share.
 #[cfg(target_arch = "x86_64")]
 fn kind() -> String {
-    use std::arch::x86_64::{__cpuid, CpuidResult};
+    use std::arch::x86_64::CpuidResult;
+
+    // SAFETY: every x86-64 has the instruction, which reads registers alone. Since Rust 1.94 it is safe by its type.
+    #[allow(unused_unsafe, unsafe_code)]
+    let cpuid = |leaf: u32| unsafe { std::arch::x86_64::__cpuid(leaf) };
 
     let bytes = |registers: &[u32]| -> String {
         let bytes: Vec<u8> = registers.iter().flat_map(|r| r.to_le_bytes()).collect();
@@ -34,17 +43,17 @@ fn kind() -> String {
         text.trim_matches(|c: char| c == '\0' || c.is_whitespace())
             .into()
     };
-    let maker = __cpuid(0);
-    let CpuidResult { eax, .. } = __cpuid(1);
+    let maker = cpuid(0);
+    let CpuidResult { eax, .. } = cpuid(1);
     let base = eax >> 8 & 0xf;
     // As the makers' manuals put the extended digits together.
     let family = base + if base == 0xf { eax >> 20 & 0xff } else { 0 };
     let model = (eax >> 4 & 0xf) + (eax >> 16 & 0xf) * 16;
     let stepping = eax & 0xf;
     const LAST: u32 = 0x8000_0004;
-    let name = match __cpuid(0x8000_0000).eax >= LAST {
+    let name = match cpuid(0x8000_0000).eax >= LAST {
         true => (LAST - 2..=LAST)
-            .map(__cpuid)
+            .map(cpuid)
             .flat_map(|r| [r.eax, r.ebx, r.ecx, r.edx])
             .collect(),
         false => Vec::new(),

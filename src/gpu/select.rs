@@ -32,16 +32,17 @@ pub struct DeviceInfo {
 }
 
 impl DeviceInfo {
-    /// A file's name, without an ending, for what is kept of this device under this driver.
-    pub fn file_stem(&self) -> String {
-        let plain: String = format!("{} {}", self.name, self.driver)
+    /// A file's name, without an ending, for what is kept of this device under this driver, on `processor` where that is what
+    /// computes.
+    pub(super) fn file_stem(&self, processor: &str) -> String {
+        let plain: String = format!("{} {} {processor}", self.name, self.driver)
             .to_ascii_lowercase()
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .collect();
         let words: Vec<&str> = plain.split('-').filter(|word| !word.is_empty()).collect();
         let mut stem = words.join("-");
-        stem.truncate(120);
+        stem.truncate(200);
         stem
     }
 }

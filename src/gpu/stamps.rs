@@ -5,10 +5,15 @@ use super::profile::{KernelTime, Profile};
 use crate::error::{Error, Result};
 
 impl Gpu {
-    /// Stamps what is recorded from here on, where the device was opened with [`super::GpuOptions::stamps`].
+    /// Whether there are any: a device that is not software has them where its driver does.
+    pub(crate) fn has_stamps(&self) -> bool {
+        self.0.profile.is_some()
+    }
+
+    /// Stamps what is recorded from here on.
     ///
     /// # Errors
-    /// [`Error::Usage`] where it was not.
+    /// [`Error::Usage`] where there are none: see [`Gpu::has_stamps`].
     pub(crate) fn start_stamps(&self) -> Result<()> {
         self.wait()?;
         self.stamps()?.start();

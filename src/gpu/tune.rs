@@ -1,9 +1,12 @@
 //! Which way a device computes each piece of work fastest: measured once, kept in a file for the device and its driver.
-//! What the work is, and what there is to choose among, is a [`Family`]'s.
+//! What the work is, and what there is to choose among, is a [`Family`]'s. It is timed by the device's own stamps where that
+//! has them, which know nothing of the host, else by the clock.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +27,7 @@ const HOPELESS: f64 = 1.5;
 const RUN: f64 = 2e-3;
 /// Most repetitions in a run, for work that takes no time.
 const REPEATS: f64 = 64.0;
-/// Seconds of a single piece of work that may be waiting and not the work.
+/// Seconds of a single piece of work that may be waiting and not the work, by the clock.
 const WAIT: f64 = 2e-4;
 /// Random numbers of a measurement, over and over: what they are is nothing to its time, and making them is.
 const NOISE: usize = 1 << 16;
@@ -51,7 +54,7 @@ pub(crate) trait Family {
 pub(crate) type Trial<'a, Choice> = Box<dyn FnMut(Choice) -> Result<()> + 'a>;
 
 /// What the file holds.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
     device: String,
@@ -66,16 +69,95 @@ struct Kept {
     choices: BTreeMap<String, String>,
 }
 
-/// Where choices are kept, and what happens to those that are not there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tuning {
-    /// The file of what was measured, for one device.
-    pub file: PathBuf,
-    /// Whether what the file lacks is measured and added, else it is fixed.
-    pub measure: bool,
+impl Kept {
+    /// What `fresh` is of that this is not.
+    fn differs(&self, fresh: &Kept) -> Option<String> {
+        let pairs = [
+            ("device", &self.device, &fresh.device),
+            ("driver", &self.driver, &fresh.driver),
+            ("processor", &self.processor, &fresh.processor),
+            ("version of goldfish's kernels", &self.engine, &fresh.engine),
+        ];
+        let (what, kept, fresh) = pairs.into_iter().find(|(_, kept, fresh)| kept != fresh)?;
+        Some(format!("it is of another {what} ({kept:?}, now {fresh:?})"))
+    }
 }
 
-/// The choices of a device.
+/// Where choices are kept, and what happens to those that are not there. The file is read once for all clones of one of these: what
+/// is made by its choices, and what tells by which, agree whatever comes to lie there meanwhile.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    file: PathBuf,
+    measure: bool,
+    known: Arc<Mutex<Option<Kept>>>,
+}
+
+impl Tuning {
+    /// `file` has what was measured, for one device; what it lacks is fixed, or where `measure` says so measured and added.
+    pub fn new(file: impl Into<PathBuf>, measure: bool) -> Self {
+        Tuning {
+            file: file.into(),
+            measure,
+            known: Arc::default(),
+        }
+    }
+
+    /// Whether what the file lacks is measured.
+    pub fn measures(&self) -> bool {
+        self.measure
+    }
+
+    /// The same, where what the file lacks is fixed.
+    pub fn unmeasured(self) -> Self {
+        Tuning {
+            measure: false,
+            ..self
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.known.lock().expect("no panic holds the choices")
+    }
+
+    /// What the file has, where it has it for the device of `fresh`; a file that cannot be used is a warning.
+    fn kept(&self, fresh: Kept) -> Kept {
+        let mut known = self.known();
+        let known = known.get_or_insert_with(|| {
+            let read = read(&self.file, &fresh);
+            let read = read.unwrap_or_else(|problem| {
+                let then = match self.measure {
+                    true => "measuring anew",
+                    false => {
+                        "fixed kernels are used, until it is measured anew or the file is removed"
+                    }
+                };
+                tracing::warn!("{}: {problem}; {then}", self.file.display());
+                None
+            });
+            read.unwrap_or_else(|| fresh.clone())
+        });
+        match known.differs(&fresh) {
+            // One file for two devices: each has its own choices, and no other's.
+            Some(_) => fresh,
+            None => known.clone(),
+        }
+    }
+
+    /// Knows what is `kept` now, and adds it to the file, whatever others have added to that meanwhile.
+    fn add(&self, kept: &Kept) -> Result<()> {
+        *self.known() = Some(kept.clone());
+        let mut all = kept.clone();
+        if let Ok(Some(others)) = read(&self.file, kept) {
+            for (site, choice) in others.choices {
+                all.choices.entry(site).or_insert(choice);
+            }
+        }
+        write(&self.file, &all)
+    }
+}
+
+/// The choices of a device. What a clone measures is its own.
+#[derive(Clone)]
 pub(crate) struct Choices {
     gpu: Gpu,
     /// `None`: all are fixed.
@@ -103,21 +185,13 @@ impl Choices {
             engine: engine(),
             choices: BTreeMap::new(),
         };
-        let kept = tuning.and_then(|Tuning { file, measure }| {
-            let read = read(file, &fresh);
-            read.unwrap_or_else(|problem| {
-                let then = match measure {
-                    true => "measuring anew",
-                    false => "fixed kernels are used",
-                };
-                tracing::warn!("{}: {problem}; {then}", file.display());
-                None
-            })
-        });
         Choices {
             gpu: gpu.clone(),
             tuning: tuning.cloned(),
-            kept: kept.unwrap_or(fresh),
+            kept: match tuning {
+                Some(tuning) => tuning.kept(fresh),
+                None => fresh,
+            },
         }
     }
 
@@ -128,6 +202,33 @@ impl Choices {
         candidates.find(|choice| choice.to_string() == *kept)
     }
 
+    /// The device.
+    pub(crate) fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// What of `sites` no earlier run measured, where that is asked for.
+    fn missing<F: Family>(&self, family: &F, sites: &[F::Site]) -> Vec<F::Site> {
+        let mut missing: Vec<F::Site> = Vec::new();
+        if self.tuning.as_ref().is_some_and(|tuning| tuning.measure) {
+            for site in sites {
+                if self.kept(family, site).is_none() && !missing.contains(site) {
+                    missing.push(*site);
+                }
+            }
+        }
+        missing
+    }
+
+    /// How many candidates [`Choices::measure`] will measure.
+    pub(crate) fn left<F: Family>(&self, family: &F, sites: &[F::Site]) -> usize {
+        let missing = self.missing(family, sites);
+        missing
+            .iter()
+            .map(|site| family.candidates(site).len())
+            .sum()
+    }
+
     /// Measures what no earlier run did for `sites`, and keeps it. `progress` hears how many candidates are measured, and of
     /// how many; its error ends it.
     pub(crate) fn measure<F: Family>(
@@ -136,15 +237,10 @@ impl Choices {
         sites: &[F::Site],
         mut progress: impl FnMut(usize, usize) -> Result<()>,
     ) -> Result<Measured> {
-        let Some(Tuning { file, .. }) = self.tuning.clone().filter(|tuning| tuning.measure) else {
+        let Some(tuning) = self.tuning.clone().filter(Tuning::measures) else {
             return Ok(Measured::default());
         };
-        let mut missing: Vec<F::Site> = Vec::new();
-        for site in sites {
-            if self.kept(family, site).is_none() && !missing.contains(site) {
-                missing.push(*site);
-            }
-        }
+        let missing = self.missing(family, sites);
         let candidates = missing.iter().map(|site| family.candidates(site));
         let candidates: Vec<Vec<F::Choice>> = candidates.collect();
         let of = candidates.iter().map(Vec::len).sum();
@@ -163,7 +259,7 @@ impl Choices {
         }
         let written = match missing.is_empty() {
             true => Ok(()),
-            false => write(&file, &self.kept),
+            false => tuning.add(&self.kept),
         };
         Ok(Measured {
             choices: missing.len(),
@@ -185,6 +281,22 @@ pub(crate) fn noise(name: &str, n: usize, deviation: f64) -> Vec<f32> {
     some.into_iter().cycle().take(n).collect()
 }
 
+/// Seconds of `work` on the device, where it has stamps, else until it is done.
+fn timed(gpu: &Gpu, work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    if gpu.has_stamps() {
+        gpu.start_stamps()?;
+        let worked = work();
+        let times = gpu.end_stamps();
+        worked?;
+        return Ok(times?.iter().map(|time| time.seconds).sum());
+    }
+    gpu.wait()?;
+    let start = Instant::now();
+    work()?;
+    gpu.wait()?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
 /// The candidate whose shortest run on random data is the shortest.
 fn fastest<F: Family>(
     gpu: &Gpu,
@@ -199,13 +311,8 @@ fn fastest<F: Family>(
     for &choice in candidates {
         let mut shortest = || -> Result<f64> {
             let mut run = |repeats: usize| -> Result<f64> {
-                gpu.wait()?;
-                let start = Instant::now();
-                for _ in 0..repeats {
-                    trial(choice)?;
-                }
-                gpu.wait()?;
-                Ok(start.elapsed().as_secs_f64() / repeats as f64)
+                let seconds = timed(gpu, || (0..repeats).try_for_each(|_| trial(choice)))?;
+                Ok(seconds / repeats as f64)
             };
             let hopeless = |seconds: f64| best.is_some_and(|(least, _)| seconds > HOPELESS * least);
             // The first run compiles.
@@ -213,7 +320,8 @@ fn fastest<F: Family>(
             let mut repeats = 1;
             if !gpu.is_software() {
                 let once = run(1)?;
-                if hopeless(once - WAIT) {
+                let waiting = if gpu.has_stamps() { 0.0 } else { WAIT };
+                if hopeless(once - waiting) {
                     return Ok(once);
                 }
                 repeats = (RUN / once).ceil().clamp(1.0, REPEATS) as usize;
@@ -256,23 +364,23 @@ fn fastest<F: Family>(
 
 /// What `file` holds for the device, the driver and the kernels of `fresh`; `None` where there is no such file.
 fn read(file: &Path, fresh: &Kept) -> Result<Option<Kept>, String> {
-    let bytes = match std::fs::metadata(file) {
+    match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
+        // A pipe would be waited for.
+        Ok(metadata) if !metadata.is_file() => return Err("it is no regular file".into()),
         Ok(metadata) if metadata.len() > LARGEST_FILE => return Err("it is too large".into()),
-        Ok(_) => std::fs::read(file).map_err(|e| e.to_string())?,
-    };
-    let kept: Kept = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
-    let pairs = [
-        ("device", &kept.device, &fresh.device),
-        ("driver", &kept.driver, &fresh.driver),
-        ("processor", &kept.processor, &fresh.processor),
-        ("version of goldfish's kernels", &kept.engine, &fresh.engine),
-    ];
-    if let Some((what, kept, fresh)) = pairs.into_iter().find(|(_, kept, fresh)| kept != fresh) {
-        return Err(format!("it is of another {what} ({kept:?}, now {fresh:?})"));
+        Ok(_) => {}
     }
-    Ok(Some(kept))
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file).map_err(|e| e.to_string())?;
+    let mut some = opened.take(LARGEST_FILE);
+    some.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    let kept: Kept = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
+    match kept.differs(fresh) {
+        Some(problem) => Err(problem),
+        None => Ok(Some(kept)),
+    }
 }
 
 fn write(file: &Path, kept: &Kept) -> Result<()> {
@@ -284,64 +392,4 @@ fn write(file: &Path, kept: &Kept) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Kept, engine, read, write};
-
-    fn kept(driver: &str, engine: &str) -> Kept {
-        Kept {
-            device: "a card".into(),
-            driver: driver.into(),
-            processor: String::new(),
-            engine: engine.into(),
-            choices: [("site".into(), "choice".into())].into(),
-        }
-    }
-
-    #[test]
-    fn what_was_kept_is_read_again_and_not_for_another_driver_processor_or_other_kernels() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("below").join("card.json");
-        assert_eq!(read(&file, &kept("1", "a")), Ok(None));
-        write(&file, &kept("1", "a")).expect("written");
-        assert_eq!(read(&file, &kept("1", "a")), Ok(Some(kept("1", "a"))));
-        let elsewhere = Kept {
-            processor: "another".into(),
-            ..kept("1", "a")
-        };
-        for (other, what) in [
-            (kept("2", "a"), "driver"),
-            (kept("1", "b"), "kernels"),
-            (elsewhere, "processor"),
-        ] {
-            let problem = read(&file, &other).expect_err(what);
-            assert!(problem.contains(what), "{problem}");
-        }
-        // As it was before the kernels had a version.
-        let text = r#"{"device":"a card","driver":"1","choices":{}}"#;
-        std::fs::write(&file, text).expect("written");
-        let problem = read(&file, &kept("1", "a")).expect_err("no version");
-        assert!(problem.contains("kernels"), "{problem}");
-    }
-
-    #[test]
-    fn the_version_is_of_the_package_and_its_kernels() {
-        let version = engine();
-        let (package, hash) = version.split_once(' ').expect("two words");
-        assert_eq!(package, env!("CARGO_PKG_VERSION"));
-        assert!(
-            hash.len() == 16 && hash.chars().all(|c| c.is_ascii_hexdigit()),
-            "{hash}"
-        );
-        assert_eq!(engine(), version);
-    }
-
-    #[test]
-    fn a_damaged_file_is_told_of() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("x.json");
-        for text in ["", "{", "[]", r#"{"device":1}"#] {
-            std::fs::write(&file, text).expect("written");
-            assert!(read(&file, &kept("1", "a")).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

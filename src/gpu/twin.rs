@@ -1,6 +1,8 @@
 //! A second device of a software driver: each compiles in a queue of its own, and what one has compiled all find in the driver's
 //! cache.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::device::{Gpu, GpuOptions};
 use crate::error::{Error, Result};
 
@@ -33,12 +35,18 @@ impl Gpu {
             .ok_or_else(|| Error::device(format!("{}: there is no second one", info.name)))
     }
 
-    /// Waits until the device has done what it was handed, compiling too; what is only recorded stays so.
-    pub(super) fn catch_up(&self) -> Result<()> {
+    /// Waits until the device has done what it was handed, compiling too; what is only recorded stays so. This is for those
+    /// who have nothing of it: what went wrong is left for who has.
+    pub(super) fn catch_up(&self) {
         let submission = self.0.queue.submit([]);
-        self.poll(wgpu::PollType::Wait {
+        let wait = wgpu::PollType::Wait {
             submission_index: Some(submission),
             timeout: None,
-        })
+        };
+        // wgpu panics where the device turns out to be lost while it waits.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.0.device.poll(wait)));
+        if polled.is_err() {
+            self.0.failures.lose("while it was waited for");
+        }
     }
 }

@@ -21,7 +21,8 @@ const KEPT: Duration = Duration::from_millis(20);
 /// Threads that have the driver compile kernels while the weights load.
 pub(crate) struct Warmer {
     sent: Mutex<HashSet<String>>,
-    kernels: Option<Sender<&'static Kernel>>,
+    /// Until no more is to come.
+    kernels: Mutex<Option<Sender<&'static Kernel>>>,
     threads: Vec<JoinHandle<()>>,
     work: Arc<Work>,
 }
@@ -72,7 +73,7 @@ impl Warmer {
             work.compile(&first, |kernel| {
                 first.ahead(kernel)?;
                 let start = Instant::now();
-                first.catch_up()?;
+                first.catch_up();
                 if start.elapsed() > found {
                     // Where nobody listens there is no twin, or it compiles already.
                     let _ = slow.send(());
@@ -92,11 +93,12 @@ impl Warmer {
         warmer
     }
 
-    fn idle() -> Self {
+    /// One that compiles nothing: for those who measure, and would measure that too.
+    pub(crate) fn idle() -> Self {
         let (kernels, wanted) = channel();
         Warmer {
             sent: Mutex::default(),
-            kernels: Some(kernels),
+            kernels: Mutex::new(Some(kernels)),
             threads: Vec::new(),
             work: Arc::new(Work {
                 wanted: Mutex::new(wanted),
@@ -115,20 +117,23 @@ impl Warmer {
     /// Has the driver compile `kernels`, each once, while the caller goes on.
     pub(crate) fn send(&self, kernels: &[&'static Kernel]) {
         let mut sent = self.sent.lock().expect("no panic holds the kernels");
+        let warmer = self.kernels.lock().expect("no panic holds the kernels");
+        let Some(warmer) = &*warmer else {
+            return;
+        };
         for kernel in kernels {
-            if sent.insert(kernel.name.to_string())
-                && let Some(warmer) = &self.kernels
-            {
+            if sent.insert(kernel.name.to_string()) {
                 self.work.left().kernels += 1;
-                // A thread that is gone has reported why.
+                // It is received as long as this lives.
                 let _ = warmer.send(kernel);
             }
         }
     }
 
-    /// Waits, where two devices compile, until all that was sent is compiled: what the device would meet in its queue it
-    /// would compile alone.
+    /// Says that no more is to come. Waits, where two devices compile, until all that was sent is compiled: what the device
+    /// would meet in its queue it would compile alone.
     pub(crate) fn settle(&self) {
+        self.close();
         let mut left = self.work.left();
         while left.twin && left.kernels > 0 && !self.work.stop.load(Ordering::Relaxed) {
             left = self
@@ -137,6 +142,13 @@ impl Warmer {
                 .wait(left)
                 .expect("no panic holds the count");
         }
+    }
+
+    fn close(&self) {
+        self.kernels
+            .lock()
+            .expect("no panic holds the kernels")
+            .take();
     }
 }
 
@@ -151,10 +163,9 @@ impl Work {
     /// Has `one` compile what is wanted for `gpu`, until no more is to come.
     fn compile(&self, gpu: &Gpu, mut one: impl FnMut(&'static Kernel) -> Result<()>) {
         while let Some(kernel) = self.next() {
-            let compiled = one(kernel);
-            self.done();
+            let _counted = Counted(self);
             // It may be another thread's error that this one met first.
-            if let Err(error) = compiled {
+            if let Err(error) = one(kernel) {
                 gpu.report(error);
                 return self.end();
             }
@@ -163,27 +174,19 @@ impl Work {
 
     /// Compiles on a twin of `gpu` what is wanted there.
     fn compile_beside(&self, gpu: &Gpu) {
-        self.left().twin = true;
+        let _beside = Beside::new(self);
         match gpu.twin() {
             Ok(twin) => self.compile(gpu, |kernel| {
-                let compiled = twin.ahead(kernel).and_then(|()| twin.catch_up());
-                if let Err(error) = compiled {
+                if let Err(error) = twin.ahead(kernel) {
                     // Then it is compiled once more, and what is wrong with it said.
                     tracing::debug!("{}: on a second device: {error}", kernel.name);
                 }
+                twin.catch_up();
                 thread::sleep(KEPT);
                 gpu.ahead(kernel)
             }),
             Err(error) => tracing::debug!("there is no second device to compile: {error}"),
         }
-        self.left().twin = false;
-        self.fewer.notify_all();
-    }
-
-    /// One less to compile.
-    fn done(&self) {
-        self.left().kernels -= 1;
-        self.fewer.notify_all();
     }
 
     fn end(&self) {
@@ -198,11 +201,41 @@ impl Work {
     }
 }
 
+/// A kernel that is one less to compile when this goes, whatever came of it.
+struct Counted<'w>(&'w Work);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.end();
+        }
+        self.0.left().kernels -= 1;
+        self.0.fewer.notify_all();
+    }
+}
+
+/// A second device that compiles, as long as this lives.
+struct Beside<'w>(&'w Work);
+
+impl<'w> Beside<'w> {
+    fn new(work: &'w Work) -> Self {
+        work.left().twin = true;
+        Beside(work)
+    }
+}
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        self.0.left().twin = false;
+        self.0.fewer.notify_all();
+    }
+}
+
 impl Drop for Warmer {
     /// Waits for the kernels that are being compiled: a driver does not like to be left in the middle.
     fn drop(&mut self) {
         self.work.end();
-        self.kernels = None;
+        self.close();
         for thread in self.threads.drain(..) {
             // A panic there has been reported there.
             let _ = thread.join();
@@ -280,9 +313,22 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
         assert_eq!(warmer.work.left().kernels, 0);
         assert_eq!(gpu.compiled().kernels, kernels.len());
         drop(warmer);
-        // Without one nobody is waited for.
-        let warmer = Warmer::in_turn(&gpu, false, Duration::ZERO);
-        warmer.send(&kernels);
+    }
+
+    #[test]
+    fn a_panic_ends_the_waiting() {
+        let Ok(gpu) = Gpu::new() else {
+            return eprintln!("skipped: this machine has no device");
+        };
+        let mut warmer = Warmer::idle();
+        warmer.spawn(move |work| {
+            let _beside = super::Beside::new(work);
+            work.compile(&gpu, |kernel| panic!("{}", kernel.name));
+        });
+        while !warmer.work.left().twin {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        warmer.send(&kernels("panics"));
         warmer.settle();
     }
 
@@ -295,7 +341,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
         let wrong = wrong.with_text("fn forward() { nothing(); }");
         let warmer = Warmer::in_turn(&gpu, true, Duration::ZERO);
         warmer.work.left().twin = true;
-        warmer.send(&[wrong.variant("wrong", |kernel| kernel)]);
+        warmer.send(&[wrong.variant("wrong".into(), |kernel| kernel)]);
         warmer.settle();
         assert!(gpu.wait().is_err(), "the error is the next call's");
     }

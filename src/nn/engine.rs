@@ -8,7 +8,7 @@ use super::digest::hex;
 use super::loading::{LoadStep, Loading, Place};
 use super::tuned::Tuned;
 use crate::error::Result;
-use crate::gpu::{Gpu, shaders_version};
+use crate::gpu::{Gpu, Tuning, shaders_version};
 
 /// Raised with every change of what the host has to do with the numbers of frozen layers that the shaders' text and the
 /// package's version do not tell of.
@@ -33,7 +33,7 @@ pub struct Engine {
     pub family: String,
     /// Of the frozen weights.
     pub precision: String,
-    /// How each convolution is computed, where that is chosen.
+    /// How each layer is computed, where that is chosen.
     pub choices: Vec<String>,
 }
 
@@ -57,8 +57,11 @@ impl Engine {
         if tuned.measured.lost.is_some() {
             return Ok(None);
         }
-        let below = places.iter().take(layer).filter(|p| p.layer.is_conv());
-        let choices = below.map(|place| tuned.rounding(place, how)).collect();
+        // The product of a linear layer is kept too, beside what it takes.
+        let below = places.iter().enumerate();
+        let below = below.filter(|(at, p)| *at < layer || (*at == layer && !p.layer.is_conv()));
+        let choices = below.filter_map(|(_, place)| tuned.rounding(place, how));
+        let choices = choices.collect();
         Ok(Some(Engine {
             version: format!(
                 "{} {VERSION} {}",
@@ -78,6 +81,20 @@ impl Engine {
             choices,
         }))
     }
+}
+
+/// How the layers of a network that is loaded as `how` says are computed, forward and back, as far as it decides how their
+/// numbers are rounded; `None` where that is measured when it is loaded.
+///
+/// # Errors
+/// What the device reported.
+pub fn rounding(gpu: &Gpu, arch: Arch, how: &Loading) -> Result<Option<String>> {
+    if how.tuning.as_ref().is_some_and(Tuning::measures) {
+        return Ok(None);
+    }
+    let places = Place::all(arch, how);
+    let tuned = Tuned::new(gpu, how, &places, |_| Ok(()))?;
+    Ok(Some(tuned.roundings(&places, how).join(", ")))
 }
 
 /// What this processor has of what decides how a product and a sum are rounded, or in which order sums are formed.

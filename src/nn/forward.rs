@@ -111,7 +111,7 @@ impl Vgg {
         };
         match weight {
             Weight::Plain(weight) => product(tape, layer, x, &Var::frozen(weight)),
-            Weight::Halves(weight) => ops::linear_half(tape, x, weight),
+            Weight::Matrix(weight, cuts) => ops::linear_frozen(tape, x, weight, *cuts),
             Weight::Tiles(_) => unreachable!("what is in tiles comes with its bias"),
         }
     }
@@ -298,23 +298,39 @@ impl Vgg {
         }
         let n = pixels.len() / image;
         let images = Tensor::from_slice(&self.gpu, [n, 3, side, side], pixels)?;
-        self.below(&images, layer, adapter)?.to_vec()
+        self.lower(&images, layer, adapter)?.to_vec()
     }
 
     /// What `layer` takes, of normalised images [N, 3, side, side] that are on the device: [N, `row_len`] there too.
     ///
     /// # Errors
-    /// As [`Vgg::forward`].
+    /// As [`Vgg::forward`], and [`Error::Shape`] where the images are smaller than 32 x 32 or, for the first layer, more than
+    /// one binding holds.
     pub fn below(&self, images: &Tensor, layer: usize, adapter: &Factors) -> Result<Tensor> {
+        let shape = images.shape();
+        if shape.rank() != 4 || shape[1] != 3 || shape[2] != shape[3] || shape[2] < 32 {
+            return Err(Error::shape(
+                "vgg",
+                "[N, 3, side, side], sides of at least 32",
+                shape.to_string(),
+            ));
+        }
+        let rows = self.lower(images, layer, adapter)?;
+        if rows.shape().rank() == 2 {
+            return Ok(rows);
+        }
+        // In one part, or it cannot be looked at as rows.
+        rows.buffer("vgg")?;
+        let shape = [rows.shape()[0], rows.shape().row_len()];
+        Ok(rows.reshaped(shape))
+    }
+
+    /// What `layer` takes of images, in rows or as they came.
+    fn lower(&self, images: &Tensor, layer: usize, adapter: &Factors) -> Result<Tensor> {
         let mut tape = Tape::new();
         let images = Var::frozen(images);
         let y = self.pass(&mut tape, &images, 0..layer, None, adapter, false)?;
-        let rows = in_rows(&mut tape, &y)?.tensor;
-        let shape = [rows.shape()[0], rows.shape().row_len()];
-        Ok(match rows.shape().rank() {
-            2 => rows,
-            _ => rows.reshaped(shape),
-        })
+        Ok(in_rows(&mut tape, &y)?.tensor)
     }
 
     /// The base's logits: [`Vgg::prefix`] to the end.

@@ -11,6 +11,7 @@ use crate::nn::norm::Norm;
 use crate::nn::tuned::{Tuned, Tuner};
 use crate::nn::vgg::{Held, Loaded, Vgg, Weight};
 use crate::nn::weights::Source;
+use crate::ops::{Frozen, linear};
 use crate::tensor::{Halves, Precision, Tensor};
 
 impl Vgg {
@@ -40,13 +41,19 @@ impl Vgg {
             false => None,
         };
         let places = Place::all(arch, how);
-        let Tuned { tuner, measured } = Tuned::new(gpu, how, &places, &mut progress)?;
+        let Tuned {
+            tuner,
+            linear,
+            measured,
+        } = Tuned::new(gpu, how, &places, &mut progress)?;
         let loader = Loader {
             gpu,
             source,
             precision: how.precision,
             tuner: &tuner,
+            linear: linear.as_ref(),
             warmer: &warmer,
+            trained: how.trained,
         };
         let mut layers = Vec::new();
         for (index, place) in places.into_iter().enumerate() {
@@ -100,7 +107,10 @@ struct Loader<'a> {
     source: &'a Source<'a>,
     precision: Precision,
     tuner: &'a Tuner,
+    linear: Option<&'a linear::Tuner>,
     warmer: &'a Warmer,
+    /// Whether what is adapted is trained.
+    trained: bool,
 }
 
 impl Loader<'_> {
@@ -113,7 +123,7 @@ impl Loader<'_> {
         let layer = &place.layer;
         if !layer.is_conv() {
             return Ok(Held::Rows {
-                weight: self.linear(layer)?,
+                weight: self.linear(place)?,
                 bias: self.bias(layer)?,
             });
         }
@@ -133,7 +143,9 @@ impl Loader<'_> {
                 let (site, backward) = (place.site(self.precision), place.needs.backward);
                 let conv = rows::Layer::new(tuner, site, &weight, &bias, backward)?;
                 let adapted = place.needs.rank > 0;
-                self.warmer.send(&conv.kernels(place.layer.pool, adapted));
+                let kept = adapted && self.trained;
+                self.warmer
+                    .send(&conv.kernels(place.layer.pool, adapted, kept));
                 Ok(Held::Rows {
                     weight: Weight::Tiles(Arc::new(conv)),
                     bias,
@@ -143,14 +155,20 @@ impl Loader<'_> {
         }
     }
 
-    fn linear(&self, layer: &Layer) -> Result<Weight> {
+    fn linear(&self, place: &Place) -> Result<Weight> {
+        let layer = &place.layer;
         let (name, shape) = (weight_name(layer), &layer.weight);
-        if self.precision == Precision::F16 && Halves::suit(shape[1]) {
-            let fill = |first: usize, out: &mut [f32]| self.source.fill(&name, shape, first, out);
-            let halves = Halves::from_fn(self.gpu, [shape[0], shape[1]], fill)?;
-            return Ok(Weight::Halves(halves));
-        }
-        Ok(Weight::Plain(self.tensor(&name, shape)?))
+        let site = place.linear_site(self.precision);
+        let weight = match site.precision {
+            Precision::F16 => {
+                let fill =
+                    |first: usize, out: &mut [f32]| self.source.fill(&name, shape, first, out);
+                Frozen::Halves(Halves::from_fn(self.gpu, [shape[0], shape[1]], fill)?)
+            }
+            Precision::F32 => Frozen::Plain(self.tensor(&name, shape)?),
+        };
+        let cuts = self.linear.map(|tuner| tuner.cuts(&site));
+        Ok(Weight::Matrix(weight, cuts.unwrap_or_default()))
     }
 
     fn bias(&self, layer: &Layer) -> Result<Tensor> {

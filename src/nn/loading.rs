@@ -6,7 +6,8 @@ use crate::conv::{planes, rows};
 use crate::gpu::Tuning;
 use crate::gpu::tune::engine;
 use crate::nn::arch::{Arch, Layer};
-use crate::tensor::Precision;
+use crate::ops::linear;
+use crate::tensor::{Halves, Precision};
 
 /// How a network is loaded.
 #[derive(Clone, Debug)]
@@ -99,7 +100,36 @@ impl Place {
             side: self.side,
             precision,
             gradient: false,
+            pooled: self.layer.pool,
         }
+    }
+
+    /// What is chosen for a linear layer's product with its frozen weight.
+    pub(super) fn linear_site(&self, precision: Precision) -> linear::Site {
+        let [out, k] = [self.layer.weight[0], self.layer.weight[1]];
+        linear::Site {
+            k,
+            out,
+            precision: match precision {
+                Precision::F16 if Halves::suit(k) => Precision::F16,
+                Precision::F16 | Precision::F32 => Precision::F32,
+            },
+            gradient: false,
+        }
+    }
+
+    /// What is chosen for linear layers: as [`Place::sites`].
+    pub(super) fn linear_sites(places: &[Place], precision: Precision) -> Vec<linear::Site> {
+        let layers = places.iter().filter(|place| !place.layer.is_conv());
+        let sites = layers.flat_map(|place| {
+            let site = place.linear_site(precision);
+            let gradient = place.needs.backward.then_some(linear::Site {
+                gradient: true,
+                ..site
+            });
+            std::iter::once(site).chain(gradient)
+        });
+        sites.collect()
     }
 
     /// What the family in planes cuts up a convolution for.

@@ -20,7 +20,7 @@ pub(crate) mod weights;
 
 pub use adapter::{Adapter, Factors};
 pub use arch::Arch;
-pub use engine::Engine;
+pub use engine::{Engine, rounding};
 pub use head::{Head, HeadInit};
 pub use identity::Identity;
 pub use loading::{LoadStep, Loading};

@@ -9,14 +9,17 @@ use crate::error::{Error, Result};
 use crate::gpu::tune::Measured;
 use crate::gpu::{Gpu, Warmer};
 use crate::nn::arch::{Arch, Layer, large_planes};
-use crate::tensor::{Halves, Tensor};
+use crate::ops::Frozen;
+use crate::ops::linear::Cuts;
+use crate::tensor::Tensor;
 
 /// A weight whose product its kernels form in rows.
 #[derive(Clone)]
 pub(super) enum Weight {
+    /// Of any layer, as it was given.
     Plain(Tensor),
-    /// A linear layer's in half precision.
-    Halves(Halves),
+    /// A linear layer's that was loaded, and how its products are cut up.
+    Matrix(Frozen, Cuts),
     /// A convolution's, prepared.
     Tiles(Arc<rows::Layer>),
 }
@@ -160,7 +163,7 @@ impl Vgg {
         let mut parameters = BTreeMap::new();
         for Loaded { layer, held, .. } in &self.layers {
             if let Held::Rows {
-                weight: Weight::Plain(weight),
+                weight: Weight::Plain(weight) | Weight::Matrix(Frozen::Plain(weight), _),
                 bias,
             } = held
             {

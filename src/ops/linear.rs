@@ -3,33 +3,31 @@
 //! The sum behind an element of the result depends on its row and the weight alone, never on how many
 //! other rows there are: a cached logit and one computed in another batch have the same bits.
 
+mod cases;
+mod cut;
 mod kernels;
 mod narrow;
+mod tune;
 
 use crate::autograd::{Backward, Gradient, Tape, Var};
-use crate::check::{Case, Input};
 use crate::error::{Error, Result};
 use crate::gpu::IMAGE_LEAST;
 use crate::gpu::check_trips;
 use crate::ops::sum;
 use crate::tensor::{Halves, Precision, Shape, Tensor};
+pub(crate) use cases::cases;
+pub(super) use cases::reference;
+use cut::{Cut, ROWS_PER_PASS};
+pub(crate) use cut::{Cuts, Site};
 pub(crate) use kernels::kernels;
 use kernels::{
     BACKWARD_X, BACKWARD_X_QUADS, FORWARD, FORWARD_QUADS, IMAGE_GROUPS, Params,
     image_backward_kernel, image_kernel, stored,
 };
+pub(crate) use tune::Tuner;
 
-/// Columns that one workgroup of `forward` sums.
-const SPAN: usize = 2048;
 /// Rows of a weight from which on its columns are not split on software devices.
 const BUSY: usize = 512;
-/// Rows of the weight that one dispatch of `backward_x` sums where its splits have no room.
-const ROWS_PER_PASS: usize = 4096;
-/// Workgroups that `backward_x` has for eight rows of dy, where the weight is large enough: a GPU needs as many to read as
-/// fast as it can.
-const GROUPS: usize = 2048;
-/// Least rows of the weight that one of its workgroups sums.
-const LEAST_ROWS: usize = 64;
 
 /// `x w^T`: [N, K] and [M, K] -> [N, M].
 ///
@@ -43,10 +41,26 @@ pub fn linear(tape: &mut Tape, x: &Var, w: &Var) -> Result<Var> {
     })
 }
 
-/// The same for a frozen weight in half precision.
-pub(crate) fn linear_half(tape: &mut Tape, x: &Var, w: &Halves) -> Result<Var> {
-    let y = forward(&x.tensor, w, 1.0)?;
-    tape.record(y, &[x], || HalfRule { w: w.clone() })
+/// The same for a frozen weight, cut up as was chosen for it.
+pub(crate) fn linear_frozen(tape: &mut Tape, x: &Var, w: &Frozen, cuts: Cuts) -> Result<Var> {
+    let y = forward(&x.tensor, w.weight().cut(cuts), 1.0)?;
+    tape.record(y, &[x], || FrozenRule { w: w.clone(), cuts })
+}
+
+/// A weight that nothing trains.
+#[derive(Clone)]
+pub(crate) enum Frozen {
+    Plain(Tensor),
+    Halves(Halves),
+}
+
+impl Frozen {
+    fn weight(&self) -> Weight<'_> {
+        match self {
+            Frozen::Plain(weight) => weight.into(),
+            Frozen::Halves(weight) => weight.into(),
+        }
+    }
 }
 
 /// A weight [M, K], in either precision.
@@ -56,6 +70,7 @@ pub(super) struct Weight<'a> {
     memory: &'a Tensor,
     shape: &'a Shape,
     precision: Precision,
+    cuts: Cuts,
 }
 
 impl<'a> From<&'a Tensor> for Weight<'a> {
@@ -64,6 +79,7 @@ impl<'a> From<&'a Tensor> for Weight<'a> {
             memory: w,
             shape: w.shape(),
             precision: Precision::F32,
+            cuts: Cuts::default(),
         }
     }
 }
@@ -74,26 +90,22 @@ impl<'a> From<&'a Halves> for Weight<'a> {
             memory: &w.words,
             shape: &w.shape,
             precision: Precision::F16,
+            cuts: Cuts::default(),
         }
     }
 }
 
 impl Weight<'_> {
+    /// The same, cut up so.
+    fn cut(self, cuts: Cuts) -> Self {
+        Weight { cuts, ..self }
+    }
+
     /// As [`Tensor::image_lanes`]; half precision is not read as an image.
     fn image_lanes(&self) -> Option<usize> {
         let lanes = self.memory.image_lanes();
         lanes.filter(|_| self.precision == Precision::F32)
     }
-}
-
-/// Rows of x at a time: as many as let the workgroup's sums of `outs` rows of w fit 16 KiB.
-fn rows(n: usize, outs: usize) -> usize {
-    n.min(8).min(62 / outs)
-}
-
-/// Rows of w at a time: all of a low-rank factor's, so that x is read once.
-fn outs(out: usize) -> usize {
-    if out <= 16 { out } else { 4 }
 }
 
 fn params(n: usize, w: &Shape, alpha: f32) -> Params {
@@ -103,7 +115,7 @@ fn params(n: usize, w: &Shape, alpha: f32) -> Params {
         out: w[0] as u32,
         out_start: 0,
         out_total: w[0] as u32,
-        span: SPAN as u32,
+        span: 0,
         first: 0,
         split: 0,
         accumulate: 0,
@@ -129,6 +141,7 @@ pub(super) fn forward<'w>(x: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) -> R
     if w.precision == Precision::F32 && narrow::suits(w.memory) {
         return narrow::forward(x, w.memory, alpha, None);
     }
+    let cut = w.cuts.forward.unwrap_or(Cut::forward(out));
     let (kernel, rows, outs) = match images {
         // All rows of a low-rank factor where it has few: x is the larger part of what is read.
         Some(lanes) => {
@@ -136,8 +149,7 @@ pub(super) fn forward<'w>(x: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) -> R
             (image_kernel(lanes, rows, outs), rows, outs)
         }
         None => {
-            let outs = outs(out);
-            let rows = rows(n, outs);
+            let (rows, outs) = (n.min(cut.rows), cut.outs);
             let kernel = if k.is_multiple_of(4) {
                 &FORWARD_QUADS
             } else {
@@ -150,7 +162,7 @@ pub(super) fn forward<'w>(x: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) -> R
     let span = if images.is_some() && out >= BUSY {
         k
     } else {
-        SPAN
+        cut.span
     };
     let splits = k.div_ceil(span);
     let y = Tensor::empty(x.gpu(), [splits, n, out])?;
@@ -193,15 +205,14 @@ pub(super) fn backward_x<'w>(dy: &Tensor, w: impl Into<Weight<'w>>, alpha: f32) 
     if let Some(lanes) = w.image_lanes().filter(|_| wide && fits) {
         return backward_x_image(dy, w.memory, alpha, lanes);
     }
-    let rows = rows(n, 4);
+    let cut = w.cuts.backward.unwrap_or(Cut::backward(k, w.shape[0]));
+    let (rows, span) = (n.min(cut.rows), cut.span);
     let (kernel, columns) = match k.is_multiple_of(4) {
         true => (&BACKWARD_X_QUADS, k / 4),
         false => (&BACKWARD_X, k),
     };
-    let kernel = stored(kernel, w.precision, rows, 4);
+    let kernel = stored(kernel, w.precision, rows, cut.outs);
     let groups = columns.div_ceil(64);
-    let span = w.shape[0].div_ceil(GROUPS.div_ceil(groups));
-    let span = span.clamp(LEAST_ROWS, ROWS_PER_PASS);
     let splits = |rows: usize| rows.div_ceil(span);
     let all: usize = w.memory.parts().map(|(range, _)| splits(range.len())).sum();
     let groups = groups * n.div_ceil(rows);
@@ -289,53 +300,16 @@ impl Backward for Rule {
     }
 }
 
-struct HalfRule {
-    w: Halves,
+struct FrozenRule {
+    w: Frozen,
+    cuts: Cuts,
 }
 
-impl Backward for HalfRule {
+impl Backward for FrozenRule {
     fn backward(self: Box<Self>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Gradient>>> {
-        Ok(vec![Some(backward_x(dy, &self.w, 1.0)?.into())])
+        let dx = backward_x(dy, self.w.weight().cut(self.cuts), 1.0)?;
+        Ok(vec![Some(dx.into())])
     }
-}
-
-/// x w^T in f64, for the cases of this op and of `low_rank`.
-pub(super) fn reference(x: &[f64], w: &[f64], k: usize) -> Vec<f64> {
-    x.chunks(k)
-        .flat_map(|x| {
-            w.chunks(k)
-                .map(|w| x.iter().zip(w).map(|(x, w)| x * w).sum())
-        })
-        .collect()
-}
-
-pub(crate) fn cases() -> Vec<Case> {
-    [
-        (1, 1, 1),
-        (1, 130, 7),
-        (2, 64, 65),
-        (3, 100, 10),
-        (5, 2 * SPAN + 1, 3),
-        (3, SPAN + 4, 17),
-        (11, 63, 9),
-        (6, 40_000, 11),
-        (9, 36, 700),
-        (2, 35, 300),
-        // Backward in splits of the rows of w: a last one that is no whole four of them, and rows of x that are no whole eight.
-        (3, 40, 331),
-        (11, 64, 130),
-        (17, 37, 129),
-    ]
-    .map(|(n, k, m)| {
-        Case::new(
-            "linear",
-            format!("[{n}, {k}] by [{m}, {k}]"),
-            [Input::normal([n, k]), Input::normal([m, k])],
-            |tape, v| linear(tape, &v[0], &v[1]),
-            move |v| reference(&v[0], &v[1], k),
-        )
-    })
-    .into()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub use conv2d::{Conv2d, conv2d};
 pub use cross_entropy::{Criterion, Targets, balanced, cross_entropy, cross_entropy_by};
 pub use dropout::{Dropout, dropout};
 pub use linear::linear;
-pub(crate) use linear::linear_half;
+pub(crate) use linear::{Frozen, linear_frozen};
 pub use low_rank::low_rank;
 pub(crate) use low_rank_relu::{Kept, Share, low_rank_relu};
 pub use matmul::{Transpose, matmul};

@@ -6,56 +6,33 @@ use super::frozen::Frozen;
 use super::kept::Kept;
 use crate::data::{Batch, ContentHash};
 use crate::error::Result;
-use crate::gpu::{Gpu, Mark, Readback};
+use crate::gpu::Readback;
 use crate::tensor::Tensor;
 
-/// A batch that was handed to the device.
+/// Rows of some images of a batch, one after the other, and then their products.
 pub(super) struct Arriving {
-    /// Images of the batch.
-    pub(super) images: usize,
-    coming: Coming,
+    of: Vec<Of>,
+    reading: Readback,
+    /// Numbers of a row and of a product.
+    lengths: [usize; 2],
 }
 
-/// What there is to wait for.
-enum Coming {
-    /// That the device is done.
-    Done(Mark),
-    /// The rows of these images of the batch, one after the other, and then their products: the positions, and what the files
-    /// hold where the store asks.
-    Rows {
-        of: Vec<Of>,
-        reading: Readback,
-        /// Numbers of a row and of a product.
-        lengths: [usize; 2],
-    },
-}
-
-/// Of which image a row is.
+/// Of which image a row is, and what its file holds where the store asks.
 struct Of {
     image: usize,
     content: Option<ContentHash>,
 }
 
-impl Arriving {
-    /// Of a batch that was there but for its pixels, at most.
-    pub(super) fn nothing(gpu: &Gpu, batch: &Batch) -> Result<Self> {
-        Ok(Arriving {
-            images: batch.indices.len(),
-            coming: Coming::Done(gpu.mark()?),
-        })
-    }
-}
-
 impl Frozen {
     /// Keeps what the device has room for of `rows`, [M, length], and `products` of some images of a batch, and has the rest come
-    /// to the host. Nothing of it is waited for.
+    /// to the host, which is what is returned. Nothing of it is waited for.
     pub(super) fn hand_on(
         &mut self,
         batch: &Batch,
         wanted: &[usize],
         rows: &Tensor,
         products: Option<&Tensor>,
-    ) -> Result<Arriving> {
+    ) -> Result<Option<Arriving>> {
         let mut whole = self.shelf.as_ref().is_none_or(|shelf| !shelf.takes());
         if let Some(Cache::Features {
             features,
@@ -71,40 +48,31 @@ impl Frozen {
                 }
             }
         }
+        if whole {
+            return Ok(None);
+        }
         let length = |rows: &Tensor| rows.shape().row_len();
-        let coming = match whole {
-            true => Coming::Done(rows.gpu().mark()?),
-            false => Coming::Rows {
-                of: wanted
-                    .iter()
-                    .map(|&index| Of {
-                        image: batch.indices[index],
-                        content: batch.contents[index],
-                    })
-                    .collect(),
-                lengths: [length(rows), products.map_or(0, length)],
-                reading: rows.read_with(products)?,
-            },
-        };
-        Ok(Arriving {
-            images: batch.indices.len(),
-            coming,
-        })
+        let of = wanted.iter().map(|&index| Of {
+            image: batch.indices[index],
+            content: batch.contents[index],
+        });
+        Ok(Some(Arriving {
+            of: of.collect(),
+            lengths: [length(rows), products.map_or(0, length)],
+            reading: rows.read_with(products)?,
+        }))
     }
 
-    /// Waits for a batch, and keeps what came to the host.
+    /// Waits for what comes to the host, and keeps it.
     ///
     /// # Errors
     /// What the device reported, and [`Error::Io`](crate::Error::Io) where the disk is full.
     pub(super) fn take_in(&mut self, arriving: Arriving) -> Result<()> {
-        let (of, reading, lengths) = match arriving.coming {
-            Coming::Done(mark) => return mark.wait(),
-            Coming::Rows {
-                of,
-                reading,
-                lengths,
-            } => (of, reading, lengths),
-        };
+        let Arriving {
+            of,
+            reading,
+            lengths,
+        } = arriving;
         let numbers = reading.wait()?;
         let (rows, products) = numbers.split_at(of.len() * lengths[0]);
         fn row(all: &[f32], length: usize, n: usize) -> &[u8] {

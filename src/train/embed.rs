@@ -29,15 +29,20 @@ pub fn embed(
         finite(images, image, row)?;
         each(image, row)
     };
-    for batch in images.batches(order.chunks(at_once).map(<[usize]>::to_vec).collect()) {
+    let mut batches = images
+        .batches(order.chunks(at_once).map(<[usize]>::to_vec).collect())
+        .into_iter();
+    let asked = batches.try_for_each(|batch| {
         let batch = batch?;
         let all: Vec<usize> = (0..batch.indices.len()).collect();
         let pixels = Sent::new(base.gpu(), &batch).images(&all)?;
         let pixels = pixels.reshaped([all.len(), 3, side, side]);
         let rows = base.below(&pixels, layer, &factors)?;
-        reading.push(batch.indices, &rows, &mut take)?;
-    }
-    reading.finish(&mut take)
+        reading.push(batch.indices, &rows, &mut take)
+    });
+    // What was asked is answered, whatever came after it.
+    let answered = reading.finish(&mut take);
+    asked.and(answered)
 }
 
 /// What the network says of an image must be finite.

@@ -46,7 +46,7 @@ pub fn answers(
     let order = which.chunks(at_once).map(<[usize]>::to_vec).collect();
     let factors = adapter.frozen();
     let mut reading = Answers::new(network.base.gpu());
-    for input in prefix.inputs(images, order) {
+    let asked = prefix.inputs(images, order).try_for_each(|input| {
         let input = input?;
         let (features, pixels) = (
             Var::frozen(&input.features),
@@ -59,7 +59,9 @@ pub fn answers(
             pixels: pixels.as_ref(),
         };
         let logits = network.logits(&mut Tape::new(), x, &factors)?;
-        reading.push(input.indices, &logits.tensor, &mut each)?;
-    }
-    reading.finish(&mut each)
+        reading.push(input.indices, &logits.tensor, &mut each)
+    });
+    // What was asked is answered, whatever came after it.
+    let answered = reading.finish(&mut each);
+    asked.and(answered)
 }

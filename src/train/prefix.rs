@@ -14,6 +14,7 @@ use super::normalize::{Sent, crop_bytes};
 use super::store::Shelf;
 use crate::data::{Batch, ImageStore};
 use crate::error::{Error, Result};
+use crate::gpu::Mark;
 use crate::nn::{Adapter, Factors, Vgg};
 use crate::tensor::Tensor;
 
@@ -26,6 +27,14 @@ pub struct Prefix {
 
 /// Batches that the device has while those before them are kept: while it works on one, the host takes in the one before.
 const AHEAD: usize = 1;
+
+/// What there is to wait for of a batch before the next but one is begun.
+enum Coming {
+    /// What comes to the host.
+    Rows(Arriving),
+    /// That the device is done.
+    Nothing(Mark),
+}
 
 /// The frozen layers below the lowest adapted one.
 struct Below {
@@ -197,16 +206,23 @@ impl Prefix {
         let at_once = self.below.base.batch(self.frozen.transform.size);
         let mut done = all - order.len();
         let mut under_way = VecDeque::new();
-        let mut take = |prefix: &mut Self, arriving: Arriving| {
-            done += arriving.images;
-            prefix.frozen.take_in(arriving)?;
+        let mut take = |prefix: &mut Self, (images, coming): (usize, Coming)| {
+            match coming {
+                Coming::Rows(arriving) => prefix.frozen.take_in(arriving)?,
+                Coming::Nothing(mark) => mark.wait()?,
+            }
+            done += images;
             progress(done)
         };
         let mut ended = Ok(());
         for batch in images.batches(order.chunks(at_once).map(<[usize]>::to_vec).collect()) {
             ended = batch.and_then(|batch| {
-                let mut sent = Sent::new(self.below.base.gpu(), &batch);
-                under_way.push_back(self.keep(&mut sent)?);
+                let gpu = self.below.base.gpu().clone();
+                let coming = match self.keep(&mut Sent::new(&gpu, &batch))? {
+                    Some(arriving) => Coming::Rows(arriving),
+                    None => Coming::Nothing(gpu.mark()?),
+                };
+                under_way.push_back((batch.indices.len(), coming));
                 match under_way.len() > AHEAD {
                     true => take(self, under_way.pop_front().expect("there are some")),
                     false => Ok(()),
@@ -217,8 +233,8 @@ impl Prefix {
             }
         }
         // What was handed over is kept, whatever came between.
-        for arriving in under_way {
-            ended = ended.and(take(self, arriving));
+        for batch in under_way {
+            ended = ended.and(take(self, batch));
         }
         ended?;
         if let Some(shelf) = &mut self.frozen.shelf {
@@ -244,8 +260,8 @@ impl Prefix {
         let batch = sent.batch();
         if let Some(cache) = &self.frozen.cache
             && batch.indices.iter().any(|&image| cache.lacks(image))
+            && let Some(arriving) = self.keep(sent)?
         {
-            let arriving = self.keep(sent)?;
             self.frozen.take_in(arriving)?;
         }
         if let Some(Cache::Features { features, .. }) = &mut self.frozen.cache
@@ -299,8 +315,9 @@ impl Prefix {
         })
     }
 
-    /// Has the device compute what the cache lacks of a batch, which is kept once it is [taken in](Frozen::take_in).
-    fn keep(&mut self, sent: &mut Sent) -> Result<Arriving> {
+    /// Has the device compute what the cache lacks of a batch, and keeps it there; what comes to the host is kept once it is
+    /// [taken in](Frozen::take_in).
+    fn keep(&mut self, sent: &mut Sent) -> Result<Option<Arriving>> {
         let batch = sent.batch();
         let cache = self.frozen.cache.as_mut();
         if let Some(crops) = cache.and_then(Cache::crops) {
@@ -311,7 +328,7 @@ impl Prefix {
             missing.extend((0..batch.indices.len()).filter(|&i| features.lacks(batch.indices[i])));
         }
         if missing.is_empty() {
-            return Arriving::nothing(self.below.base.gpu(), batch);
+            return Ok(None);
         }
         let at = self.frozen.at();
         let rows = self.below.compute(at, sent, &missing)?;

@@ -33,7 +33,7 @@ impl Answers {
         self.settle(self.most, each)
     }
 
-    /// Gives `each` the rest.
+    /// Gives `each` the rest; nothing where it failed before.
     pub(super) fn finish(
         mut self,
         each: &mut impl FnMut(usize, &[f32]) -> Result<()>,
@@ -49,10 +49,14 @@ impl Answers {
         while self.coming.len() > most
             && let Some((images, reading)) = self.coming.pop_front()
         {
-            let rows = reading.wait()?;
-            let length = rows.len() / images.len();
-            for (&image, row) in images.iter().zip(rows.chunks(length)) {
-                each(image, row)?;
+            let given = reading.wait().and_then(|rows| {
+                let length = rows.len() / images.len();
+                let mut both = images.iter().zip(rows.chunks(length));
+                both.try_for_each(|(&image, row)| each(image, row))
+            });
+            if given.is_err() {
+                self.coming.clear();
+                return given;
             }
         }
         Ok(())

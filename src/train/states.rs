@@ -34,15 +34,36 @@ pub struct MadeOn {
     pub driver: String,
     /// This program's version.
     pub goldfish: String,
+    /// How its convolutions are computed, where that is known: see [`rounding`](crate::nn::rounding).
+    #[serde(default)]
+    pub kernels: Option<String>,
 }
 
-impl From<&DeviceInfo> for MadeOn {
-    fn from(info: &DeviceInfo) -> Self {
+impl MadeOn {
+    /// On the device `info` by this program, its convolutions computed as `kernels` says.
+    pub fn new(info: &DeviceInfo, kernels: Option<String>) -> Self {
         MadeOn {
             device: info.name.clone(),
             driver: info.driver.clone(),
             goldfish: env!("CARGO_PKG_VERSION").into(),
+            kernels,
         }
+    }
+
+    /// Whether numbers round as on `other`, as far as is known.
+    fn rounds_as(&self, other: &MadeOn) -> bool {
+        let unknown = self.kernels.is_none() || other.kernels.is_none();
+        let kernels = unknown || self.kernels == other.kernels;
+        let words = |made_on: &MadeOn| {
+            let MadeOn {
+                device,
+                driver,
+                goldfish,
+                ..
+            } = made_on.clone();
+            [device, driver, goldfish]
+        };
+        kernels && words(self) == words(other)
     }
 }
 
@@ -52,6 +73,7 @@ impl fmt::Display for MadeOn {
             device,
             driver,
             goldfish,
+            ..
         } = self;
         write!(f, "{device} ({driver}), goldfish {goldfish}")
     }
@@ -122,7 +144,7 @@ impl Same<'_> {
             return Ok(TakenUp {
                 snapshot: Some(snapshot),
                 damaged,
-                elsewhere: made_on.filter(|before| before != self.made_on),
+                elsewhere: made_on.filter(|before: &MadeOn| !before.rounds_as(self.made_on)),
                 metrics,
             });
         }

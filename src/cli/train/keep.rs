@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use goldfish::data::Score;
 use goldfish::formats::adapter;
+use goldfish::nn::rounding;
 use goldfish::train::{
     Beginning, EpochRecord, MadeOn, Run, Snapshot, StepRecord, Subject, Trained, Watch,
 };
@@ -48,7 +49,9 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
         deciding.insert("init_adapter".into(), first.into());
     }
     let room = 4 * checked.start.parameters() as u64 + BESIDE;
-    let made_on = MadeOn::from(checked.gpu.info());
+    let how = checked.base.loading(&checked.gpu, checked.how.clone());
+    let kernels = rounding(&checked.gpu, checked.base.arch, &how)?;
+    let made_on = MadeOn::new(checked.gpu.info(), kernels);
     let now = made_on.to_string();
     let taken = checked.run.begin(Beginning {
         deciding: &deciding,
@@ -67,10 +70,11 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
         note!("notice   {error}. The state before it is taken");
     }
     if let Some(before) = taken.elsewhere {
-        note!(
-            "notice   the bytes may differ from those of a run that nobody stopped: it was made on {before}, and goes on \
-             on {now}"
-        );
+        let differs = match before.to_string() == now {
+            true => "other kernels were measured for its device since (--tune)".into(),
+            false => format!("it was made on {before}, and goes on on {now}"),
+        };
+        note!("notice   the bytes may differ from those of a run that nobody stopped: {differs}");
     }
     let Some(snapshot) = taken.snapshot else {
         if request.resume {

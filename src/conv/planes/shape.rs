@@ -35,7 +35,7 @@ impl std::fmt::Display for Shape {
 /// Side from which on F(6x6) is tried: on smaller planes most of its tiles are ragged.
 const LARGE: usize = 24;
 /// The tiles of a product that are tried, in output channels and in lanes: each takes the driver 0.2 to 0.6 s to compile.
-const PRODUCTS: [[usize; 2]; 4] = [[32, 7], [32, 6], [32, 5], [16, 7]];
+pub(super) const PRODUCTS: [[usize; 2]; 4] = [[32, 7], [32, 6], [32, 5], [16, 7]];
 /// Tiles of a chunk that are tried, next to what makes whole workgroups: their transforms fit a second-level cache of
 /// 256 KiB to 2 MiB.
 const CHUNKS: [usize; 3] = [48, 112, 224];

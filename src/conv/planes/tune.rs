@@ -81,7 +81,7 @@ impl Family for Device {
             cin, cout, side, ..
         } = *site;
         // With textures of its own, which go when it does.
-        let context = Context::new(gpu, &Arc::new(Warmer::new(gpu)))?;
+        let context = Context::new(gpu, &Arc::new(Warmer::idle()))?;
         let weight = noise("weight", cout * cin * 9, 1.0 / (9.0 * cin as f64).sqrt());
         let bias = noise("bias", cout, 1.0);
         let n = TILES.div_ceil(side.div_ceil(4).pow(2));

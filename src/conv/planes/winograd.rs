@@ -250,11 +250,10 @@ impl Winograd {
         let quads = self.in_quads + up_quads;
         // One image of small planes fills no more, and many channels need no wider image than the device has.
         let widest = gpu.limits().max_texture_dimension_2d as usize;
-        let wide = quads * groups * self.lanes * PAIR > widest;
-        let groups = if tiles <= FEW * self.lanes || wide {
-            FEW
-        } else {
-            groups
+        let narrow = |groups: &usize| quads * groups * self.lanes * PAIR <= widest;
+        let groups = match tiles <= FEW * self.lanes {
+            true => FEW,
+            false => [groups, 6, 5].into_iter().find(narrow).unwrap_or(FEW),
         };
         let width = groups * self.lanes;
         let chunk = chunk

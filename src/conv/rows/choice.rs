@@ -13,6 +13,8 @@ pub(crate) struct Site {
     pub(crate) precision: Precision,
     /// What it takes is a gradient, which may be too small for the f16 of cooperative matrices: f32 there.
     pub(crate) gradient: bool,
+    /// The largest of each 2 x 2 is taken of what it gives: in its last kernel or by another, as its algorithm has it.
+    pub(crate) pooled: bool,
 }
 
 /// As the file of choices names it.
@@ -24,8 +26,10 @@ impl std::fmt::Display for Site {
             side,
             precision,
             gradient,
+            pooled,
         } = self;
-        write!(f, "conv {cin} to {cout} at {side}, {precision}")?;
+        let pool = if *pooled { ", pooled" } else { "" };
+        write!(f, "conv {cin} to {cout} at {side}, {precision}{pool}")?;
         // In f32 both directions choose among the same.
         match (precision, gradient) {
             (Precision::F16, true) => f.write_str(", of a gradient"),
@@ -41,6 +45,7 @@ impl Site {
             cin: self.cout,
             cout: self.cin,
             gradient: true,
+            pooled: false,
             ..self
         }
     }
@@ -185,6 +190,7 @@ mod tests {
                 side: 28,
                 precision: Precision::F16,
                 gradient,
+                pooled: false,
             };
             (Choice::fixed(&site, &matrices).tile, site.to_string())
         };

@@ -73,9 +73,10 @@ impl Layer {
         })
     }
 
-    /// What it will dispatch, with a pool where it is `pooled` and a LoRA where it is `adapted`.
-    pub(crate) fn kernels(&self, pooled: bool, adapted: bool) -> Vec<&'static Kernel> {
-        let pool = match (pooled, self.backward.is_some() || adapted) {
+    /// What it will dispatch, with a pool where it is `pooled` and a LoRA where it is `adapted`, and where the gradient of that is
+    /// asked for, so that something is `kept` for it.
+    pub(crate) fn kernels(&self, pooled: bool, adapted: bool, kept: bool) -> Vec<&'static Kernel> {
+        let pool = match (pooled, self.backward.is_some() || kept) {
             (false, _) => Pool::No,
             (true, false) => Pool::Largest,
             (true, true) => Pool::Kept,

@@ -44,6 +44,7 @@ fn difference(gpu: &Gpu, tile: Tile) -> Result<f64> {
         side: 11,
         precision: Precision::F16,
         gradient: false,
+        pooled: false,
     };
     let noise = |name, n, deviation| Stream::new(0, name).normals(n, deviation);
     let layer = Direct::new(gpu, site, &noise("weight", 72 * 64 * 9, 1.0 / 24.0))?;

@@ -4,9 +4,11 @@ use super::choice::{Algorithm, Choice, Site};
 use super::ending::{Ending, Pool};
 use super::matrix;
 use super::prepared::Prepared;
+use crate::autograd::{Tape, Var};
 use crate::error::Result;
 use crate::gpu::tune::{Choices, Family, Measured, Trial, noise};
 use crate::gpu::{Gpu, Kernel, Tile, Tuning};
+use crate::ops::max_pool2d;
 use crate::ops::relu::Floor;
 use crate::tensor::{Precision, Tensor};
 
@@ -57,6 +59,16 @@ impl Tuner {
         &self.device.gpu
     }
 
+    /// What is kept of this network's device.
+    pub(crate) fn choices(&self) -> &Choices {
+        &self.choices
+    }
+
+    /// How many candidates [`Tuner::measure`] will measure.
+    pub(crate) fn left(&self, sites: &[Site]) -> usize {
+        self.choices.left(&self.device, sites)
+    }
+
     /// Measures what no earlier run did for `sites`, and keeps it: as [`Choices::measure`].
     pub(crate) fn measure(
         &mut self,
@@ -97,7 +109,7 @@ impl Family for Device {
     }
 
     fn kernels(&self, site: &Site, choice: Choice) -> Vec<&'static Kernel> {
-        choice.kernels(site, Pool::No, false)
+        choice.kernels(site, pool(site, choice), false)
     }
 
     fn trial<'a>(&'a self, site: &'a Site) -> Result<Trial<'a, Choice>> {
@@ -123,9 +135,21 @@ impl Family for Device {
                 bias: &bias,
                 share: None,
                 floor: Floor::RELU,
-                pool: Pool::No,
+                pool: pool(site, choice),
             };
-            ready.run(choice, &x, &ending).map(drop)
+            let y = ready.run(choice, &x, &ending)?.y;
+            if site.pooled && ending.pool == Pool::No {
+                max_pool2d(&mut Tape::new(), &Var::frozen(&y), 2, 2)?;
+            }
+            Ok(())
         }))
+    }
+}
+
+/// The pool in a choice's last kernel.
+fn pool(site: &Site, choice: Choice) -> Pool {
+    match site.pooled && choice.algorithm.pools() {
+        true => Pool::Largest,
+        false => Pool::No,
     }
 }

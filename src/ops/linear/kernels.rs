@@ -113,9 +113,13 @@ pub(crate) fn kernels() -> Vec<&'static Kernel> {
         sized(&FORWARD, 8, 4),
         sized(&FORWARD_QUADS, 5, 10),
         sized(&FORWARD_QUADS, 8, 4),
+        sized(&FORWARD_QUADS, 8, 7),
+        sized(&FORWARD_QUADS, 8, 2),
+        sized(&FORWARD_QUADS, 4, 8),
         stored(&FORWARD_QUADS, Precision::F16, 8, 4),
         sized(&BACKWARD_X, 8, 4),
         sized(&BACKWARD_X_QUADS, 8, 4),
+        sized(&BACKWARD_X_QUADS, 4, 4),
         stored(&BACKWARD_X_QUADS, Precision::F16, 8, 4),
     ];
     [wide, super::narrow::kernels()].concat()

@@ -48,7 +48,7 @@ fn sized(kernel: &Kernel, rows: usize, k: usize) -> &'static Kernel {
 }
 
 /// Columns of what is narrow: the sums of one row's gradient fit a workgroup's memory of 16 KiB.
-const MOST: usize = 62;
+pub(super) const MOST: usize = 62;
 
 /// Whether a weight [out, k] is for these kernels.
 pub(super) fn suits(w: &Tensor) -> bool {

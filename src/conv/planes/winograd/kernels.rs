@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::conv::planes::shape::PRODUCTS;
 use crate::conv::weights::transforms_file;
 use crate::gpu::Access::{Read, ReadTexture, Write};
 use crate::gpu::{Access, Kernel};
@@ -134,6 +135,8 @@ pub(in crate::conv::planes) fn kernels() -> Vec<&'static Kernel> {
             ]);
         }
     }
-    kernels.extend([product_kernel(8, 32, 7), product_kernel(8, 32, FEW)]);
+    let products = PRODUCTS.map(|[outs, groups]| product_kernel(8, outs, groups));
+    kernels.extend(products);
+    kernels.extend([32, 16].map(|outs| product_kernel(8, outs, FEW)));
     kernels
 }
