@@ -285,3 +285,42 @@ fn unmask(layer: &Layer, dy: &Tensor, mask: &Buffer, size: usize) -> Result<Tens
     context.gpu.run_wide(kernel, &params, &bindings, grid)?;
     Ok(dz)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::suits;
+    use super::super::tune::Tuner;
+    use super::{Context, Layer, Needs, Site};
+    use crate::gpu::{Gpu, Warmer};
+
+    #[test]
+    fn a_layer_of_small_planes_has_its_weights_once() {
+        let Some(gpu) = Gpu::new().ok().filter(suits) else {
+            return eprintln!("skipped: this machine's device is not one of this family");
+        };
+        let context = Context::new(&gpu, &Arc::new(Warmer::new(&gpu))).expect("a context");
+        let tuner = Tuner::new(&gpu, None);
+        let bytes = |side, backward| {
+            let site = Site {
+                cin: 64,
+                cout: 64,
+                side,
+                pooled: false,
+            };
+            let before = gpu.pool_stats().live_bytes;
+            let needs = Needs { backward, rank: 1 };
+            let (weight, bias) = (vec![0.5; 64 * 64 * 9], vec![0.5; 64]);
+            let layer = Layer::new(&context, &tuner, site, &weight, &bias, needs).expect("a layer");
+            let bytes = gpu.pool_stats().live_bytes - before;
+            drop(layer);
+            bytes
+        };
+        let weights = 64 * 64 * 36 * 4;
+        assert!(bytes(14, false) >= weights);
+        assert!(bytes(14, true) < bytes(14, false) + weights / 4);
+        // Of large planes, whose images go one by one, both ways.
+        assert!(bytes(56, true) >= 2 * weights);
+    }
+}
