@@ -28,9 +28,9 @@ pub struct Loading {
     /// The file of which kernels are fastest on this device, and whether what it lacks is measured. Else the choices are
     /// the same on every device.
     pub tuning: Option<Tuning>,
-    /// The layers below this one are not loaded: what it takes is known of every image, as after [`Vgg::release`].
+    /// The layers below this one are not loaded: what it takes is known of every image, as after [`Vgg::release`](super::Vgg::release).
     pub lowest: usize,
-    /// Nor is the weight of that layer: its [`Vgg::product`] is known too.
+    /// Nor is the weight of that layer: its [`Vgg::product`](super::Vgg::product) is known too.
     pub product: bool,
 }
 
@@ -51,7 +51,7 @@ impl Default for Loading {
     }
 }
 
-/// What [`Vgg::load`] has done.
+/// What [`Vgg::load`](super::Vgg::load) has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadStep {
     /// Measured one more of the kernels that [`Loading::tuning`] asks for.
