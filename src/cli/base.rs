@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Once, OnceLock};
+use std::sync::OnceLock;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -14,7 +14,7 @@ use goldfish::nn::{Arch, Identity, LoadStep, Loading, Source, Vgg};
 use goldfish::{Error, Gpu, Precision, Result};
 use serde::Serialize;
 
-use super::folders::{NO_CACHE, cache_folder};
+use super::folders::choices_file;
 use super::progress::{Progress, Tuning};
 use super::stop::go_on;
 use super::terminal::note;
@@ -281,24 +281,6 @@ fn find(given: Option<&Weights>, asked: Option<Arch>) -> Result<Weights> {
     Ok(Weights::Random(0))
 }
 
-/// Where what was measured of a device is kept, or a notice that there is no such place.
-fn choices(gpu: &Gpu, measure: bool) -> Option<PathBuf> {
-    let Some(folder) = cache_folder() else {
-        static TOLD: Once = Once::new();
-        // Without measuring there is nothing that another run would have.
-        if measure {
-            TOLD.call_once(|| {
-                note!(
-                    "notice   {NO_CACHE}: nothing is measured and fixed kernels are used, so that this run may round \
-                     differently from one that has a folder. Set one of them, or take fixed kernels everywhere with --tune off"
-                );
-            });
-        }
-        return None;
-    };
-    Some(folder.join(gpu.file_stem() + ".json"))
-}
-
 impl Base {
     /// `how` with what the command line says of the kernels.
     pub fn loading(&self, gpu: &Gpu, how: Loading) -> Loading {
@@ -309,7 +291,7 @@ impl Base {
         };
         let tuning = self.tuning.get_or_init(|| {
             let measure = measure?;
-            let file = choices(gpu, measure)?;
+            let file = choices_file(gpu, measure)?;
             Some(goldfish::Tuning::new(file, measure))
         });
         Loading {
