@@ -426,8 +426,14 @@ fn filled_up() {
         cd \"$folder\"
         \"$@\" &
         until ls \"$disk\"/run/state/step-* >/dev/null 2>&1; do sleep 0.01; done
+        # Between two writes: the half-written file of one that fails would leave its room to the next.
+        while kill -STOP $! && test \"$(find \"$disk/run\" -name '.goldfish-*' -o -name 'step-*' | wc -l)\" != 2; do
+            kill -CONT $!
+            sleep 0.01
+        done
         test \"$taken\" = no || rm \"$disk/run/.goldfish-reserve.tmp\"
         head -c 8m /dev/zero >\"$disk/fill\" 2>/dev/null || true
+        kill -CONT $!
         wait $! || true
         rm \"$disk/fill\"
         ls \"$disk\"/run/state
