@@ -70,6 +70,14 @@ pub enum Error {
         /// The driver's or validator's message.
         message: String,
     },
+    /// Something is wrong with another process of the same job: see [`World`](crate::world::World).
+    #[error("{rank}: {problem}")]
+    Rank {
+        /// Which, and on what host.
+        rank: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// Training produced a loss, or numbers of the adapter, that are not finite.
     #[error("{}", diverged(*step, *loss, *lr))]
     NonFinite {
@@ -182,6 +190,15 @@ impl Error {
             *remedy = helps.into();
         }
         self
+    }
+
+    /// What is wrong, without the file that it is wrong with, and without what would help.
+    pub fn problem(self) -> String {
+        match self {
+            Error::Data { problem, .. } => problem,
+            Error::Io { action, source, .. } => format!("cannot {action}: {source}"),
+            other => other.to_string(),
+        }
     }
 
     /// An [`Error::Setting`].

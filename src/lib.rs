@@ -3,7 +3,7 @@
 //! The data flow is the reading order: an image file becomes a tensor [N, 3, H, W] in [`data`], passes
 //! the frozen network and the adapter of [`nn`], and [`ops::cross_entropy()`] makes a loss; [`Tape`] walks
 //! back, [`optim`] steps, [`formats`] writes the adapter. [`train`] is that in one loop. Below [`ops`]
-//! stands [`Gpu`]: one device, its kernels and its memory.
+//! stands [`Gpu`]: one device, its kernels and its memory. [`world`] is other processes at the same work.
 //!
 //! ```no_run
 //! use goldfish::{Gpu, Result, Tape, Tensor, Var, ops, optim::Adam};
@@ -48,6 +48,7 @@ pub mod random;
 pub mod selftest;
 mod tensor;
 pub mod train;
+pub mod world;
 
 pub use autograd::{Backward, Gradient, Gradients, Tape, Var};
 pub use error::{Error, Remedy, Result};

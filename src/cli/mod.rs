@@ -214,6 +214,7 @@ fn exit_code(error: &Error) -> ExitCode {
         Error::Shape { .. } | Error::Data { .. } | Error::Io { .. } => 3,
         Error::Device { .. } | Error::Memory(_) | Error::Kernel { .. } => 4,
         Error::NonFinite { .. } => 5,
+        Error::Rank { .. } => 6,
         Error::Interrupted { .. } => stop::INTERRUPTED,
     })
 }

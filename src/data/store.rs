@@ -12,7 +12,8 @@ use super::duplicates::Print;
 use super::image::{Decoded, Transform, decode_bytes};
 use super::origin::{ContentHash, Origin};
 use super::variants::{Augmented, Variants, known_as};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
+use crate::world::World;
 
 /// A file that was left out, and why.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub struct Opening<'a> {
     /// Whether an image of this content was read before and need not be decoded until its pixels are asked for; absent
     /// where contents are not asked for.
     pub known: Option<&'a Known<'a>>,
+    /// With whom the files are shared: each rank reads its part of them, and hears what the others found.
+    pub world: Option<&'a World>,
 }
 
 /// Says whether an image of this content is known to be readable.
@@ -112,6 +115,7 @@ impl ImageStore {
             memory,
             skip_bad,
             known: None,
+            world: None,
         };
         Self::open_known(paths, &how, progress)
     }
@@ -151,6 +155,7 @@ impl ImageStore {
             memory,
             skip_bad,
             known: None,
+            world: None,
         };
         Self::open_with(origins, &how, progress)
     }
@@ -179,19 +184,30 @@ impl ImageStore {
             room: Arc::new(AtomicU64::new(how.memory)),
         };
         let done = AtomicUsize::new(0);
+        let own = match how.world {
+            Some(world) => world.share(world.rank(), store.len(), 1),
+            None => 0..store.len(),
+        };
+        // Where others read too, they are as far as this one is.
+        let far = |done: usize| done * store.len() / own.len();
         // What is wrong with a file waits for those before it; what `progress` says does not.
-        let read: Result<Vec<Result<()>>> = (0..store.len())
+        let read: Result<Vec<Result<()>>> = own
+            .clone()
             .into_par_iter()
             .map(|index| {
                 let known = how.known.unwrap_or(&|_| false);
                 let result = store.crop_unless(index, known).map(drop);
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1)?;
+                progress(far(done.fetch_add(1, Ordering::Relaxed) + 1))?;
                 Ok(result)
             })
             .collect();
+        let read = match how.world {
+            Some(world) => store.exchange(world, read?)?,
+            None => read?,
+        };
         let mut skipped = Vec::new();
         let mut kept = Vec::new();
-        for (index, result) in read?.into_iter().enumerate() {
+        for (index, result) in read.into_iter().enumerate() {
             match result {
                 Ok(()) => kept.push(index),
                 Err(error) if how.skip_bad => skipped.push(Skipped {
@@ -212,6 +228,49 @@ impl ImageStore {
         }
         store.origins = kept.iter().map(|&i| store.origins[i].clone()).collect();
         Ok((Arc::new(store), skipped))
+    }
+
+    /// What every rank found of the files that it read, of which this one's are `read`, in the order of the files. What each
+    /// file holds is known from then on, whoever has read it.
+    fn exchange(&self, world: &World, read: Vec<Result<()>>) -> Result<Vec<Result<()>>> {
+        let own = world.share(world.rank(), self.len(), 1);
+        let mut contents = Vec::new();
+        if let Some(all) = &self.contents {
+            for content in &all[own] {
+                // Of one that cannot be read it says nothing.
+                let unread = ContentHash::of(&[]);
+                contents.extend_from_slice(&content.get().unwrap_or(&unread).0);
+            }
+        }
+        let problem = |read: Result<()>| read.err().map(Error::problem);
+        let problems: Vec<Option<String>> = read.into_iter().map(problem).collect();
+        let problems = serde_json::to_vec(&problems).expect("text becomes JSON");
+        let contents = world.gather(contents)?;
+        let problems = world.gather(problems)?;
+        let mut found = Vec::with_capacity(self.len());
+        for (rank, (contents, problems)) in contents.iter().zip(problems).enumerate() {
+            let share = world.share(rank, self.len(), 1);
+            let problems: Vec<Option<String>> = serde_json::from_slice(&problems)
+                .map_err(|_| world.garbled(rank))?;
+            if problems.len() != share.len() {
+                return Err(world.garbled(rank));
+            }
+            let mut contents = contents.chunks_exact(size_of::<ContentHash>());
+            for (index, problem) in share.zip(problems) {
+                if let Some(all) = &self.contents {
+                    let content = contents.next().ok_or_else(|| world.garbled(rank))?;
+                    let content = content.try_into().map_err(|_| world.garbled(rank))?;
+                    if problem.is_none() {
+                        let _ = all[index].set(ContentHash(content));
+                    }
+                }
+                found.push(match problem {
+                    None => Ok(()),
+                    Some(problem) => Err(Error::data(self.path(index), problem).with(Remedy::LeaveOut)),
+                });
+            }
+        }
+        Ok(found)
     }
 
     /// The same images with variants of those `of` them.

@@ -4,7 +4,7 @@
 use super::cache::Cache;
 use super::frozen::Frozen;
 use super::kept::Kept;
-use crate::data::{Batch, ContentHash};
+use crate::data::{Batch, ContentHash, ImageStore};
 use crate::error::Result;
 use crate::gpu::Readback;
 use crate::tensor::Tensor;
@@ -74,6 +74,34 @@ impl Frozen {
             lengths,
         } = arriving;
         let numbers = reading.wait()?;
+        self.put(of, &numbers, lengths)
+    }
+
+    /// Keeps the rows of `images` of the store, and then their products, as another rank computed them.
+    ///
+    /// # Errors
+    /// As [`Frozen::take_in`].
+    pub(super) fn accept(
+        &mut self,
+        store: &ImageStore,
+        images: &[usize],
+        numbers: &[f32],
+    ) -> Result<()> {
+        let lengths = match &self.cache {
+            Some(Cache::Features { features, .. }) => {
+                let row = features.length() / 4;
+                [row, self.row_numbers() - row]
+            }
+            _ => return Ok(()),
+        };
+        let of = images.iter().map(|&image| Of {
+            image,
+            content: store.content(image),
+        });
+        self.put(of.collect(), numbers, lengths)
+    }
+
+    fn put(&mut self, of: Vec<Of>, numbers: &[f32], lengths: [usize; 2]) -> Result<()> {
         let (rows, products) = numbers.split_at(of.len() * lengths[0]);
         fn row(all: &[f32], length: usize, n: usize) -> &[u8] {
             bytemuck::cast_slice(&all[n * length..(n + 1) * length])

@@ -7,6 +7,7 @@ use super::reading::Answers;
 use crate::data::ImageStore;
 use crate::error::{Error, Result};
 use crate::nn::{Adapter, Vgg};
+use crate::world::World;
 
 /// What layer number `layer` takes of every image, with the LoRAs of `adapter` on the layers below: `each` is given them
 /// in order, [`Vgg::row_len`] numbers an image.
@@ -24,7 +25,7 @@ pub fn embed(
     let at_once = base.batch(side).min(base.max_batch(0, side));
     let order: Vec<usize> = (0..images.len()).collect();
     let factors = adapter.frozen();
-    let mut reading = Answers::new(base.gpu());
+    let mut reading = Answers::new(base.gpu(), &World::alone());
     let mut take = |image: usize, row: &[f32]| {
         finite(images, image, row)?;
         each(image, row)

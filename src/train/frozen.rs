@@ -181,6 +181,30 @@ impl Frozen {
         Ok(taken)
     }
 
+    /// Keeps nothing for other runs.
+    pub fn without_shelf(self) -> Self {
+        Frozen {
+            shelf: None,
+            ..self
+        }
+    }
+
+    /// Whether the row of an image, or its product, is to be kept and is not there yet.
+    pub(super) fn lacks_row(&self, image: usize) -> bool {
+        match &self.cache {
+            Some(Cache::Features {
+                features, products, ..
+            }) => features.lacks(image) || products.as_ref().is_some_and(|p| p.lacks(image)),
+            _ => false,
+        }
+    }
+
+    /// Numbers of a row and of its product.
+    pub(super) fn row_numbers(&self) -> usize {
+        let [row, product] = self.rows.numbers;
+        row + if self.has_products() { product } else { 0 }
+    }
+
     /// Whether anything is kept.
     pub fn keeps(&self) -> bool {
         self.cache.is_some()

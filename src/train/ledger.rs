@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::snapshot::Position;
+use super::step::Term;
 use super::task::Task;
 use super::watch::{EpochRecord, StepRecord, Watch};
 use crate::data::Score;
@@ -15,7 +16,7 @@ use crate::tensor::Tensor;
 pub(super) enum Pending {
     /// A step with this adapter, and what its images count together: its loss in terms to add, each the term and, after the
     /// first step, the word of [`overflowed`].
-    Step(Adapter, Vec<Readback>, f64),
+    Step(Adapter, Vec<Term>, f64),
     /// That word alone, of an adapter that no step has used; `None` where there was no step.
     Last(Adapter, Option<Readback>),
     /// The steps of an epoch are done, and what was seen of it.

@@ -3,6 +3,7 @@
 mod arriving;
 mod batch;
 mod cache;
+mod crew;
 mod embed;
 pub mod estimate;
 mod folder;
@@ -23,6 +24,7 @@ mod prefix;
 mod reading;
 mod recipe;
 mod run;
+mod sharing;
 mod snapshot;
 mod standing;
 mod states;
@@ -33,6 +35,7 @@ mod trainer;
 mod watch;
 
 pub use batch::largest_batch;
+pub use crew::serve;
 pub use embed::embed;
 pub use folder::{BEST, FILES, SETTINGS, TIMES, is_own, step_of};
 pub use frozen::Frozen;

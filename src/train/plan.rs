@@ -15,6 +15,9 @@ pub struct Plan {
     /// Images that go through the network at once, and so many batches a step as the recipe gathers; an epoch's last step
     /// takes the rest.
     pub batch_size: usize,
+    /// Images of a part of a step: parts go through the network one after the other, or on several ranks, and their gradients
+    /// are added in the order of the images; a batch where nothing is said.
+    pub micro_batch: Option<usize>,
     /// Learning rate, which the recipe's schedule starts from.
     pub lr: f64,
     /// How the steps are taken.
@@ -85,6 +88,7 @@ impl Plan {
     pub const TUTORIAL: Plan = Plan {
         epochs: 20,
         batch_size: 5,
+        micro_batch: None,
         lr: 1e-3,
         recipe: Recipe::ADAM,
         seed: 0,
@@ -103,6 +107,7 @@ impl Plan {
         for (name, value) in [
             ("epochs", self.epochs),
             ("batch_size", self.batch_size),
+            ("micro_batch", self.micro_batch.unwrap_or(1)),
             ("early_stop", patience),
         ] {
             if value == 0 {
@@ -147,7 +152,13 @@ impl Plan {
 
     /// A step's images, or what belongs to them, as they go through the network.
     pub(super) fn parts<'s, T>(&self, step: &'s [T]) -> std::slice::Chunks<'s, T> {
-        step.chunks(self.batch_size)
+        step.chunks(self.micro_batch.unwrap_or(self.batch_size))
+    }
+
+    /// The most parts that a step on so many images has.
+    pub fn most_parts(&self, images: usize) -> usize {
+        let images = images.min(self.images_a_step());
+        images.div_ceil(self.micro_batch.unwrap_or(self.batch_size))
     }
 
     /// Steps of one epoch.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::embed;
 use super::prefix::Prefix;
-use super::reading::Answers;
+use super::reading::{Answers, of_others};
 use super::step::{Given, Network};
 use crate::autograd::{Tape, Var};
 use crate::data::ImageStore;
 use crate::error::Result;
 use crate::nn::Adapter;
+use crate::world::World;
 
 /// The logits of every image by a base with `adapter`, which may be empty: `each` is given them in order.
 ///
@@ -29,11 +30,23 @@ pub fn predict(
     })
 }
 
-/// The same of the images in `which`, finite or not.
+/// The same of the images in `which`, finite or not. On several ranks rank 0 alone is given them.
 ///
 /// # Errors
 /// What the device or an image file reported, and what `each` returned.
 pub fn answers(
+    prefix: &mut Prefix,
+    images: &Arc<ImageStore>,
+    which: &[usize],
+    adapter: &Adapter,
+    each: impl FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
+    answers_by(&prefix.world().clone(), prefix, images, which, adapter, each)
+}
+
+/// The same by the ranks of `world`: each computes its share of the images.
+pub(super) fn answers_by(
+    world: &World,
     prefix: &mut Prefix,
     images: &Arc<ImageStore>,
     which: &[usize],
@@ -43,9 +56,10 @@ pub fn answers(
     let side = images.transform().size;
     let network = Network::after(prefix, side, false);
     let at_once = network.base.batch(side).min(network.most);
-    let order = which.chunks(at_once).map(<[usize]>::to_vec).collect();
+    let own = &which[world.share(world.rank(), which.len(), at_once)];
+    let order = own.chunks(at_once).map(<[usize]>::to_vec).collect();
     let factors = adapter.frozen();
-    let mut reading = Answers::new(network.base.gpu());
+    let mut reading = Answers::new(network.base.gpu(), world);
     let asked = prefix.inputs(images, order).try_for_each(|input| {
         let input = input?;
         let (features, pixels) = (
@@ -63,5 +77,6 @@ pub fn answers(
     });
     // What was asked is answered, whatever came after it.
     let answered = reading.finish(&mut each);
-    asked.and(answered)
+    asked.and(answered)?;
+    of_others(world, which, at_once, &mut each)
 }

@@ -17,16 +17,18 @@ use crate::error::{Error, Result};
 use crate::gpu::Mark;
 use crate::nn::{Adapter, Factors, Vgg};
 use crate::tensor::Tensor;
+use crate::world::World;
 
 /// The input of the lowest adapted layer by image, its product with the layer's frozen weight where that is linear, and
 /// where they are wanted the images.
 pub struct Prefix {
     below: Below,
-    frozen: Frozen,
+    pub(super) frozen: Frozen,
+    world: World,
 }
 
 /// Batches that the device has while those before them are kept: while it works on one, the host takes in the one before.
-const AHEAD: usize = 1;
+pub(super) const AHEAD: usize = 1;
 
 /// What there is to wait for of a batch before the next but one is begun.
 enum Coming {
@@ -97,7 +99,29 @@ impl Prefix {
     /// A base on what is there already: one that was loaded as [`Frozen::spare`] says has what is lacking.
     pub fn over(base: Vgg, frozen: Frozen) -> Self {
         let below = Below { base, passes: 0 };
-        Prefix { below, frozen }
+        Prefix {
+            below,
+            frozen,
+            world: World::alone(),
+        }
+    }
+
+    /// The same on a rank of `world`, whose ranks share the images: each of them is to do as this one does.
+    pub fn among(self, world: &World) -> Self {
+        Prefix {
+            world: world.clone(),
+            ..self
+        }
+    }
+
+    /// The ranks that share the images.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Shares nothing from here on.
+    pub(super) fn leave_world(&mut self) {
+        self.world = World::alone();
     }
 
     /// What is kept, for another run on the same images whose adapter has the same lowest layer.
@@ -190,53 +214,39 @@ impl Prefix {
     }
 
     /// Computes what is missing of all images or, where they are augmented, of [`ImageStore::lasting`], then gives the memory of
-    /// the layers that made it back, where nothing else will be asked of them; `progress` hears how many are done.
+    /// the layers that made it back, where nothing else will be asked of them; `progress` hears how many are done. On several
+    /// ranks each computes its share of what any of them lacks, and hears of the others' where `for_all` says so; else rank 0
+    /// alone does, and nothing is kept on the others.
     ///
     /// # Errors
     /// What the device or an image file reported.
-    pub fn fill(
+    pub fn fill_for(
         &mut self,
         images: &Arc<ImageStore>,
+        for_all: bool,
         mut progress: impl FnMut(usize) -> Result<()>,
     ) -> Result<()> {
+        if !self.world.is_alone() {
+            self.fill_together(images, for_all, &mut progress)?;
+            if !for_all && !self.world.leads() {
+                return Ok(());
+            }
+        }
         let lacks = |&image: &usize| self.frozen.cache.as_ref().is_some_and(|c| c.lacks(image));
         let lasting = images.lasting();
         let all = lasting.len();
         let order: Vec<usize> = lasting.into_iter().filter(lacks).collect();
         let at_once = self.below.base.batch(self.frozen.transform.size);
         let mut done = all - order.len();
-        let mut under_way = VecDeque::new();
-        let mut take = |prefix: &mut Self, (images, coming): (usize, Coming)| {
+        let order = order.chunks(at_once).map(<[usize]>::to_vec).collect();
+        self.compute_each(images, order, |prefix, batch, coming| {
             match coming {
                 Coming::Rows(arriving) => prefix.frozen.take_in(arriving)?,
                 Coming::Nothing(mark) => mark.wait()?,
             }
-            done += images;
+            done += batch.indices.len();
             progress(done)
-        };
-        let mut ended = Ok(());
-        for batch in images.batches(order.chunks(at_once).map(<[usize]>::to_vec).collect()) {
-            ended = batch.and_then(|batch| {
-                let gpu = self.below.base.gpu().clone();
-                let coming = match self.keep(&mut Sent::new(&gpu, &batch))? {
-                    Some(arriving) => Coming::Rows(arriving),
-                    None => Coming::Nothing(gpu.mark()?),
-                };
-                under_way.push_back((batch.indices.len(), coming));
-                match under_way.len() > AHEAD {
-                    true => take(self, under_way.pop_front().expect("there are some")),
-                    false => Ok(()),
-                }
-            });
-            if ended.is_err() {
-                break;
-            }
-        }
-        // What was handed over is kept, whatever came between.
-        for batch in under_way {
-            ended = ended.and(take(self, batch));
-        }
-        ended?;
+        })?;
         if let Some(shelf) = &mut self.frozen.shelf {
             shelf.seal();
         }
@@ -245,6 +255,55 @@ impl Prefix {
             self.below.base.release(self.frozen.from, product);
         }
         Ok(())
+    }
+
+    /// The same for every rank.
+    ///
+    /// # Errors
+    /// As [`Prefix::fill_for`].
+    pub fn fill(
+        &mut self,
+        images: &Arc<ImageStore>,
+        progress: impl FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
+        self.fill_for(images, true, progress)
+    }
+
+    /// Has the device compute what is lacking of each batch of `order`, and gives `take` what comes of it, while the device works
+    /// on the next.
+    fn compute_each(
+        &mut self,
+        images: &Arc<ImageStore>,
+        order: Vec<Vec<usize>>,
+        mut take: impl FnMut(&mut Self, Batch, Coming) -> Result<()>,
+    ) -> Result<()> {
+        let mut under_way = VecDeque::new();
+        let mut ended = Ok(());
+        for batch in images.batches(order) {
+            ended = batch.and_then(|batch| {
+                let gpu = self.below.base.gpu().clone();
+                let coming = match self.keep(&mut Sent::new(&gpu, &batch))? {
+                    Some(arriving) => Coming::Rows(arriving),
+                    None => Coming::Nothing(gpu.mark()?),
+                };
+                under_way.push_back((batch, coming));
+                match under_way.len() > AHEAD {
+                    true => {
+                        let (batch, coming) = under_way.pop_front().expect("there are some");
+                        take(self, batch, coming)
+                    }
+                    false => Ok(()),
+                }
+            });
+            if ended.is_err() {
+                break;
+            }
+        }
+        // What was handed over is kept, whatever came between.
+        for (batch, coming) in under_way {
+            ended = ended.and(take(self, batch, coming));
+        }
+        ended
     }
 
     /// The inputs of layer [`Prefix::from`] for a batch: [N, `row_len`].
@@ -270,8 +329,12 @@ impl Prefix {
             return features.tensor(&batch.indices);
         }
         let all: Vec<usize> = (0..batch.indices.len()).collect();
-        let at = self.frozen.at();
-        self.below.compute(at, sent, &all)
+        self.compute(sent, &all)
+    }
+
+    /// What the frozen layers make of some images of a batch.
+    pub(super) fn compute(&mut self, sent: &mut Sent, wanted: &[usize]) -> Result<Tensor> {
+        self.below.compute(self.frozen.at(), sent, wanted)
     }
 
     /// The inputs of every step of `order`.
@@ -330,10 +393,9 @@ impl Prefix {
         if missing.is_empty() {
             return Ok(None);
         }
-        let at = self.frozen.at();
-        let rows = self.below.compute(at, sent, &missing)?;
+        let rows = self.compute(sent, &missing)?;
         let products = match self.frozen.has_products() {
-            true => self.below.base.product(&rows, at.0)?,
+            true => self.below.base.product(&rows, self.frozen.from)?,
             false => None,
         };
         self.frozen

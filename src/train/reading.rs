@@ -1,10 +1,11 @@
-//! What a network says of images, read back while it works on the next ones.
+//! What a network says of images, read back while it works on the next ones, and on several ranks handed to rank 0.
 
 use std::collections::VecDeque;
 
 use crate::error::Result;
 use crate::gpu::{Gpu, Readback};
 use crate::tensor::Tensor;
+use crate::world::World;
 
 /// Rows of batches on their way to the host, in order.
 pub(super) struct Answers {
@@ -12,13 +13,16 @@ pub(super) struct Answers {
     coming: VecDeque<(Vec<usize>, Readback)>,
     /// Batches that may be on their way.
     most: usize,
+    /// Where a rank that is led hands them on.
+    led: Option<World>,
 }
 
 impl Answers {
-    pub(super) fn new(gpu: &Gpu) -> Self {
+    pub(super) fn new(gpu: &Gpu, world: &World) -> Self {
         Answers {
             coming: VecDeque::new(),
             most: gpu.most_pending(),
+            led: (!world.leads()).then(|| world.clone()),
         }
     }
 
@@ -50,6 +54,9 @@ impl Answers {
             && let Some((images, reading)) = self.coming.pop_front()
         {
             let given = reading.wait().and_then(|rows| {
+                if let Some(world) = &self.led {
+                    return world.send(0, bytemuck::cast_slice(&rows).to_vec());
+                }
                 let length = rows.len() / images.len();
                 let mut both = images.iter().zip(rows.chunks(length));
                 both.try_for_each(|(&image, row)| each(image, row))
@@ -61,4 +68,30 @@ impl Answers {
         }
         Ok(())
     }
+}
+
+/// Gives `each`, on rank 0, what the other ranks of `world` found of their shares of the images in `which`, of which so many
+/// went through the network together.
+pub(super) fn of_others(
+    world: &World,
+    which: &[usize],
+    at_once: usize,
+    each: &mut impl FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
+    if !world.leads() {
+        return Ok(());
+    }
+    for rank in 1..world.size() {
+        for images in which[world.share(rank, which.len(), at_once)].chunks(at_once) {
+            let rows = world.receive(rank)?;
+            let rows: Vec<f32> = bytemuck::pod_collect_to_vec(&rows);
+            if rows.is_empty() || rows.len() % images.len() != 0 {
+                return Err(world.garbled(rank));
+            }
+            let length = rows.len() / images.len();
+            let mut both = images.iter().zip(rows.chunks(length));
+            both.try_for_each(|(&image, row)| each(image, row))?;
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! One step: from what the frozen layers made of its images to the loss and the gradients of the factors.
 
 use super::cache::Input;
+use super::plan::Plan;
 use super::prefix::Prefix;
+use super::task::Task;
 use crate::autograd::{Gradient, Tape, Var};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback};
@@ -13,10 +15,25 @@ use crate::tensor::Tensor;
 pub(super) struct Step {
     /// Its loss, on its way, in terms to add: one for each group of images, each with the word that says whether the factors
     /// were finite, where there is one.
-    pub(super) losses: Vec<Readback>,
+    pub(super) losses: Vec<Term>,
     pub(super) gradients: Vec<Gradient>,
     /// Bytes kept of an image between the forward and the backward pass.
     pub(super) kept: u64,
+}
+
+/// Numbers that are here, or on their way to the host.
+pub(super) enum Term {
+    Coming(Readback),
+    Here(Vec<f32>),
+}
+
+impl Term {
+    pub(super) fn wait(self) -> Result<Vec<f32>> {
+        match self {
+            Term::Coming(reading) => reading.wait(),
+            Term::Here(numbers) => Ok(numbers),
+        }
+    }
 }
 
 /// Bytes of device memory that something holds.
@@ -44,6 +61,60 @@ pub(super) struct Asked<'a> {
     pub(super) dropout: (f64, u64, u64),
     /// The word of the updates before that says whether all they wrote was finite.
     pub(super) lost: Option<&'a Tensor>,
+}
+
+/// A step's images, cut into the parts that go through the network one after the other.
+pub(super) struct Cut<'a> {
+    plan: Plan,
+    number: u64,
+    /// The class of each.
+    labels: Vec<u32>,
+    criterion: Criterion<'a>,
+    /// What they count together.
+    pub(super) count: f64,
+}
+
+impl<'a> Cut<'a> {
+    /// The images at `step` of the data of `task`, in the step of this `number`; each class counts by `weights`.
+    pub(super) fn new(
+        task: Task,
+        weights: Option<&'a [f32]>,
+        step: &[usize],
+        number: u64,
+    ) -> Result<Self> {
+        let labels = step.iter().map(|&at| task.labels[task.images.image(at)]);
+        let labels: Vec<u32> = labels.collect();
+        let criterion = task.plan.recipe.criterion(weights);
+        let count = criterion.divisor(Targets::Classes(&labels), labels.len())?;
+        Ok(Cut {
+            plan: task.plan,
+            number,
+            labels,
+            criterion: Criterion {
+                divisor: Some(count),
+                ..criterion
+            },
+            count,
+        })
+    }
+
+    /// How many parts there are.
+    pub(super) fn parts(&self) -> usize {
+        self.plan.parts(&self.labels).len()
+    }
+
+    /// What is asked of one; `lost` is the word of the updates before.
+    pub(super) fn asked<'s>(&'s self, part: usize, lost: Option<&'s Tensor>) -> Asked<'s> {
+        let mut parts = self.plan.parts(&self.labels);
+        let first = parts.by_ref().take(part).map(<[u32]>::len).sum();
+        Asked {
+            labels: parts.next().unwrap_or_default(),
+            criterion: self.criterion,
+            first,
+            dropout: (self.plan.dropout, self.plan.seed, self.number),
+            lost,
+        }
+    }
 }
 
 impl Step {
@@ -113,7 +184,7 @@ impl Network {
             let reading = loss.tensor.read_with(asked.lost)?;
             let kept = used(gpu).saturating_sub(before) / rows.len() as u64;
             let group = Step {
-                losses: vec![reading],
+                losses: vec![Term::Coming(reading)],
                 gradients: tape.backward(&loss)?.of_all(&leaves)?,
                 kept,
             };

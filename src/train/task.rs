@@ -24,6 +24,25 @@ pub struct Task<'a> {
     pub stop: &'a AtomicBool,
 }
 
+impl Task<'_> {
+    /// The images of every step of `epoch` from the `index`-th on; of those that are augmented, the variant of this epoch.
+    pub(super) fn steps(&self, epoch: usize, index: usize) -> Vec<Vec<usize>> {
+        let order = self.plan.order(epoch, &self.split.train).into_iter();
+        let mut order: Vec<Vec<usize>> = order.skip(index).collect();
+        for image in order.iter_mut().flatten() {
+            *image = self.images.position(*image, epoch);
+        }
+        order
+    }
+
+    /// What each of so many classes counts in the loss, where they differ.
+    pub(super) fn class_weights(&self, classes: usize) -> Option<Vec<f32>> {
+        let labels = self.split.train.iter().map(|&image| self.labels[image]);
+        let labels: Vec<u32> = labels.collect();
+        self.plan.recipe.class_weights.of(&labels, classes)
+    }
+}
+
 /// How training ended. The adapter is the last one known to be good, whatever happened.
 #[derive(Debug)]
 pub struct Trained {

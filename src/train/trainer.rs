@@ -1,25 +1,28 @@
 //! The loop itself: epochs of steps, each closed by a look at the images that are not trained on.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use super::crew::{Crew, own_parts};
 use super::ledger::{Ledger, Pending, Seen};
 use super::plan::Plan;
-use super::predict::answers;
+use super::predict::answers_by;
 use super::prefix::Prefix;
 use super::snapshot::{Best, Snapshot};
-use super::step::{Asked, Network, Step};
+use super::step::{Cut, Network, Step};
 use super::task::{Task, Trained};
 use super::watch::Watch;
 use crate::data::{Score, Tally};
 use crate::error::{Error, Result};
 use crate::nn::Adapter;
-use crate::ops::{Criterion, Targets};
 use crate::optim::Optimizer;
+use crate::world::World;
 
 /// A run under way.
 pub(super) struct Trainer<'a, W> {
     prefix: &'a mut Prefix,
     task: Task<'a>,
+    crew: Crew,
     network: Network,
     /// Steps whose loss may still be on its way to the host.
     in_flight: usize,
@@ -59,10 +62,8 @@ impl<'a, W: Watch> Trainer<'a, W> {
         optimizer.restore(start.position.steps, &parameters, &mut |name, _| {
             start.optimizer(name)
         })?;
-        let labels = task.split.train.iter().map(|&image| task.labels[image]);
-        let labels: Vec<u32> = labels.collect();
-        let classes = start.adapter.classes(prefix.base().arch());
-        let weights = plan.recipe.class_weights.of(&labels, classes);
+        let weights = task.class_weights(start.adapter.classes(prefix.base().arch()));
+        let crew = Crew::new(prefix.world(), plan.most_parts(task.split.train.len()));
         let network = Network::after(prefix, task.images.transform().size, plan.checkpoint);
         let in_flight = prefix.base().gpu().most_pending();
         let Snapshot {
@@ -74,6 +75,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
         Ok(Trainer {
             prefix,
             task,
+            crew,
             network,
             in_flight,
             optimizer,
@@ -101,6 +103,9 @@ impl<'a, W: Watch> Trainer<'a, W> {
         // What was handed over before something failed counts all the same.
         let settled = self.settle();
         self.ledger.check(settled);
+        let ended = self.crew.end();
+        self.ledger.check(ended);
+        self.prefix.leave_world();
         let snapshot = match self.ledger.end {
             // A step may have stopped half way through its update.
             Err(
@@ -126,25 +131,37 @@ impl<'a, W: Watch> Trainer<'a, W> {
 
     /// What is left of the epoch that is under way.
     fn steps(&mut self) -> Result<()> {
+        let steps = self.task.steps(self.epochs, self.begun);
+        let mut rest = &steps[..];
+        while !rest.is_empty() && !self.ledger.ended() {
+            // While it is measured who takes them, each step is made ready by itself.
+            let at_once = if self.crew.tries() { 1 } else { rest.len() };
+            let (next, after) = rest.split_at(at_once);
+            self.some_steps(next, after.len())?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// The next steps, of the images in `steps`; so many come after them before the epoch is closed.
+    fn some_steps(&mut self, steps: &[Vec<usize>], after: usize) -> Result<()> {
         let Task {
             images,
-            labels,
             split,
             plan,
             stop,
+            ..
         } = self.task;
-        let order = plan.order(self.epochs, &split.train).into_iter();
-        let mut order: Vec<Vec<usize>> = order.skip(self.begun).collect();
-        // Of images that are augmented, the variant of this epoch.
-        for image in order.iter_mut().flatten() {
-            *image = images.position(*image, self.epochs);
-        }
-        let parts = |step: &Vec<usize>| plan.parts(step).map(<[usize]>::to_vec).collect::<Vec<_>>();
-        let mut inputs = self
-            .prefix
-            .inputs(images, order.iter().flat_map(parts).collect());
-        let mut left = order.len();
-        for step in &order {
+        let (leader, crew) = (self.crew.world().clone(), &mut self.crew);
+        let own = |step: &Vec<usize>| {
+            let parts: Vec<&[usize]> = plan.parts(step).collect();
+            let own = own_parts(&leader, crew.shares(parts.len()), parts.len());
+            own.map(|part| parts[part].to_vec()).collect::<Vec<_>>()
+        };
+        let own: Vec<Vec<usize>> = steps.iter().flat_map(own).collect();
+        let mut inputs = self.prefix.inputs(images, own);
+        let mut left = steps.len() + after;
+        for step in steps {
             let Trainer {
                 network,
                 optimizer,
@@ -154,40 +171,46 @@ impl<'a, W: Watch> Trainer<'a, W> {
                 ..
             } = self;
             let number = optimizer.steps();
-            let all: Vec<u32> = step.iter().map(|&at| labels[images.image(at)]).collect();
-            let criterion = plan.recipe.criterion(weights.as_deref());
-            let count = criterion.divisor(Targets::Classes(&all), all.len())?;
-            let criterion = Criterion {
-                divisor: Some(count),
-                ..criterion
-            };
-            let (mut sum, mut first): (Option<Step>, usize) = (None, 0);
-            for labels in plan.parts(&all) {
+            let cut = Cut::new(self.task, weights.as_deref(), step, number)?;
+            let (parts, shared) = (cut.parts(), crew.shares(cut.parts()));
+            let started = Instant::now();
+            let stopped = || stop.load(Ordering::Relaxed);
+            if shared && !stopped() {
+                crew.begin(adapter, (number, self.epochs, self.begun))?;
+            }
+            let mut taken = Vec::new();
+            for part in own_parts(&leader, shared, parts) {
                 let Some(input) = inputs.next() else {
                     break;
                 };
                 let input = input?;
-                if stop.load(Ordering::Relaxed) {
+                // A step that others have begun is finished.
+                if stopped() && !crew.is_amid() {
                     ledger.stop(Error::Interrupted { step: number });
                     return Ok(());
                 }
-                let asked = Asked {
-                    labels,
-                    criterion,
-                    first,
-                    dropout: (plan.dropout, plan.seed, number),
-                    lost: optimizer.lost(),
-                };
-                let part = network.step(&input, adapter, &asked)?;
-                first += labels.len();
-                match &mut sum {
-                    Some(sum) => sum.add(part)?,
-                    None => sum = Some(part),
+                let asked = cut.asked(part, optimizer.lost());
+                let step = network.step(&input, adapter, &asked)?;
+                match taken.last_mut() {
+                    Some(sum) if !shared => Step::add(sum, step)?,
+                    _ => taken.push(step),
                 }
             }
-            let Some(whole) = sum else {
+            let whole = match shared {
+                true => Some(crew.gather(adapter, parts, taken)?),
+                false => taken.pop(),
+            };
+            let Some(whole) = whole else {
                 break;
             };
+            if crew.tries() && parts > 1 {
+                if let Some(gradient) = whole.gradients.first() {
+                    gradient.dense()?.to_vec()?;
+                }
+                if let Some(tried) = crew.took(shared, started.elapsed().as_secs_f64()) {
+                    ledger.watch.tried(tried);
+                }
+            }
             self.kept = self.kept.max(whole.kept);
             let mut factors = adapter.trained();
             optimizer.set_lr(plan.rate(number, split.train.len()));
@@ -195,7 +218,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
                 .update(optimizer, &mut factors, &whole.gradients)?;
             let next = adapter.with(&factors);
             let used = std::mem::replace(adapter, next);
-            let pending = Pending::Step(used, whole.losses, count);
+            let pending = Pending::Step(used, whole.losses, cut.count);
             ledger.enter(pending, self.in_flight)?;
             self.begun += 1;
             left -= 1;
@@ -266,7 +289,15 @@ impl<'a, W: Watch> Trainer<'a, W> {
         let which = &split.validation;
         let (mut tally, mut done, step) = (Tally::default(), 0, self.optimizer.steps());
         let watch = &mut *self.ledger.watch;
-        answers(
+        let world = match self.crew.looks() {
+            true => {
+                self.crew.look(&self.adapter)?;
+                self.crew.world().clone()
+            }
+            false => World::alone(),
+        };
+        answers_by(
+            &world,
             self.prefix,
             images,
             which,

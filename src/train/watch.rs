@@ -58,6 +58,10 @@ pub trait Watch {
     /// Some of the pictures of a validation have been looked at.
     fn validated(&mut self, _done: usize, _of: usize) {}
 
+    /// It is known who takes the steps that are cut into parts: rank 0 alone or all ranks, whichever took less, of which these
+    /// are the seconds of a step.
+    fn tried(&mut self, _seconds: [f64; 2]) {}
+
     /// Whether the run should be put down here so that it can be taken up again: after an epoch, of which so many are done,
     /// or between two steps.
     fn due(&mut self, _epochs: Option<usize>) -> bool {

@@ -30,7 +30,7 @@ pub(super) struct Seen {
 pub(super) fn examine(path: &Path, checks: &Checks) -> (Option<Seen>, Vec<(Fault, String)>) {
     let bytes = match content(path) {
         Ok(bytes) => bytes,
-        Err(error) => return (None, vec![(Fault::Unreadable, reason(error))]),
+        Err(error) => return (None, vec![(Fault::Unreadable, error.problem())]),
     };
     // Decoders are other people's, and this is where a file that breaks one is to be named.
     let looked = catch_unwind(|| look(path, &bytes, checks));
@@ -38,7 +38,7 @@ pub(super) fn examine(path: &Path, checks: &Checks) -> (Option<Seen>, Vec<(Fault
     match looked.unwrap_or_else(|_| broke()) {
         Ok((seen, faults)) => (Some(seen), faults),
         Err(error) => {
-            let why = reason(error);
+            let why = error.problem();
             let fault = match is_cut(&bytes, &why) {
                 true => Fault::Cut,
                 false => Fault::Unreadable,
@@ -91,15 +91,6 @@ fn look(path: &Path, bytes: &[u8], checks: &Checks) -> Result<(Seen, Vec<(Fault,
         .chunks_exact(3)
         .all(|p| p[0] == p[1] && p[1] == p[2]);
     Ok((Seen { print, grey }, faults))
-}
-
-/// What is wrong, without the file's name.
-pub(super) fn reason(error: Error) -> String {
-    match error {
-        Error::Data { problem, .. } => problem,
-        Error::Io { action, source, .. } => format!("cannot {action}: {source}"),
-        other => other.to_string(),
-    }
 }
 
 /// Whether a file that cannot be read goes on no further: by its own account, or by the reader's words.

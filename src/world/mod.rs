@@ -1,0 +1,190 @@
+//! The processes that work on one job together, each with a device of its own. They are ranks, counted from 0 as MPI does, and
+//! hand one another bytes; rank 0 leads: it alone decides, writes and tells. How the bytes travel is a [`Post`]'s business: MPI's
+//! (feature `mpi`), or that of threads of one process. What is shared stands with those who share it, in [`data`](crate::data)
+//! and [`train`](crate::train).
+
+#[cfg(feature = "mpi")]
+mod mpi;
+mod post;
+mod threads;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+#[cfg(feature = "mpi")]
+pub use mpi::{Failure, Mpi};
+pub use post::Post;
+use threads::Threads;
+
+/// All ranks of a job, as one of them sees it. Clones are the same rank.
+#[derive(Clone)]
+pub struct World(Arc<dyn Post>);
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rank {} of {}", self.rank(), self.size())
+    }
+}
+
+impl Default for World {
+    /// [`World::alone`].
+    fn default() -> Self {
+        World::alone()
+    }
+}
+
+impl World {
+    /// One process, which shares with nobody.
+    pub fn alone() -> Self {
+        let [alone] = <[World; 1]>::try_from(World::threads(1)).expect("one was asked for");
+        alone
+    }
+
+    /// So many ranks that are threads of this process: what [`Post`]s over a network do, without one.
+    pub fn threads(size: usize) -> Vec<Self> {
+        let all = Threads::of(size).into_iter();
+        all.map(|post| World::of(Arc::new(post))).collect()
+    }
+
+    /// The ranks that `post` reaches.
+    pub fn of(post: Arc<dyn Post>) -> Self {
+        World(post)
+    }
+
+    /// This process's number.
+    pub fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    /// How many ranks there are.
+    pub fn size(&self) -> usize {
+        self.0.hosts().len()
+    }
+
+    /// Whether there is one alone.
+    pub fn is_alone(&self) -> bool {
+        self.size() == 1
+    }
+
+    /// Whether this is rank 0.
+    pub fn leads(&self) -> bool {
+        self.rank() == 0
+    }
+
+    /// A rank with its host, for people.
+    pub fn name(&self, rank: usize) -> String {
+        format!("rank {rank} on {}", self.0.hosts()[rank])
+    }
+
+    /// The number of this rank among those on its host, and how many these are.
+    pub fn local(&self) -> (usize, usize) {
+        let (hosts, rank) = (self.0.hosts(), self.rank());
+        let on = |ranks: &[String]| ranks.iter().filter(|host| **host == hosts[rank]).count();
+        (on(&hosts[..rank]), on(hosts))
+    }
+
+    /// The share of `rank` of so many things: those that follow one another, and as many as others have, give or take a
+    /// `unit`. Every thing is in one share; of few, some have none.
+    pub fn share(&self, rank: usize, things: usize, unit: usize) -> Range<usize> {
+        let (size, unit) = (self.size(), unit.max(1));
+        let units = things.div_ceil(unit);
+        let at = |rank: usize| (rank * units / size * unit).min(things);
+        at(rank)..at(rank + 1)
+    }
+
+    /// Hands rank `to` a message, and does not wait for it to be taken.
+    ///
+    /// # Errors
+    /// [`Error::Rank`] where it is known to be gone.
+    pub fn send(&self, to: usize, message: Vec<u8>) -> Result<()> {
+        self.0.send(to, message)
+    }
+
+    /// The next message of rank `from`.
+    ///
+    /// # Errors
+    /// [`Error::Rank`] where that one is gone.
+    pub fn receive(&self, from: usize) -> Result<Vec<u8>> {
+        self.0.receive(from)
+    }
+
+    /// What rank 0 says to all, handed on from rank to rank: the others give `None`.
+    ///
+    /// # Errors
+    /// As [`World::receive`].
+    pub fn broadcast(&self, said: Option<Vec<u8>>) -> Result<Vec<u8>> {
+        let (rank, size) = (self.rank(), self.size());
+        // The binomial tree: a rank has it from the one without its lowest bit, and hands it to those with a lower bit set.
+        let lowest = match rank {
+            0 => size.next_power_of_two(),
+            _ => 1 << rank.trailing_zeros(),
+        };
+        let said = match said {
+            Some(said) if rank == 0 => said,
+            _ => self.receive(rank - lowest)?,
+        };
+        let mut bit = lowest >> 1;
+        while bit > 0 {
+            if rank + bit < size {
+                self.send(rank + bit, said.clone())?;
+            }
+            bit >>= 1;
+        }
+        Ok(said)
+    }
+
+    /// What each rank gives, by rank, for all.
+    ///
+    /// # Errors
+    /// As [`World::receive`].
+    pub fn gather(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        let rank = self.rank();
+        for to in (0..self.size()).filter(|&to| to != rank) {
+            self.send(to, own.clone())?;
+        }
+        let mut own = Some(own);
+        let from = (0..self.size()).map(|from| match from == rank {
+            true => Ok(own.take().expect("a rank comes once")),
+            false => self.receive(from),
+        });
+        from.collect()
+    }
+
+    /// That a message of `rank` is none that this program sends.
+    pub(crate) fn garbled(&self, rank: usize) -> Error {
+        Error::Rank {
+            rank: self.name(rank),
+            problem: format!(
+                "says what {} does not understand: start the same goldfish everywhere",
+                self.name(self.rank())
+            ),
+        }
+    }
+
+    /// Refuses to go on where ranks do not have the same `what`, of which `digest` tells.
+    ///
+    /// # Errors
+    /// [`Error::Rank`] that names the first that has another than rank 0, on every rank; as [`World::receive`].
+    pub fn same(&self, what: &str, digest: &[u8]) -> Result<()> {
+        if self.is_alone() {
+            return Ok(());
+        }
+        let all = self.gather(digest.to_vec())?;
+        match all.iter().position(|other| *other != all[0]) {
+            None => Ok(()),
+            Some(other) => Err(Error::Rank {
+                rank: self.name(other),
+                problem: format!(
+                    "has not the same {what} as {}: give all ranks the same, at the same paths",
+                    self.name(0)
+                ),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
