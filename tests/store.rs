@@ -85,6 +85,7 @@ pub fn open(files: &[PathBuf], known: impl Fn(&ContentHash) -> bool + Sync) -> A
         memory: 1 << 20,
         skip_bad: false,
         known: Some(&known),
+        world: None,
     };
     ImageStore::open_with(origins, &how, |_| Ok(()))
         .expect("images")
@@ -627,6 +628,7 @@ fn undecoded() {
         memory: 0,
         skip_bad: false,
         known: Some(&known),
+        world: None,
     };
     let error = ImageStore::open_with(origins.clone(), &how, |_| Ok(())).expect_err("it is cut");
     assert!(error.to_string().contains("bad.png"), "{error}");

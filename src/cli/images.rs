@@ -7,11 +7,13 @@ use std::sync::Arc;
 use goldfish::data::{ImageStore, Known, LeftOut, Opening, Origin, Skipped, images_below};
 use goldfish::{Error, Result};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::base::{Base, BaseArgs};
 use super::progress::Progress;
 use super::stop::go_on;
 use super::terminal::{note, plain};
+use super::world::world;
 
 /// What names stdin.
 pub const STDIN: &str = "-";
@@ -93,12 +95,21 @@ pub fn open_images(
     known: Option<&Known>,
 ) -> Result<(Arc<ImageStore>, Vec<Skipped>)> {
     let progress = std::sync::Mutex::new(Progress::new("images", "images", paths.len() as u64));
+    let world = world();
+    // Each rank reads its share of them.
+    let mut names = Sha256::new();
+    for path in paths {
+        names.update(path.as_os_str().as_encoded_bytes());
+        names.update([0]);
+    }
+    world.same("image files", &names.finalize())?;
     let how = Opening {
         transform: base.transform,
         exif: args.exif,
         memory: args.memory(),
         skip_bad: args.skip_bad,
         known,
+        world: Some(&world),
     };
     let (images, skipped) = ImageStore::open_known(paths, &how, |done| {
         if let Ok(mut progress) = progress.lock() {

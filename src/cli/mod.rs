@@ -34,7 +34,9 @@ mod terminal;
 mod train;
 mod values;
 mod weights;
+mod world;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -48,7 +50,8 @@ use terminal::{note, open_device, open_device_with, print};
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 ok, 2 usage, 3 bad data or file, 4 device or memory, 5 non-finite loss, 130 interrupted.\n\n\
+    after_help = "Exit codes: 0 ok, 2 usage, 3 bad data or file, 4 device or memory, 5 non-finite loss, 6 another rank \
+                  of the job was lost, 130 interrupted.\n\n\
                   Start with `goldfish demo`: it trains on five illustrations of goldfish."
 )]
 struct Cli {
@@ -114,7 +117,21 @@ pub fn main() -> ExitCode {
     stop::listen();
     let mut program = sweep::several(Cli::command());
     program.build();
-    let matches = program.clone().get_matches();
+    if let Err(error) = world::join() {
+        note!("error: {error}");
+        return exit_code(&error).into();
+    }
+    let matches = match program.clone().try_get_matches() {
+        Ok(matches) => matches,
+        Err(said) => {
+            if !terminal::is_silent() {
+                // Nobody may read it.
+                let _ = said.print();
+            }
+            world::leave();
+            return ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(2));
+        }
+    };
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("GOLDFISH_LOG")
@@ -127,22 +144,56 @@ pub fn main() -> ExitCode {
         .with_target(false)
         .init();
     match run(&program, matches.clone()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            world::leave();
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             let command = matches.subcommand_name().unwrap_or_default();
             let said = advice::say(&error, &program, command);
+            let code = exit_code(&error);
+            world::fail(&said, code);
             note!("error: {said}");
-            exit_code(&error)
+            code.into()
         }
     }
 }
 
-fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
-    let words = match sweep::configured(program, &matches)? {
-        Some(words) => Some(words),
-        None => train::configured(program, &matches)?,
+/// The words that stand for what was typed, where that names a file with settings or a run to go on with: rank 0 reads those
+/// for all.
+fn configured(program: &clap::Command, matches: &ArgMatches) -> Result<Option<Vec<OsString>>> {
+    let world = world::world();
+    world::same_words(std::env::args_os())?;
+    let mut words = None;
+    if world.leads() {
+        words = match sweep::configured(program, matches)? {
+            Some(words) => Some(words),
+            None => train::configured(program, matches)?,
+        };
+    }
+    if world.is_alone() {
+        return Ok(words);
+    }
+    let text = |word: OsString| {
+        let problem = |word: OsString| {
+            Error::Usage(format!(
+                "{} is not UTF-8, and is to be said to other ranks: rename it",
+                word.to_string_lossy()
+            ))
+        };
+        word.into_string().map_err(problem)
     };
-    if let Some(words) = words {
+    let told = words.map(|words| words.into_iter().map(text).collect::<Result<Vec<_>>>());
+    let told = told.transpose()?;
+    let told = serde_json::to_vec(&told).expect("text becomes JSON");
+    let told = world.broadcast(world.leads().then_some(told))?;
+    let told: Option<Vec<String>> = serde_json::from_slice(&told)
+        .map_err(|_| Error::Usage("ranks of different versions were started".into()))?;
+    Ok(told.map(|words| words.into_iter().map(OsString::from).collect()))
+}
+
+fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
+    if let Some(words) = configured(program, &matches)? {
         matches = program.clone().get_matches_from(words);
     }
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -156,28 +207,37 @@ fn run(program: &clap::Command, mut matches: ArgMatches) -> Result<()> {
             _ => {}
         }
     }
+    let device = world::device(cli.device);
+    match &cli.command {
+        Command::Train(args) => args.one_alone()?,
+        Command::Doctor(_) | Command::Predict(_) | Command::Eval(_) => {}
+        _ => world::one_alone(&format!(
+            "`goldfish {}`",
+            matches.subcommand_name().unwrap_or_default()
+        ))?,
+    }
     match cli.command {
         Command::Train(args) if args.kfold.is_some() => {
-            sweep::kfold(&args, program, typed(&matches), cli.device)
+            sweep::kfold(&args, program, typed(&matches), device)
         }
-        Command::Train(args) if args.dry_run => estimate::dry_run(&args, cli.device),
-        Command::Train(args) => train::run(args, cli.device),
+        Command::Train(args) if args.dry_run => estimate::dry_run(&args, device),
+        Command::Train(args) => train::run(args, device),
         Command::Doctor(args) => doctor::run(args),
-        Command::Estimate(args) => estimate::run(args, cli.device),
-        Command::Sweep(args) => sweep::run(args, program, typed(&matches), cli.device),
-        Command::Predict(args) => predict::run(args, cli.device),
-        Command::Eval(args) => eval::run(args, cli.device),
-        Command::Report(args) => report::run(args, cli.device),
-        Command::Merge(args) => merge::run(args, cli.device),
+        Command::Estimate(args) => estimate::run(args, device),
+        Command::Sweep(args) => sweep::run(args, program, typed(&matches), device),
+        Command::Predict(args) => predict::run(args, device),
+        Command::Eval(args) => eval::run(args, device),
+        Command::Report(args) => report::run(args, device),
+        Command::Merge(args) => merge::run(args, device),
         Command::Convert(args) => convert::run(args),
-        Command::Export(args) => export::run(args, cli.device),
+        Command::Export(args) => export::run(args, device),
         Command::Inspect(args) => inspect::run(args),
         Command::Weights(args) => weights::run(args),
-        Command::Demo(args) => demo::run(args, cli.device),
+        Command::Demo(args) => demo::run(args, device),
         Command::Cache(args) => cache::run(args),
         Command::Devices(args) => devices::run(args),
-        Command::Bench(args) => bench::run(args, cli.device),
-        Command::Selftest(args) => selftest::run(args, cli.device),
+        Command::Bench(args) => bench::run(args, device),
+        Command::Selftest(args) => selftest::run(args, device),
         Command::Config(args) => config::init::run(args, subcommand(program, "train")),
         Command::Completions(args) => shell::completions(args, program),
         Command::Man(args) => shell::man(args, program),
@@ -208,15 +268,15 @@ fn quiet_mesa() {
     }
 }
 
-fn exit_code(error: &Error) -> ExitCode {
-    ExitCode::from(match error {
+fn exit_code(error: &Error) -> u8 {
+    match error {
         Error::Usage(_) | Error::Setting { .. } => 2,
         Error::Shape { .. } | Error::Data { .. } | Error::Io { .. } => 3,
         Error::Device { .. } | Error::Memory(_) | Error::Kernel { .. } => 4,
         Error::NonFinite { .. } => 5,
         Error::Rank { .. } => 6,
         Error::Interrupted { .. } => stop::INTERRUPTED,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use super::terminal::note;
+use super::terminal::{is_silent, note};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Time between two lines where stderr is no terminal.
@@ -30,7 +30,8 @@ impl Progress {
 
     /// The same of which `before` steps were done another time.
     pub fn from(before: u64, label: &'static str, unit: &'static str, total: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let shown = std::io::stderr().is_terminal() && !is_silent();
+        let bar = shown.then(|| {
             let bar =
                 ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
             let template = "{prefix:8} [{bar:32}] {pos}/{len} {msg} {per_sec} ETA {eta}";

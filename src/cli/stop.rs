@@ -21,6 +21,8 @@ const SAME: Duration = Duration::from_secs(1);
 static STOP: AtomicBool = AtomicBool::new(false);
 /// Whether somebody looks at it.
 static WATCHED: AtomicBool = AtomicBool::new(false);
+/// Whether another process decides when this one ends.
+static LED: AtomicBool = AtomicBool::new(false);
 /// What is said where nobody does.
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
 
@@ -30,6 +32,9 @@ pub fn listen() {
     let mut first: Option<Instant> = None;
     // Where no handler can be set, Ctrl-C ends the program as it does any other.
     let set = ctrlc::set_handler(move || {
+        if LED.load(Ordering::SeqCst) {
+            return;
+        }
         if !WATCHED.load(Ordering::SeqCst) {
             let words = LAST_WORDS.lock().ok().and_then(|mut words| words.take());
             say(words.unwrap_or_else(|| "interrupted".into()));
@@ -68,6 +73,11 @@ fn say(words: String) {
 pub fn stop_on_ctrl_c() -> &'static AtomicBool {
     WATCHED.store(true, Ordering::SeqCst);
     &STOP
+}
+
+/// Has this process go on until rank 0 ends the job: one that stopped by itself would end it for all.
+pub fn led() {
+    LED.store(true, Ordering::SeqCst);
 }
 
 /// An error where the flag is raised, with the steps that are done.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish::data::is_shown;
 use goldfish::{Error, Gpu, GpuOptions, Precision, Result};
@@ -16,9 +17,29 @@ macro_rules! note {
 }
 pub(crate) use note;
 
+/// Whether another process speaks for this one.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Says nothing from here on, neither results nor progress: rank 0 does.
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
+/// Whether nothing is said here.
+pub fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
+
 /// A line on stderr: progress, a notice, an error. It is advice: no work is lost because nobody reads it (a closed pipe, a
 /// terminal that hung up) or because it has no room (a full disk, a limit of the file's size).
 pub fn advise(said: fmt::Arguments) {
+    if !is_silent() {
+        say(said);
+    }
+}
+
+/// [`advise`], even here.
+pub fn say(said: fmt::Arguments) {
     // In one piece, so that what another thread or process says does not get between.
     let line = plain_lines(&format!("{said}\n"));
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
@@ -77,6 +98,9 @@ const STDOUT: &str = "stdout";
 
 /// Writes a result to stdout at once; a reader that has gone away is an error: see [`is_left`].
 pub fn write(text: &str) -> Result<()> {
+    if is_silent() {
+        return Ok(());
+    }
     let mut stdout = std::io::stdout().lock();
     let written = stdout
         .write_all(text.as_bytes())

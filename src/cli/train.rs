@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::{ArgMatches, Args as ClapArgs, Command};
-use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained, train};
+use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained, serve, train};
 use goldfish::{Error, Result};
 use toml::{Table, Value};
 
@@ -34,6 +34,7 @@ use super::base::{BaseArgs, BaseReport};
 use super::config::{self, Which};
 use super::terminal::plain_path;
 use super::weights::place;
+use super::world;
 pub(super) use after::verdicts;
 use checked::Checked;
 pub(super) use checked::{disk, ground};
@@ -92,6 +93,7 @@ const APART: [&str; 4] = ["val", "val_split", "fold", "kfold"];
 
 /// A finished job, for those who show more than its end.
 pub struct Job {
+    pub run: Run,
     pub checked: Checked,
     pub prefix: Prefix,
     pub trained: Trained,
@@ -102,7 +104,7 @@ pub struct Job {
 impl Job {
     /// The folder, which stays nobody else's, without what the run had of the device and of memory.
     fn into_run(self) -> Run {
-        self.checked.run
+        self.run
     }
 }
 
@@ -174,6 +176,20 @@ impl Args {
         }
     }
 
+    /// Refuses several ranks for what one alone does.
+    pub fn one_alone(&self) -> Result<()> {
+        let what = match self {
+            Args { kfold: Some(_), .. } => "--kfold",
+            Args { dry_run: true, .. } => "--dry-run",
+            Args {
+                verify_determinism: true,
+                ..
+            } => "--verify-determinism",
+            _ => return Ok(()),
+        };
+        world::one_alone(what)
+    }
+
     /// The folder of images, which may stand in a file with settings.
     pub fn data(&self) -> Result<&Path> {
         let file = self.resume.as_ref().or(self.config.as_ref());
@@ -219,6 +235,9 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
         device,
         looks_again: false,
     };
+    if !world::world().leads() {
+        return led(request);
+    }
     let job = job(request.clone())?;
     let text = told(&job);
     if args.verify_determinism {
@@ -242,7 +261,7 @@ fn told(job: &Job) -> String {
             "best     epoch {} ({}), {}\n",
             best.epoch,
             keep::said(&best.score),
-            plain_path(&job.checked.run.folder().join(BEST))
+            plain_path(&job.run.folder().join(BEST))
         );
     }
     text + &summary(job)
@@ -294,29 +313,24 @@ pub fn job(request: Request) -> Result<Job> {
 /// The same after another run with which much is shared: see [`leave`]. A run that diverges leaves it in `before`.
 pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result<Job> {
     let stop = super::stop_on_ctrl_c();
-    let mut base = request.base.clone();
-    // A run that goes on says all of its base itself.
-    if let Some(folder) = &request.settings.init_adapter
-        && !request.resume
-    {
-        adopt(&mut base, folder)?;
-    }
+    let base = adopted(&request)?;
     let request = Request {
         base: &base,
         ..request
     };
-    let mut checked = Checked::new(&request, Some(before))?;
-    let start = keep::begin(&mut checked, &request)?;
+    let (run, mut checked) = Checked::new(&request, Some(before))?;
+    let mut run = run.ok_or_else(|| Error::Usage("a run is rank 0's".into()))?;
+    let start = keep::begin(&mut run, &checked, &request)?;
     let mut prefix = match prefix::prefix(&mut checked, &request, before) {
         Err(error @ Error::Interrupted { .. }) => {
-            checked.run.give_up(Ended::Interrupted, Some(&start))?;
-            keep::leave_untouched(&checked.run);
+            run.give_up(Ended::Interrupted, Some(&start))?;
+            keep::leave_untouched(&run);
             return Err(error);
         }
         prefix => prefix?,
     };
-    let mut trained = steps(&mut checked, &request, &mut prefix, start, stop)?;
-    let (adapter, bytes) = match keep::keep(&mut checked, &mut trained) {
+    let mut trained = steps(&mut run, &checked, &request, &mut prefix, start, stop)?;
+    let (adapter, bytes) = match keep::keep(&mut run, &checked, &mut trained) {
         Ok(kept) => kept,
         // A rate that is too high takes nothing from the next run.
         Err(error @ Error::NonFinite { .. }) => {
@@ -326,8 +340,9 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
         Err(error) => return Err(error),
     };
     after::tell_cost(&checked, &prefix, &trained);
-    after::leave(&checked, &mut prefix, &trained, stop);
+    after::leave(run.folder(), &checked, &mut prefix, &trained, stop);
     Ok(Job {
+        run,
         checked,
         prefix,
         trained,
@@ -336,29 +351,59 @@ pub(in crate::cli) fn job_after(request: Request, before: &mut Shared) -> Result
     })
 }
 
+/// A rank's part of a run that rank 0 leads.
+fn led(request: Request) -> Result<()> {
+    let stop = super::stop_on_ctrl_c();
+    let base = adopted(&request)?;
+    let request = Request {
+        base: &base,
+        ..request
+    };
+    let (_, mut checked) = Checked::new(&request, None)?;
+    let mut prefix = prefix::prefix(&mut checked, &request, &mut Shared::default())?;
+    serve(&mut prefix, task(&checked, stop), &checked.start)
+}
+
+/// The base that is asked for, with what the adapter to start from says of it.
+fn adopted(request: &Request) -> Result<BaseArgs> {
+    let mut base = request.base.clone();
+    // A run that goes on says all of its base itself.
+    if let Some(folder) = &request.settings.init_adapter
+        && !request.resume
+    {
+        adopt(&mut base, folder)?;
+    }
+    Ok(base)
+}
+
+/// What is trained on.
+fn task<'a>(checked: &'a Checked, stop: &'a AtomicBool) -> Task<'a> {
+    Task {
+        images: &checked.data.images,
+        labels: &checked.data.labels,
+        split: &checked.data.split,
+        plan: checked.plan,
+        stop,
+    }
+}
+
 /// Trains from where the run stands.
 fn steps(
-    checked: &mut Checked,
+    run: &mut Run,
+    checked: &Checked,
     request: &Request,
     prefix: &mut Prefix,
     start: Snapshot,
     stop: &AtomicBool,
 ) -> Result<Trained> {
     let Checked {
-        run,
         plan,
         base,
         identity,
         data,
         ..
     } = checked;
-    let task = Task {
-        images: &data.images,
-        labels: &data.labels,
-        split: &data.split,
-        plan: *plan,
-        stop,
-    };
+    let task = task(checked, stop);
     let subject = Subject {
         arch: base.arch,
         base: identity,

@@ -133,7 +133,7 @@ pub fn doctor(
     if !findings.has_errors()
         && let Err(error) = Dataset::open(checks.data, &checks.labels)
     {
-        findings.add(Fault::Folder, checks.data, picture::reason(error));
+        findings.add(Fault::Folder, checks.data, error.problem());
     }
     let counted = |folder: &Folder, readable: &[usize]| {
         let classes = folder.classes.iter().zip(readable);

@@ -250,8 +250,8 @@ impl ImageStore {
         let mut found = Vec::with_capacity(self.len());
         for (rank, (contents, problems)) in contents.iter().zip(problems).enumerate() {
             let share = world.share(rank, self.len(), 1);
-            let problems: Vec<Option<String>> = serde_json::from_slice(&problems)
-                .map_err(|_| world.garbled(rank))?;
+            let problems: Vec<Option<String>> =
+                serde_json::from_slice(&problems).map_err(|_| world.garbled(rank))?;
             if problems.len() != share.len() {
                 return Err(world.garbled(rank));
             }
@@ -266,7 +266,9 @@ impl ImageStore {
                 }
                 found.push(match problem {
                     None => Ok(()),
-                    Some(problem) => Err(Error::data(self.path(index), problem).with(Remedy::LeaveOut)),
+                    Some(problem) => {
+                        Err(Error::data(self.path(index), problem).with(Remedy::LeaveOut))
+                    }
                 });
             }
         }

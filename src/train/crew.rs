@@ -50,6 +50,8 @@ enum Way {
 #[derive(Debug)]
 pub(super) struct Crew {
     world: World,
+    /// Whether the others wait for orders.
+    shares: bool,
     way: Way,
     /// Whether a step is begun and not put together: the others wait for its rest.
     amid: bool,
@@ -58,11 +60,12 @@ pub(super) struct Crew {
 /// Seconds of a step by one rank, and by all together.
 
 impl Crew {
-    /// The ranks of `world` for steps of at most so many parts.
-    pub(super) fn new(world: &World, most_parts: usize) -> Self {
-        let shares = !world.is_alone() && most_parts > 1;
+    /// The ranks of `world` for steps that have parts to share, or not.
+    pub(super) fn new(world: &World, shares: bool) -> Self {
+        let shares = shares && !world.is_alone();
         Crew {
             world: world.clone(),
+            shares,
             way: match shares {
                 true => Way::Trying([Vec::new(), Vec::new()]),
                 false => Way::One,
@@ -171,9 +174,9 @@ impl Crew {
 
     /// Lets the others go. Where a step ended half way they wait for it, and it is the whole job that ends.
     pub(super) fn end(&self) -> Result<()> {
-        match self.amid || self.world.is_alone() {
-            true => Ok(()),
-            false => self.say(Order::End, None),
+        match self.shares && !self.amid {
+            true => self.say(Order::End, None),
+            false => Ok(()),
         }
     }
 
@@ -265,7 +268,11 @@ fn like(others: &[Tensor], numbers: &[f32]) -> Option<Vec<Result<Tensor>>> {
     let made = others.iter().map(|other| {
         let (values, after) = rest.split_at_checked(other.shape().len())?;
         rest = after;
-        Some(Tensor::from_slice(other.gpu(), other.shape().clone(), values))
+        Some(Tensor::from_slice(
+            other.gpu(),
+            other.shape().clone(),
+            values,
+        ))
     });
     made.collect()
 }
@@ -280,6 +287,9 @@ fn own_parts_of(rank: usize, size: usize, parts: usize) -> usize {
 /// # Errors
 /// What the device or an image file reported, and [`Error::Rank`](crate::Error::Rank) where another rank is gone.
 pub fn serve(prefix: &mut Prefix, task: Task, start: &Adapter) -> Result<()> {
+    if !task.plan.shares_steps(task.split.train.len()) {
+        return Ok(());
+    }
     let world = prefix.world().clone();
     let served = Server {
         world: world.clone(),
@@ -311,9 +321,14 @@ impl Server<'_> {
                 Order::Look => {
                     let adapter = self.factors()?;
                     let which = &self.task.split.validation;
-                    answers_by(&self.world, prefix, self.task.images, which, &adapter, |_, _| {
-                        Ok(())
-                    })?;
+                    answers_by(
+                        &self.world,
+                        prefix,
+                        self.task.images,
+                        which,
+                        &adapter,
+                        |_, _| Ok(()),
+                    )?;
                     self.hear()?
                 }
                 Order::Step { epoch, index, .. } => self.steps(prefix, epoch, index, order)?,
@@ -330,7 +345,9 @@ impl Server<'_> {
     fn factors(&self) -> Result<Adapter> {
         let said = numbers(&self.world.broadcast(None)?);
         let factors = like(&self.start.trained(), &said).ok_or_else(|| self.world.garbled(0))?;
-        Ok(self.start.with(&factors.into_iter().collect::<Result<Vec<_>>>()?))
+        Ok(self
+            .start
+            .with(&factors.into_iter().collect::<Result<Vec<_>>>()?))
     }
 
     /// Takes this rank's parts of the steps of `epoch` from the `index`-th on, of which `order` is the first, as long as one
@@ -370,7 +387,10 @@ impl Server<'_> {
                 let Some(input) = inputs.next() else {
                     break;
                 };
-                own.push(self.network.step(&input?, &adapter, &cut.asked(part, None))?);
+                own.push(
+                    self.network
+                        .step(&input?, &adapter, &cut.asked(part, None))?,
+                );
             }
             let factors = adapter.trained();
             let Exchanged { sums, losses } = exchange(&self.world, &factors, cut.parts(), own)?;
@@ -413,5 +433,7 @@ fn bytes(numbers: &[f32]) -> Vec<u8> {
 
 fn numbers(bytes: &[u8]) -> Vec<f32> {
     let words = bytes.chunks_exact(size_of::<f32>());
-    words.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
+    words
+        .map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+        .collect()
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use sha2::{Digest as _, Sha256};
+
 use super::plan::Split;
 use crate::data::Classes;
 
@@ -51,6 +53,15 @@ impl Listing {
             ..image
         });
         Listing(whole.collect())
+    }
+
+    /// SHA-256 of all that it says, by which two are told apart.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for image in &self.0 {
+            digest.update(format!("{image:?}"));
+        }
+        digest.finalize().into()
     }
 
     /// What `self`, which is there now, has otherwise than `before`; `None` where they are the same.

@@ -155,8 +155,13 @@ impl Plan {
         step.chunks(self.micro_batch.unwrap_or(self.batch_size))
     }
 
+    /// Whether steps on so many images have parts that ranks can share.
+    pub fn shares_steps(&self, images: usize) -> bool {
+        self.most_parts(images) > 1
+    }
+
     /// The most parts that a step on so many images has.
-    pub fn most_parts(&self, images: usize) -> usize {
+    pub(super) fn most_parts(&self, images: usize) -> usize {
         let images = images.min(self.images_a_step());
         images.div_ceil(self.micro_batch.unwrap_or(self.batch_size))
     }

@@ -41,7 +41,14 @@ pub fn answers(
     adapter: &Adapter,
     each: impl FnMut(usize, &[f32]) -> Result<()>,
 ) -> Result<()> {
-    answers_by(&prefix.world().clone(), prefix, images, which, adapter, each)
+    answers_by(
+        &prefix.world().clone(),
+        prefix,
+        images,
+        which,
+        adapter,
+        each,
+    )
 }
 
 /// The same by the ranks of `world`: each computes its share of the images.

@@ -25,18 +25,25 @@ impl Prefix {
         };
         let world = self.world().clone();
         let lasting = images.lasting();
-        let lacks = lasting.iter().map(|&image| u8::from(self.frozen.lacks_row(image)));
+        let lacks = lasting
+            .iter()
+            .map(|&image| u8::from(self.frozen.lacks_row(image)));
         let lacks = world.gather(lacks.collect())?;
         // What rank 0 lacks, or where all need it any.
         let asking = if for_all { &lacks[..] } else { &lacks[..1] };
         let lacking = |at: usize| asking.iter().any(|lacks| lacks.get(at) == Some(&1));
         let order = lasting.iter().enumerate();
-        let order: Vec<usize> = order.filter(|(at, _)| lacking(*at)).map(|(_, &i)| i).collect();
+        let order: Vec<usize> = order
+            .filter(|(at, _)| lacking(*at))
+            .map(|(_, &i)| i)
+            .collect();
         let mut done = lasting.len() - order.len();
         // As many at once as rank 0 takes: devices may differ.
         let at_once = self.base().batch(images.transform().size) as u64;
         let at_once = world.broadcast(world.leads().then(|| at_once.to_le_bytes().to_vec()))?;
-        let at_once = at_once.first_chunk().map_or(1, |bytes| u64::from_le_bytes(*bytes));
+        let at_once = at_once
+            .first_chunk()
+            .map_or(1, |bytes| u64::from_le_bytes(*bytes));
         let at_once = at_once.max(1) as usize;
         let batches = |rank: usize| order[world.share(rank, order.len(), at_once)].chunks(at_once);
         let rounds = (0..world.size()).map(|rank| batches(rank).len()).max();
@@ -62,7 +69,9 @@ impl Prefix {
                     self.frozen.accept(images, &batch.indices, &numbers)?;
                 }
             }
-            for rank in (0..world.size()).filter(|&rank| for_all || world.leads() || rank == world.rank()) {
+            for rank in
+                (0..world.size()).filter(|&rank| for_all || world.leads() || rank == world.rank())
+            {
                 let Some(batch) = batches(rank).nth(round) else {
                     continue;
                 };

@@ -63,7 +63,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
             start.optimizer(name)
         })?;
         let weights = task.class_weights(start.adapter.classes(prefix.base().arch()));
-        let crew = Crew::new(prefix.world(), plan.most_parts(task.split.train.len()));
+        let crew = Crew::new(prefix.world(), plan.shares_steps(task.split.train.len()));
         let network = Network::after(prefix, task.images.transform().size, plan.checkpoint);
         let in_flight = prefix.base().gpu().most_pending();
         let Snapshot {

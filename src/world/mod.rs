@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 
 #[cfg(feature = "mpi")]
-pub use mpi::{Failure, Mpi};
+pub use mpi::{Failure, Mpi, SILENCE};
 pub use post::Post;
 use threads::Threads;
 

@@ -64,7 +64,11 @@ fn what_differs_is_refused_by_all_and_named() {
         assert!(rank.starts_with("rank 2 on "), "{rank}");
         assert!(problem.starts_with("has not the same weights as rank 0 on "));
     }
-    assert!(on(3, |world| world.same("weights", b"a").is_ok()).into_iter().all(|same| same));
+    assert!(
+        on(3, |world| world.same("weights", b"a").is_ok())
+            .into_iter()
+            .all(|same| same)
+    );
 }
 
 #[test]

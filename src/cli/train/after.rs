@@ -33,8 +33,14 @@ pub(super) fn tell_cost(checked: &Checked, prefix: &Prefix, trained: &Trained) {
 }
 
 /// Writes it all. The run is whole without: what goes wrong here is told and no more.
-pub(super) fn leave(checked: &Checked, prefix: &mut Prefix, trained: &Trained, stop: &AtomicBool) {
-    match written(checked, prefix, trained, stop) {
+pub(super) fn leave(
+    folder: &Path,
+    checked: &Checked,
+    prefix: &mut Prefix,
+    trained: &Trained,
+    stop: &AtomicBool,
+) {
+    match written(folder, checked, prefix, trained, stop) {
         Ok(page) => note!("report   {}", page.display()),
         Err(Error::Interrupted { .. }) => {
             note!(
@@ -58,13 +64,13 @@ pub(super) fn leave_early(folder: &Path) {
 }
 
 fn written(
+    folder: &Path,
     checked: &Checked,
     prefix: &mut Prefix,
     trained: &Trained,
     stop: &AtomicBool,
 ) -> Result<PathBuf> {
-    let folder = checked.run.folder();
-    let judged = judge(checked, prefix, trained, stop)?;
+    let judged = judge(folder, checked, prefix, trained, stop)?;
     if !judged.is_empty() {
         judged::write(folder, &judged)?;
     }
@@ -89,6 +95,7 @@ pub(in crate::cli) fn verdicts(adapter: &Adapter) -> usize {
 /// What the network says of each validation picture without what was trained, where it has the class, and with the best of
 /// what was trained.
 fn judge(
+    folder: &Path,
     checked: &Checked,
     prefix: &mut Prefix,
     trained: &Trained,
@@ -142,7 +149,6 @@ fn judge(
     };
     let after = say(after, usize::MAX)?;
     progress.finish("");
-    let folder = checked.run.folder();
     let judged = which.iter().zip(after).enumerate();
     let judged = judged.filter_map(|(at, (&image, after))| {
         let label = data.labels[image] as usize;

@@ -95,6 +95,10 @@ pub struct TrainArgs {
     /// Images at once, a step's where none are gathered; auto: the largest power of two whose step fits the device's memory
     #[arg(short, long, value_name = "IMAGES|auto", default_value = "5", help_heading = STEPS)]
     pub(in crate::cli) batch_size: BatchSize,
+    /// Images of a part of a step, whose gradients are added in the order of the images: several ranks (mpirun) share a step
+    /// by its parts, and however many they are the adapter is the same [default: a batch]
+    #[arg(long, value_name = "IMAGES", help_heading = STEPS)]
+    pub(super) micro_batch: Option<usize>,
     /// Learning rate
     #[arg(long, default_value_t = 1e-3, allow_negative_numbers = true, help_heading = STEPS)]
     pub(super) lr: f64,
@@ -178,6 +182,7 @@ impl TrainArgs {
                 // Until the images are counted.
                 BatchSize::Auto => 1,
             },
+            micro_batch: self.micro_batch,
             lr: self.lr,
             recipe: self.recipe.recipe(),
             seed: self.seed,

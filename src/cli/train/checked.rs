@@ -4,23 +4,24 @@ use std::path::{Path, PathBuf};
 
 use goldfish::data::{Classes, Dataset, Labels};
 use goldfish::formats::adapter;
-use goldfish::nn::{Adapter, Arch, Head, Identity, Loading};
+use goldfish::nn::{Adapter, Arch, Head, Identity, Loading, rounding};
 use goldfish::train::store::Shelf;
-use goldfish::train::{Plan, Run, largest_batch};
+use goldfish::train::{MadeOn, Plan, Run, largest_batch};
 use goldfish::{Error, Gpu, Precision, Result};
 
 use super::args::{Cache, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
+use super::settings::fingerprint;
 use super::shared::{SWEEP, Shared};
 use crate::cli::base::Base;
 use crate::cli::open_device;
 use crate::cli::store::Needs;
 use crate::cli::terminal::note;
 use crate::cli::values::BatchSize;
+use crate::cli::world::world;
 
-/// A request whose parts are known to go together, and the folder that is its own.
+/// A request whose parts are known to go together.
 pub(in crate::cli) struct Checked {
-    pub(in crate::cli) run: Run,
     pub(in crate::cli) plan: Plan,
     pub(in crate::cli) gpu: Gpu,
     pub(in crate::cli) base: Base,
@@ -38,7 +39,11 @@ impl Checked {
     /// Options, folder, weights, device, room on the disk, and then the images: the costliest last, and nothing is touched
     /// that is there.
     /// What the runs of a sweep have in common is taken from `before`.
-    pub(super) fn new(request: &Request, before: Option<&mut Shared>) -> Result<Self> {
+    /// What the run needs, and the folder that is its own; rank 0 alone has that.
+    pub(super) fn new(
+        request: &Request,
+        before: Option<&mut Shared>,
+    ) -> Result<(Option<Run>, Self)> {
         let args = request.settings;
         let mut plan = args.plan();
         plan.check()?;
@@ -59,11 +64,13 @@ impl Checked {
                 "holds the runs of a sweep, and this one would lie among them: choose another folder with --output",
             ));
         }
-        let mut run = match request.resume {
-            true => Run::resume(request.output)?,
-            false => Run::create(request.output, request.overwrite)?,
+        let world = world();
+        let mut run = match (world.leads(), request.resume) {
+            (false, _) => None,
+            (true, true) => Some(Run::resume(request.output)?),
+            (true, false) => Some(Run::create(request.output, request.overwrite)?),
         };
-        if request.sweep.is_some() {
+        if let (Some(run), Some(_)) = (&mut run, request.sweep) {
             run.replace_however_it_ends();
         }
         let (open, base, identity, images) = match before.and_then(|before| before.found.take()) {
@@ -86,7 +93,9 @@ impl Checked {
         let (gpu, dataset, start) = ground(request, &base, open)?;
         // Of those that depend on how long it takes, the first.
         let [_, most] = disk(&start, args, args.states(0.0));
-        run.check_room(most)?;
+        if let Some(run) = &run {
+            run.check_room(most)?;
+        }
         let how = Loading {
             ranks: start.ranks(),
             trained: true,
@@ -113,8 +122,7 @@ impl Checked {
             note!("batch    {} images, as many as fit", plan.batch_size);
         }
         args.check_length(&plan, data.split.train.len())?;
-        Ok(Checked {
-            run,
+        let checked = Checked {
             plan,
             gpu,
             base,
@@ -123,7 +131,46 @@ impl Checked {
             shelf,
             start,
             data,
-        })
+        };
+        checked.same()?;
+        Ok((run, checked))
+    }
+}
+
+impl Checked {
+    /// Refuses ranks that do not have the same of everything; devices that are not the same are told of.
+    fn same(&self) -> Result<()> {
+        let world = world();
+        if world.is_alone() {
+            return Ok(());
+        }
+        let (plan, base) = (&self.plan, &self.base);
+        world.same("weights", self.identity.to_string().as_bytes())?;
+        let settings = format!(
+            "{plan:?} {:?} {:?} {:?} {}",
+            base.transform,
+            base.precision,
+            self.data.images.variants(),
+            base.arch.name
+        );
+        world.same("settings", settings.as_bytes())?;
+        world.same("images", &self.data.listing()?.digest())?;
+        world.same(
+            "adapter to start from",
+            fingerprint(&self.start)?.as_bytes(),
+        )?;
+        let how = base.loading(&self.gpu, self.how.clone());
+        let made_on = MadeOn::new(self.gpu.info(), rounding(&self.gpu, base.arch, &how)?);
+        let all = world.gather(format!("{made_on:?}").into())?;
+        if let Some(other) = all.iter().position(|one| *one != all[0]) {
+            note!(
+                "notice   {} computes on another device than {}, or by kernels that were measured otherwise (--tune off takes the \
+                 same): the bytes may depend on how many ranks there are",
+                world.name(other),
+                world.name(0)
+            );
+        }
+        Ok(())
     }
 }
 

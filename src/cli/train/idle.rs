@@ -337,6 +337,16 @@ fn of_its_length<'a>() -> Vec<Idle<Counted<'a>>> {
             },
         },
         Idle {
+            name: "micro_batch",
+            does: Refused,
+            why: |of| {
+                let (part, batch) = (of.plan.micro_batch?, of.plan.batch_size);
+                (part > batch).then(|| {
+                    format!("{part} is more than go through at once, {batch}: lower it, or take a larger batch")
+                })
+            },
+        },
+        Idle {
             name: "grad_accum",
             does: Told,
             why: |of| {

@@ -19,12 +19,13 @@ use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::terminal::note;
 use crate::cli::values::Every;
+use crate::cli::world::world;
 
 /// Room on the disk beside an adapter's numbers: its settings, and the run's.
 const BESIDE: u64 = 1 << 20;
 
 /// Begins the run in its folder, or takes it up; where it stands.
-pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot> {
+pub(super) fn begin(run: &mut Run, checked: &Checked, request: &Request) -> Result<Snapshot> {
     if request.resume {
         same_base(checked, request.output)?;
     }
@@ -43,7 +44,7 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
     let settings = settings(checked, request)?;
     let mut deciding = deciding(&settings, &checked.start)?;
     if own_start(request)?.is_some()
-        && let Some(first) = checked.run.decided("init_adapter")
+        && let Some(first) = run.decided("init_adapter")
     {
         // It lies there no more, or is another one by now: the states know which it was.
         deciding.insert("init_adapter".into(), first.into());
@@ -53,7 +54,7 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
     let kernels = rounding(&checked.gpu, checked.base.arch, &how)?;
     let made_on = MadeOn::new(checked.gpu.info(), kernels);
     let now = made_on.to_string();
-    let taken = checked.run.begin(Beginning {
+    let taken = run.begin(Beginning {
         deciding: &deciding,
         settings,
         images: &listing,
@@ -62,9 +63,9 @@ pub(super) fn begin(checked: &mut Checked, request: &Request) -> Result<Snapshot
         room,
         keep: request.settings.keep,
     })?;
-    if checked.run.at() == checked.run.folder() {
+    if run.at() == run.folder() {
         // Where its page is, all of a run is there: see `whole`.
-        let _ = std::fs::remove_file(checked.run.folder().join(report::FILE));
+        let _ = std::fs::remove_file(run.folder().join(report::FILE));
     }
     for error in taken.damaged {
         note!("notice   {error}. The state before it is taken");
@@ -140,6 +141,21 @@ impl Watch for Keeper<'_> {
         self.run.step(&record)
     }
 
+    fn tried(&mut self, [one, all]: [f64; 2]) {
+        let size = world().size();
+        let (who, than) = match all < one {
+            true => (format!("all {size} ranks take the steps"), "together"),
+            false => ("rank 0 takes the steps".to_string(), "alone"),
+        };
+        self.progress.aside(|| {
+            note!(
+                "ranks    {who}: {:.1} ms a step {than}, {:.1} ms the other way",
+                1e3 * one.min(all),
+                1e3 * one.max(all)
+            );
+        });
+    }
+
     fn validated(&mut self, done: usize, of: usize) {
         self.progress
             .say(&format!("{} validating {done}/{of}", self.said));
@@ -202,13 +218,16 @@ pub(super) fn leave_untouched(run: &Run) {
 }
 
 /// Writes what has come of a run, wherever there is room for it; the adapter's path and bytes where it ran to its end.
-pub(super) fn keep(checked: &mut Checked, trained: &mut Trained) -> Result<(PathBuf, u64)> {
+pub(super) fn keep(
+    run: &mut Run,
+    checked: &Checked,
+    trained: &mut Trained,
+) -> Result<(PathBuf, u64)> {
     let subject = Subject {
         arch: checked.base.arch,
         base: &checked.identity,
         classes: &checked.data.classes,
     };
-    let run = &mut checked.run;
     let end = std::mem::replace(&mut trained.end, Ok(()));
     let ended = goldfish::train::Ended::of(&end, trained.early);
     let folder = run.folder().to_path_buf();

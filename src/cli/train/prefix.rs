@@ -1,5 +1,7 @@
 //! The frozen layers of a run: the base loaded, and what it makes of the images taken from where it is kept, or computed.
 
+use std::path::PathBuf;
+
 use goldfish::Result;
 use goldfish::train::{Frozen, Prefix};
 
@@ -10,6 +12,7 @@ use crate::cli::progress::Progress;
 use crate::cli::stop::go_on;
 use crate::cli::store;
 use crate::cli::terminal::note;
+use crate::cli::world::world;
 
 /// Loads the base, and with the cache on runs its frozen layers over all images of which no other run has kept it.
 pub(super) fn prefix(
@@ -26,7 +29,8 @@ pub(super) fn prefix(
     } = checked;
     let images = &data.images;
     let args = request.settings;
-    let room = args.room(request.output);
+    let world = world();
+    let room = args.room(&room_folder(request));
     let same = |frozen: &Frozen| {
         frozen.keeps() == room.is_some() && frozen.suits(base.arch, start, images)
     };
@@ -54,8 +58,13 @@ pub(super) fn prefix(
         Some(shelf) => frozen.stock(shelf, images)?,
         None => 0,
     };
+    // Of what is computed together rank 0 keeps what other runs may want.
+    let frozen = match world.leads() {
+        true => frozen,
+        false => frozen.without_shelf(),
+    };
     let network = base.load(gpu, frozen.spare(checked.how.clone()))?;
-    let mut prefix = Prefix::over(network, frozen);
+    let mut prefix = Prefix::over(network, frozen).among(&world);
     args.augment
         .tell(&checked.plan, &prefix, data.split.train.len())?;
     if !keeps {
@@ -63,7 +72,9 @@ pub(super) fn prefix(
     }
     let total = images.lasting().len() as u64;
     let mut progress = Progress::from(known as u64, "frozen", "images", total);
-    prefix.fill(images, |done| {
+    // Where no step has parts to share, rank 0 takes them all, and it alone needs what they start from.
+    let for_all = checked.plan.shares_steps(data.split.train.len());
+    prefix.fill_for(images, for_all, |done| {
         progress.set(done as u64, "");
         go_on(0)
     })?;
@@ -78,4 +89,12 @@ pub(super) fn prefix(
         store::tell(shelf, known);
     }
     Ok(prefix)
+}
+
+/// Where a file goes of what has no room in memory: beside the run, and of a rank that has none where the system keeps such.
+fn room_folder(request: &Request) -> PathBuf {
+    match world().leads() {
+        true => request.output.to_path_buf(),
+        false => std::env::temp_dir(),
+    }
 }

@@ -6,7 +6,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::fault::{Fault, Findings};
-use super::picture::reason;
 use crate::data::classes::{Classes, kind as spelling};
 use crate::data::codecs::Format;
 use crate::data::dataset::{LEAST, Labels, Named, name};
@@ -49,7 +48,7 @@ impl Folder {
                             Error::Io { path, .. } => path,
                             _ => &path,
                         };
-                        findings.add(Fault::Folder, &at.clone(), reason(error));
+                        findings.add(Fault::Folder, &at.clone(), error.problem());
                     });
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
                     classes.push(Class {

@@ -1,0 +1,173 @@
+//! The ranks of a job as the command line meets them: joined where a launcher (mpirun, srun) has started several, of which rank 0
+//! alone says anything.
+
+use std::sync::OnceLock;
+
+use goldfish::world::World;
+use goldfish::{Error, Result};
+use sha2::{Digest as _, Sha256};
+
+use super::{stop, terminal};
+
+static WORLD: OnceLock<World> = OnceLock::new();
+
+/// The ranks of this job.
+pub fn world() -> World {
+    WORLD.get_or_init(World::alone).clone()
+}
+
+/// Joins the ranks that a launcher has started with this one.
+pub fn join() -> Result<()> {
+    let world = mpi::join()?;
+    if !world.leads() {
+        terminal::silence();
+        stop::led();
+    }
+    let _ = WORLD.set(world);
+    Ok(())
+}
+
+/// Ends this rank's part of a job that went well.
+pub fn leave() {
+    mpi::close();
+}
+
+/// Ends the job on all ranks, where there are several: rank 0 says why. Returns where there are none.
+pub fn fail(said: &str, code: u8) {
+    mpi::fail(said, code);
+}
+
+/// Refuses what is one process's work.
+pub fn one_alone(what: &str) -> Result<()> {
+    let world = world();
+    match world.is_alone() {
+        true => Ok(()),
+        false => Err(Error::Usage(format!(
+            "{what} is the work of one process, and {} were started: leave mpirun out. train, predict, eval and doctor share \
+             theirs",
+            world.size()
+        ))),
+    }
+}
+
+/// Refuses ranks that were asked for different things; each may have a device of its own.
+pub fn same_words(words: impl Iterator<Item = std::ffi::OsString>) -> Result<()> {
+    let mut digest = Sha256::new();
+    digest.update(env!("CARGO_PKG_VERSION"));
+    let mut words = words.skip(1);
+    while let Some(word) = words.next() {
+        let word = word.as_encoded_bytes();
+        if word == b"--device" {
+            words.next();
+        } else if !word.starts_with(b"--device=") {
+            digest.update((word.len() as u64).to_le_bytes());
+            digest.update(word);
+        }
+    }
+    world().same("command line", &digest.finalize())
+}
+
+/// The device of this rank: the one that is `asked` for, else of those of its host that are GPUs its own, by its number there.
+pub fn device(asked: Option<String>) -> Option<String> {
+    let (number, ranks) = world().local();
+    if asked.is_some() || ranks == 1 {
+        return asked;
+    }
+    let devices = goldfish::gpu::devices();
+    let own: Vec<usize> = devices
+        .iter()
+        .filter(|device| device.kind != "software")
+        .map(|device| device.index)
+        .collect();
+    // Where there is none, all share the software one.
+    let index = own.get(number % own.len().max(1))?;
+    Some(index.to_string())
+}
+
+#[cfg(feature = "mpi")]
+mod mpi {
+    use std::sync::{Arc, OnceLock};
+    use std::time::Duration;
+
+    use goldfish::world::{Failure, Mpi, SILENCE, World};
+    use goldfish::{Error, Result};
+
+    use crate::cli::stop;
+    use crate::cli::terminal::{plain, say};
+
+    /// Seconds of silence after which a rank is lost.
+    const RANK_TIMEOUT: &str = "GOLDFISH_RANK_TIMEOUT";
+    /// What launchers tell the processes that they start.
+    const TOLD: [&str; 5] = [
+        "OMPI_COMM_WORLD_SIZE",
+        "PMIX_RANK",
+        "PMI_RANK",
+        "PMI_SIZE",
+        "MPI_LOCALNRANKS",
+    ];
+
+    static JOINED: OnceLock<Arc<Mpi>> = OnceLock::new();
+
+    pub(super) fn join() -> Result<World> {
+        if TOLD.iter().all(|name| std::env::var_os(name).is_none()) {
+            return Ok(World::alone());
+        }
+        let silence = match std::env::var(RANK_TIMEOUT) {
+            Ok(text) => match text.parse() {
+                Ok(seconds @ 2..=86_400) => Duration::from_secs(seconds),
+                _ => {
+                    return Err(Error::Usage(format!(
+                        "{RANK_TIMEOUT}={} is no number of seconds from 2 to 86400",
+                        plain(&text)
+                    )));
+                }
+            },
+            Err(_) => SILENCE,
+        };
+        let tell = |failure: &Failure| say(format_args!("error: {failure}"));
+        let mpi = Mpi::join(silence, tell)?;
+        let world = World::of(mpi.clone());
+        let _ = JOINED.set(mpi);
+        Ok(world)
+    }
+
+    pub(super) fn close() {
+        if let Some(mpi) = JOINED.get() {
+            mpi.close();
+        }
+    }
+
+    pub(super) fn fail(said: &str, code: u8) {
+        if let Some(mpi) = JOINED.get() {
+            mpi.fail(said.into(), code);
+            stop::end_at_once(code);
+        }
+    }
+}
+
+#[cfg(not(feature = "mpi"))]
+mod mpi {
+    use goldfish::world::World;
+    use goldfish::{Error, Result};
+
+    /// What launchers tell the processes that they start: how many there are.
+    const TOLD: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
+
+    pub(super) fn join() -> Result<World> {
+        let several = TOLD.iter().find_map(|name| {
+            let size: usize = std::env::var(name).ok()?.parse().ok()?;
+            (size > 1).then_some(size)
+        });
+        match several {
+            None => Ok(World::alone()),
+            Some(size) => Err(Error::Usage(format!(
+                "{size} processes were started by an MPI launcher, and this goldfish was built without MPI: each would do all of the \
+                 work. Build one that has it (cargo install --path . --features mpi), or leave the launcher out"
+            ))),
+        }
+    }
+
+    pub(super) fn close() {}
+
+    pub(super) fn fail(_said: &str, _code: u8) {}
+}
