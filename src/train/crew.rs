@@ -57,8 +57,6 @@ pub(super) struct Crew {
     amid: bool,
 }
 
-/// Seconds of a step by one rank, and by all together.
-
 impl Crew {
     /// The ranks of `world` for steps that have parts to share, or not.
     pub(super) fn new(world: &World, shares: bool) -> Self {

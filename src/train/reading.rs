@@ -85,7 +85,7 @@ pub(super) fn of_others(
         for images in which[world.share(rank, which.len(), at_once)].chunks(at_once) {
             let rows = world.receive(rank)?;
             let rows: Vec<f32> = bytemuck::pod_collect_to_vec(&rows);
-            if rows.is_empty() || rows.len() % images.len() != 0 {
+            if rows.is_empty() || !rows.len().is_multiple_of(images.len()) {
                 return Err(world.garbled(rank));
             }
             let length = rows.len() / images.len();
