@@ -42,11 +42,15 @@ pub fn fail(error: &Error, said: &str, code: u8) {
     }
 }
 
-/// What rank 0 has found, on all ranks.
-pub fn decided(found: bool) -> Result<bool> {
+/// The number that rank 0 has found, on all ranks.
+pub fn said_by_leader(found: usize) -> Result<usize> {
     let world = world();
-    let said = world.broadcast(world.leads().then(|| vec![u8::from(found)]))?;
-    Ok(said == [1])
+    let said = world.broadcast(world.leads().then(|| (found as u64).to_le_bytes().to_vec()))?;
+    // Another message is that of another version, which was refused.
+    let said = said
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    Ok(said as usize)
 }
 
 /// Says what this rank, of several, has handed over since `before`, and how much of `seconds` it waited for the others.
