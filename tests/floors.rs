@@ -12,6 +12,7 @@ use crate::support::{root, trial};
 /// The rooms of each floor, from the ground up. The README's table has the same.
 const FLOORS: &[&[&str]] = &[
     &["error", "random", "files"],
+    &["world"],
     &["gpu"],
     &["tensor"],
     &["autograd"],

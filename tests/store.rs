@@ -14,6 +14,7 @@ use goldfish::nn::lora::Init;
 use goldfish::nn::{Adapter, Engine, Identity, Loading, Source, Vgg};
 use goldfish::train::store::{Holds, Images, Kept, Key, Prints, Shelf, Store};
 use goldfish::train::{Frozen, Plan, Prefix, Room, Split, StepRecord, Task, train};
+use goldfish::world::World;
 use goldfish::{Gpu, Precision};
 use libtest_mimic::Trial;
 
@@ -651,7 +652,7 @@ fn prints() {
     let all: Vec<usize> = (0..files.len()).collect();
     let give = |images: &ImageStore| {
         let mut prints = Prints::beside(&shelf()).expect("beside features");
-        let given = prints.give(images, &all);
+        let given = prints.give(images, &all, &World::alone());
         (given, prints.counts(), prints.notes())
     };
     let bytes = |images: &ImageStore| -> Vec<[u8; Print::BYTES]> {
@@ -719,7 +720,9 @@ fn prints() {
     let small = Store::new(&home, features + 10 * 1024);
     let shelf = Shelf::open(&small, key(&gpu, &start, &how));
     let mut beside = Prints::beside(&shelf).expect("beside features");
-    beside.give(&open(&files, |_| true), &all).expect("prints");
+    beside
+        .give(&open(&files, |_| true), &all, &World::alone())
+        .expect("prints");
     assert_eq!((beside.counts().put, beside.notes().len()), (9, 0));
     assert_eq!(store.kept().expect("a list").len(), 2);
     // Nor do features of this run go for its prints, where there is no room for both.
@@ -729,7 +732,9 @@ fn prints() {
     let full = Store::new(&home, features + 1024);
     let shelf = Shelf::open(&full, key(&gpu, &start, &how));
     let mut beside = Prints::beside(&shelf).expect("beside features");
-    beside.give(&open(&files, |_| true), &all).expect("prints");
+    beside
+        .give(&open(&files, |_| true), &all, &World::alone())
+        .expect("prints");
     assert_eq!((beside.counts().put, beside.notes().len()), (0, 1));
     assert_eq!(packs(&home), packed);
 }

@@ -63,7 +63,7 @@ pub struct ImageStore {
     pictures: Vec<OnceLock<Decoded>>,
     augmented: Option<Augmented>,
     /// Of the crop of each, where that was asked for.
-    prints: Vec<OnceLock<Print>>,
+    prints: Vec<OnceLock<Box<Print>>>,
     /// Of what each file held when it was first read, where that is asked for.
     contents: Option<Vec<OnceLock<ContentHash>>>,
     transform: Transform,
@@ -367,7 +367,7 @@ impl ImageStore {
         }
         let size = self.transform.size;
         let print = Print::of(&self.crop(image)?, size, size);
-        Ok(self.prints[image].get_or_init(|| print))
+        Ok(self.prints[image].get_or_init(|| Box::new(print)))
     }
 
     /// Whether its print was made or [given](ImageStore::give_print).
@@ -377,7 +377,47 @@ impl ImageStore {
 
     /// Takes the print of an image from whoever has made it of the same content under the same transform.
     pub fn give_print(&self, image: usize, print: Print) {
-        let _ = self.prints[image].set(print);
+        let _ = self.prints[image].set(Box::new(print));
+    }
+
+    /// Has the prints of those `which` lack one made by all ranks, each of the files that it has read; rank 0, whose `which` counts,
+    /// is given all.
+    ///
+    /// # Errors
+    /// As [`ImageStore::print`], and [`Error::Rank`] where another rank is gone.
+    pub fn make_prints(&self, which: &[usize], world: &World) -> Result<()> {
+        let which: Vec<u64> = which.iter().map(|&image| image as u64).collect();
+        let said = world.leads().then(|| bytemuck::cast_slice(&which).to_vec());
+        let which: Vec<u64> = bytemuck::pod_collect_to_vec(&world.broadcast(said)?);
+        let of = |rank: usize| {
+            let share = world.share(rank, self.len(), 1);
+            let which = which.iter().map(|&image| image as usize);
+            which
+                .filter(move |image| share.contains(image))
+                .collect::<Vec<_>>()
+        };
+        let own = of(world.rank());
+        let prints = own.par_iter().map(|&image| self.print(image));
+        let prints = prints.collect::<Result<Vec<&Print>>>()?;
+        if !world.leads() {
+            return world.send(
+                0,
+                prints.iter().flat_map(|print| print.to_bytes()).collect(),
+            );
+        }
+        for rank in 1..world.size() {
+            let (images, prints) = (of(rank), world.receive(rank)?);
+            let (prints, []) = prints.as_chunks() else {
+                return Err(world.garbled(rank));
+            };
+            if prints.len() != images.len() {
+                return Err(world.garbled(rank));
+            }
+            for (image, print) in images.into_iter().zip(prints) {
+                self.give_print(image, Print::from_bytes(print));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn crop(&self, index: usize) -> Result<Cow<'_, [u8]>> {

@@ -3,6 +3,7 @@
 //! (feature `mpi`), or that of threads of one process. What is shared stands with those who share it, in [`data`](crate::data)
 //! and [`train`](crate::train).
 
+mod failure;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod post;
@@ -16,9 +17,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
+use failure::name;
 
+pub use failure::Failure;
 #[cfg(feature = "mpi")]
-pub use mpi::{Failure, Mpi, SILENCE};
+pub use mpi::{Mpi, SILENCE};
 pub use post::Post;
 use threads::Threads;
 
@@ -245,10 +248,6 @@ impl World {
             }),
         }
     }
-}
-
-fn name(rank: usize, hosts: &[String]) -> String {
-    format!("rank {rank} on {}", hosts[rank])
 }
 
 #[cfg(test)]

@@ -5,15 +5,12 @@
 mod flight;
 mod office;
 
-use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::name;
+use super::failure::{Failure, name};
 use super::post::Post;
 use crate::error::{Error, Result};
 use office::{Letter, Office};
@@ -22,23 +19,6 @@ use office::{Letter, Office};
 pub const SILENCE: Duration = Duration::from_secs(30);
 /// How long a job that fails has to end by MPI's own means.
 const LAST: Duration = Duration::from_secs(20);
-
-/// What ends a job.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Failure {
-    /// Of which rank, with its host.
-    pub rank: String,
-    /// What it says.
-    pub problem: String,
-    /// What the job exits with.
-    pub code: u8,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.rank, self.problem)
-    }
-}
 
 /// This process's place among those that a launcher (mpirun, srun) has started.
 #[derive(Debug)]

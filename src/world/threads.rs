@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::name;
+use super::failure::name;
 use super::post::Post;
 use crate::error::{Error, Result};
 

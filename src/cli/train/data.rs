@@ -15,6 +15,7 @@ use super::args::{ClassesArg, Request, TrainArgs};
 use crate::cli::base::Base;
 use crate::cli::images;
 use crate::cli::terminal::{note, plain};
+use crate::cli::world::world;
 
 /// Images with their classes.
 pub(in crate::cli) struct Data {
@@ -200,9 +201,13 @@ impl Data {
         if validation.is_empty() {
             return Ok(());
         }
-        if let Some(mut prints) = shelf.and_then(Prints::beside) {
-            let all: Vec<usize> = (0..self.images.len()).collect();
-            prints.give(&self.images, &all)?;
+        let (world, all) = (world(), (0..self.images.len()).collect::<Vec<_>>());
+        let kept = match world.leads() {
+            true => shelf.and_then(Prints::beside),
+            false => None,
+        };
+        if let Some(mut prints) = kept {
+            prints.give(&self.images, &all, &world)?;
             let damaged = prints.counts().damaged;
             if damaged > 0 {
                 note!("store    {damaged} prints of pictures that were damaged were made again");
@@ -210,6 +215,11 @@ impl Data {
             for problem in prints.notes() {
                 note!("notice   {}", plain(&problem));
             }
+        } else {
+            self.images.make_prints(&all, &world)?;
+        }
+        if !world.leads() {
+            return Ok(());
         }
         let leaks = leaks_between(&self.images, train, validation)?;
         let Some(first) = leaks.first() else {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use super::shelf::{Counts, Shelf};
 use crate::data::ImageStore;
 use crate::data::duplicates::Print;
 use crate::error::Result;
+use crate::world::World;
 
 /// The prints of pictures of one transform.
 #[derive(Debug)]
@@ -22,12 +21,12 @@ impl Prints {
         Some(Prints { shelf })
     }
 
-    /// Gives `images`, whose contents are known, the prints of those in `which`: those that are kept, the others made here and
-    /// kept.
+    /// Gives `images`, whose contents are known, the prints of those in `which`: those that are kept, the others made by the
+    /// ranks of `world` and kept.
     ///
     /// # Errors
-    /// As [`ImageStore::print`].
-    pub fn give(&mut self, images: &ImageStore, which: &[usize]) -> Result<()> {
+    /// As [`ImageStore::make_prints`].
+    pub fn give(&mut self, images: &ImageStore, which: &[usize], world: &World) -> Result<()> {
         let mut row = Vec::new();
         let mut lacking = Vec::new();
         for &image in which.iter().filter(|&&image| !images.has_print(image)) {
@@ -38,7 +37,8 @@ impl Prints {
                 _ => lacking.push(image),
             }
         }
-        let made = lacking.par_iter().map(|&image| {
+        images.make_prints(&lacking, world)?;
+        let made = lacking.iter().map(|&image| {
             let print = images.print(image)?;
             Ok(images.content(image).map(|content| (content, print)))
         });

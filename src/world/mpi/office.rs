@@ -9,8 +9,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Source};
 use mpi::{Tag, Threading};
 
-use super::super::name;
-use super::Failure;
+use super::super::failure::{Failure, name};
 use super::flight::Flight;
 use crate::error::{Error, Result};
 
@@ -38,7 +37,7 @@ const OWN_WORD: Duration = Duration::from_millis(500);
 /// How long a rank that has told rank 0 waits to be ended.
 const TOLD: Duration = Duration::from_secs(5);
 /// Between two looks, at least and at most.
-const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
+const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_micros(200)];
 
 /// What the others ask of the office.
 pub(super) enum Letter {
