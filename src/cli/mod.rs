@@ -152,7 +152,7 @@ pub fn main() -> ExitCode {
             let command = matches.subcommand_name().unwrap_or_default();
             let said = advice::say(&error, &program, command);
             let code = exit_code(&error);
-            world::fail(&said, code);
+            world::fail(&error, &said, code);
             note!("error: {said}");
             code.into()
         }

@@ -33,8 +33,12 @@ pub fn leave() {
 }
 
 /// Ends the job on all ranks, where there are several: rank 0 says why. Returns where there are none.
-pub fn fail(said: &str, code: u8) {
-    mpi::fail(said, code);
+pub fn fail(error: &Error, said: &str, code: u8) {
+    match error {
+        // It names the one that it is about.
+        Error::Rank { rank, problem } => mpi::fail(Some(rank), problem, code),
+        _ => mpi::fail(None, said, code),
+    }
 }
 
 /// Refuses what is one process's work.
@@ -137,9 +141,9 @@ mod mpi {
         }
     }
 
-    pub(super) fn fail(said: &str, code: u8) {
+    pub(super) fn fail(rank: Option<&str>, said: &str, code: u8) {
         if let Some(mpi) = JOINED.get() {
-            mpi.fail(said.into(), code);
+            mpi.fail(rank.map(str::to_string), said.into(), code);
             stop::end_at_once(code);
         }
     }
@@ -169,5 +173,5 @@ mod mpi {
 
     pub(super) fn close() {}
 
-    pub(super) fn fail(_said: &str, _code: u8) {}
+    pub(super) fn fail(_rank: Option<&str>, _said: &str, _code: u8) {}
 }

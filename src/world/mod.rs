@@ -76,7 +76,7 @@ impl World {
 
     /// A rank with its host, for people.
     pub fn name(&self, rank: usize) -> String {
-        format!("rank {rank} on {}", self.0.hosts()[rank])
+        name(rank, self.0.hosts())
     }
 
     /// The number of this rank among those on its host, and how many these are.
@@ -184,6 +184,10 @@ impl World {
             }),
         }
     }
+}
+
+fn name(rank: usize, hosts: &[String]) -> String {
+    format!("rank {rank} on {}", hosts[rank])
 }
 
 #[cfg(test)]

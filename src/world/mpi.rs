@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::name;
 use super::post::Post;
 use crate::error::{Error, Result};
 use office::{Letter, Office};
@@ -21,7 +24,7 @@ pub const SILENCE: Duration = Duration::from_secs(30);
 const LAST: Duration = Duration::from_secs(20);
 
 /// What ends a job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
     /// Of which rank, with its host.
     pub rank: String,
@@ -79,9 +82,15 @@ impl Mpi {
         }))
     }
 
-    /// Ends the job on all ranks: rank 0 tells why. Returns where MPI has not ended this process in time.
-    pub fn fail(&self, problem: String, code: u8) {
-        if self.letters.send(Letter::Fail { problem, code }).is_ok() {
+    /// Ends the job on all ranks with what `rank`, which is this one where nothing is said, has found: rank 0 tells. Returns where
+    /// MPI has not ended this process in time.
+    pub fn fail(&self, rank: Option<String>, problem: String, code: u8) {
+        let failure = Failure {
+            rank: rank.unwrap_or_else(|| name(self.rank, &self.hosts)),
+            problem,
+            code,
+        };
+        if self.letters.send(Letter::Fail(failure)).is_ok() {
             thread::sleep(LAST);
         }
     }
@@ -121,7 +130,7 @@ impl Post for Mpi {
 impl Mpi {
     fn over(&self) -> Error {
         Error::Rank {
-            rank: format!("rank {} on {}", self.rank, self.hosts[self.rank]),
+            rank: name(self.rank, &self.hosts),
             problem: "the job is over".into(),
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use super::name;
 use super::post::Post;
 use crate::error::{Error, Result};
 
@@ -41,7 +42,7 @@ impl Threads {
 
     fn gone(&self, rank: usize) -> Error {
         Error::Rank {
-            rank: format!("rank {rank} on {}", self.hosts[rank]),
+            rank: name(rank, &self.hosts),
             problem: "has ended before its work was done".into(),
         }
     }

@@ -9,6 +9,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Source};
 use mpi::{Tag, Threading};
 
+use super::super::name;
 use super::Failure;
 use super::flight::Flight;
 use crate::error::{Error, Result};
@@ -19,7 +20,7 @@ const LAST: Tag = 1;
 const PIECE: Tag = 2;
 /// A rank lives.
 const BEAT: Tag = 3;
-/// A rank has failed: JSON of the code and of what it says.
+/// A rank has failed: JSON of the [`Failure`].
 const FAIL: Tag = 4;
 /// A rank has done its part.
 const DONE: Tag = 5;
@@ -42,7 +43,7 @@ const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(
 /// What the others ask of the office.
 pub(super) enum Letter {
     To { to: usize, message: Vec<u8> },
-    Fail { problem: String, code: u8 },
+    Fail(Failure),
     Close,
 }
 
@@ -168,7 +169,7 @@ impl Office {
     }
 
     fn name(&self, rank: usize) -> String {
-        format!("rank {rank} on {}", self.hosts[rank])
+        name(rank, &self.hosts)
     }
 
     fn post(&mut self, to: usize, tag: Tag, bytes: Vec<u8>) {
@@ -188,7 +189,7 @@ impl Office {
                 }
                 self.post(to, LAST, rest);
             }
-            Letter::Fail { problem, code } => self.fail(problem, code),
+            Letter::Fail(failure) => self.fail(failure),
             Letter::Close => {
                 if matches!(self.end, End::NotYet) {
                     self.end = End::Done;
@@ -213,19 +214,14 @@ impl Office {
     }
 
     /// This rank has failed.
-    fn fail(&mut self, problem: String, code: u8) {
-        let failure = Failure {
-            rank: self.name(self.rank),
-            problem,
-            code,
-        };
+    fn fail(&mut self, failure: Failure) {
         if self.rank == 0 {
             self.abort(&failure);
         }
         if matches!(self.end, End::Failing(..)) {
             return;
         }
-        let told = serde_json::to_vec(&(failure.code, &failure.problem));
+        let told = serde_json::to_vec(&failure);
         self.post(0, FAIL, told.expect("text becomes JSON"));
         self.end = End::Failing(failure, Instant::now() + TOLD);
     }
@@ -304,13 +300,13 @@ impl Office {
 
     /// Another rank has failed.
     fn failed(&mut self, from: usize, told: &[u8]) {
-        let (code, problem) = serde_json::from_slice(told).unwrap_or((6, "failed".to_string()));
+        let unknown = |_| Failure {
+            rank: self.name(from),
+            problem: "failed".into(),
+            code: 6,
+        };
+        let failure = serde_json::from_slice(told).unwrap_or_else(unknown);
         if !matches!(self.end, End::Failing(..)) {
-            let failure = Failure {
-                rank: self.name(from),
-                problem,
-                code,
-            };
             self.end = End::Failing(failure, Instant::now() + OWN_WORD);
         }
     }
@@ -354,7 +350,7 @@ impl Office {
             };
             match (self.rank, lost) {
                 (0, _) | (_, 0) => self.abort(&failure),
-                _ => self.fail(failure.problem, failure.code),
+                _ => self.fail(failure),
             }
         }
     }
