@@ -74,7 +74,7 @@ fn words<'t>(text: &'t str, start: &'t str, goes_on: fn(char) -> bool) -> Vec<&'
 fn flag(text: &str) -> Vec<&str> {
     let goes_on = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let mut all = words(text, "--", goes_on);
-    all.retain(|flag| flag.trim_matches('-') != "");
+    all.retain(|flag| !flag.trim_matches('-').is_empty());
     all
 }
 
