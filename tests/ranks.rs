@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -23,6 +24,10 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("ranks::files_are_read_once_and_known_to_all", reading),
         trial("ranks::a_bad_file_is_found_by_all", bad_file),
+        trial(
+            "ranks::a_build_without_mpi_links_none_and_says_so",
+            without_mpi,
+        ),
         gpu_trial("ranks::one_to_four_come_to_the_same_bits", same_bits),
         gpu_trial("ranks::every_image_is_answered_once_and_in_order", answers),
         gpu_trial("ranks::one_that_fails_is_named_by_those_that_wait", fails),
@@ -102,6 +107,29 @@ fn bad_file() {
             assert_eq!((images.len(), &left_out), (10, &skipped));
             assert_eq!(images.path(7), files[8]);
         }
+    }
+}
+
+/// What a launcher starts several times, and cannot find one another, is not left to do all of the work each.
+fn without_mpi() {
+    if cfg!(feature = "mpi") {
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_goldfish");
+    if let Ok(said) = Command::new("ldd").arg(program).output() {
+        let said = String::from_utf8_lossy(&said.stdout).to_lowercase();
+        assert!(!said.contains("mpi") && !said.contains("clang"), "{said}");
+    }
+    for name in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
+        let said = Command::new(program).arg("devices").env(name, "2").output();
+        let said = said.expect("it runs");
+        assert_eq!(said.status.code(), Some(2));
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert!(
+            error.starts_with("error: 2 processes were started by an MPI launcher"),
+            "{error}"
+        );
+        assert!(error.contains("--features mpi"), "{error}");
     }
 }
 
