@@ -9,6 +9,7 @@ mod cli;
 mod convert;
 mod damaged;
 mod data;
+mod deploy;
 mod doctor;
 mod estimate;
 mod export;
@@ -99,6 +100,7 @@ fn main() {
         kept::trials(),
         sweep::trials(),
         names::trials(),
+        deploy::trials(),
         #[cfg(unix)]
         quiet::trials(),
         stop::trials(),
