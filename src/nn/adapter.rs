@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest as _, Sha256};
+
 use super::head::{Head, HeadVars};
 use super::lora::{Init, Lora, LoraFactors, PIXELS, Target};
 use crate::autograd::{Tape, Var};
@@ -85,6 +87,24 @@ impl Adapter {
         let loras = self.loras.iter().map(|(_, lora)| [&lora.a, &lora.b]);
         let head = self.head.as_ref().map(|head| [&head.weight, &head.bias]);
         loras.chain(head).flatten().cloned().collect()
+    }
+
+    /// SHA-256 over what is trained, and over the scales of the LoRAs, in hexadecimal digits.
+    ///
+    /// # Errors
+    /// What the device reported.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut hasher = Sha256::new();
+        for (module, lora) in &self.loras {
+            hasher.update(format!("{module} {:e} {}\n", lora.alpha, lora.rslora));
+        }
+        for tensor in self.trained() {
+            for number in tensor.to_vec()? {
+                hasher.update(number.to_le_bytes());
+            }
+        }
+        let digest = hasher.finalize();
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Refuses what no step could update here: an optimiser takes a tensor whole.

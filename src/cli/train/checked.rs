@@ -11,7 +11,6 @@ use goldfish::{Error, Gpu, Precision, Result};
 
 use super::args::{Cache, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
-use super::settings::fingerprint;
 use super::shared::{SWEEP, Shared};
 use crate::cli::base::Base;
 use crate::cli::open_device;
@@ -159,7 +158,7 @@ impl Checked {
         world.same("images", &self.data.listing()?.digest())?;
         world.same(
             "adapter to start from",
-            fingerprint(&self.start)?.as_bytes(),
+            self.start.fingerprint()?.as_bytes(),
         )?;
         let how = base.loading(&self.gpu, self.how.clone());
         let made_on = MadeOn::new(self.gpu.info(), rounding(&self.gpu, base.arch, &how)?);

@@ -7,7 +7,6 @@ use goldfish::nn::Adapter;
 use goldfish::train::Run;
 use goldfish::{Error, Result};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
 use super::args::Request;
@@ -164,24 +163,9 @@ pub(super) fn deciding(settings: &Table, start: &Adapter) -> Result<Table> {
         .collect();
     // Wherever it lies, it must be the same one.
     if let Some(path) = all.get_mut("init_adapter") {
-        *path = fingerprint(start)?.into();
+        *path = start.fingerprint()?.into();
     }
     Ok(all)
-}
-
-/// SHA-256 over what is trained of an adapter, and over the scales of its LoRAs.
-pub(super) fn fingerprint(adapter: &Adapter) -> Result<String> {
-    let mut hasher = Sha256::new();
-    for (module, lora) in &adapter.loras {
-        hasher.update(format!("{module} {:e} {}\n", lora.alpha, lora.rslora));
-    }
-    for tensor in adapter.trained() {
-        for number in tensor.to_vec()? {
-            hasher.update(number.to_le_bytes());
-        }
-    }
-    let digest = hasher.finalize();
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Refuses to go on with the run in `folder` whose settings, read from `before`, `typed` ones contradict. More epochs are no
