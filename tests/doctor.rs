@@ -66,6 +66,7 @@ fn checks<'a>(data: &'a Path, validation: Option<&'a Path>) -> Checks<'a> {
         labels: Labels::Auto(Classes::imagenet()),
         exif: false,
         size: 224,
+        world: None,
     }
 }
 

@@ -24,7 +24,7 @@ use goldfish::{Error, Result};
 use toml::{Table, Value};
 
 pub use args::{ClassesArg, Request, TrainArgs, parts};
-pub(in crate::cli) use settings::{sweep_of, unchanged};
+pub(in crate::cli) use settings::{fingerprint, sweep_of, unchanged};
 use shared::Found;
 pub(in crate::cli) use shared::{OfSweep, SWEEP, Shared};
 pub(in crate::cli) use whole::{ended, whole};

@@ -154,7 +154,7 @@ impl World {
     }
 
     /// That a message of `rank` is none that this program sends.
-    pub(crate) fn garbled(&self, rank: usize) -> Error {
+    pub fn garbled(&self, rank: usize) -> Error {
         Error::Rank {
             rank: self.name(rank),
             problem: format!(

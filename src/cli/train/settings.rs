@@ -170,7 +170,7 @@ pub(super) fn deciding(settings: &Table, start: &Adapter) -> Result<Table> {
 }
 
 /// SHA-256 over what is trained of an adapter, and over the scales of its LoRAs.
-pub(super) fn fingerprint(adapter: &Adapter) -> Result<String> {
+pub(in crate::cli) fn fingerprint(adapter: &Adapter) -> Result<String> {
     let mut hasher = Sha256::new();
     for (module, lora) in &adapter.loras {
         hasher.update(format!("{module} {:e} {}\n", lora.alpha, lora.rslora));
