@@ -35,9 +35,11 @@ mod parity;
 mod peft;
 mod pictures;
 mod portable;
+
 mod pth;
 #[cfg(unix)]
 mod quiet;
+mod ranks;
 mod recipe;
 mod refused;
 mod report;
@@ -85,6 +87,7 @@ fn main() {
         family::trials(),
         portable::trials(),
         training::trials(),
+        ranks::trials(),
         launches::trials(),
         journeys::trials(),
         recipe::trials(),

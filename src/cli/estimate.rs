@@ -214,7 +214,7 @@ fn estimate(request: &Request) -> Result<Estimate> {
     };
     let network = base.load(&gpu, how)?;
     let loaded = seconds(loading);
-    let room = args.room(request.output);
+    let room = args.room(request.output, 1);
     let whole = Prefix::new(network, &adapter, &sample, None);
     // What does not fit the device goes where that of all images would, in the same proportion.
     let small = room.as_ref().map(|room| {

@@ -133,10 +133,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(2));
         }
     };
+    let usual = match terminal::is_silent() {
+        true => "off",
+        false => "goldfish=warn",
+    };
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("GOLDFISH_LOG")
-                .unwrap_or_else(|_| "goldfish=warn".into()),
+                .unwrap_or_else(|_| usual.into()),
         )
         .with_writer(std::io::stderr)
         // What nobody reads is no reason to end.

@@ -17,6 +17,7 @@ mod whole;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use clap::{ArgMatches, Args as ClapArgs, Command};
 use goldfish::train::{BEST, Ended, Prefix, Run, Snapshot, Subject, Task, Trained, serve, train};
@@ -218,11 +219,16 @@ impl Args {
 
 pub fn run(args: Args, device: Option<String>) -> Result<()> {
     let (resume, output) = (&args.resume, &args.output);
-    if let Some(run) = resume
-        && let (_, settings) = Run::settings(run)?
-        && whole(run, &settings, args.settings.plan().epochs)
-    {
-        return super::print(&whole::nothing_left(run, &settings));
+    if let Some(run) = resume {
+        let mut nothing = None;
+        if world::world().leads() {
+            let (_, settings) = Run::settings(run)?;
+            let whole = whole(run, &settings, args.settings.plan().epochs);
+            nothing = whole.then(|| whole::nothing_left(run, &settings));
+        }
+        if world::said_by_leader(usize::from(nothing.is_some()))? == 1 {
+            return super::print(&nothing.unwrap_or_default());
+        }
     }
     let request = Request {
         data: args.data()?,
@@ -412,7 +418,11 @@ fn steps(
     let steps = plan.steps(data.split.train.len());
     let far = [start.steps(), steps];
     let mut keeper = Keeper::new(run, subject, request.settings, far);
+    let (before, begun) = (world::world().traffic(), Instant::now());
     let trained = train(prefix, task, start, &mut keeper)?;
     keeper.finish(&trained);
+    if plan.shares_steps(data.split.train.len()) {
+        world::tell_traffic(before, begun.elapsed().as_secs_f64());
+    }
     Ok(trained)
 }

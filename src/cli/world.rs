@@ -3,10 +3,11 @@
 
 use std::sync::OnceLock;
 
-use goldfish::world::World;
+use goldfish::world::{Traffic, World};
 use goldfish::{Error, Result};
 use sha2::{Digest as _, Sha256};
 
+use super::terminal::note;
 use super::{stop, terminal};
 
 static WORLD: OnceLock<World> = OnceLock::new();
@@ -39,6 +40,37 @@ pub fn fail(error: &Error, said: &str, code: u8) {
         Error::Rank { rank, problem } => mpi::fail(Some(rank), problem, code),
         _ => mpi::fail(None, said, code),
     }
+}
+
+/// The number that rank 0 has found, on all ranks.
+pub fn said_by_leader(found: usize) -> Result<usize> {
+    let world = world();
+    let said = world.broadcast(world.leads().then(|| (found as u64).to_le_bytes().to_vec()))?;
+    // Another message is that of another version, which was refused.
+    let said = said
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    Ok(said as usize)
+}
+
+/// Says what this rank, of several, has handed over since `before`, and how much of `seconds` it waited for the others.
+pub fn tell_traffic(before: Traffic, seconds: f64) {
+    let world = world();
+    if world.is_alone() {
+        return;
+    }
+    let Traffic {
+        sent,
+        received,
+        waited,
+    } = world.traffic() - before;
+    note!(
+        "ranks    rank 0 of {}: {:.1} MiB sent, {:.1} MiB received, {:.0} % of {seconds:.1} s spent waiting for others",
+        world.size(),
+        sent as f64 / f64::from(1 << 20),
+        received as f64 / f64::from(1 << 20),
+        100.0 * waited / seconds.max(1e-3)
+    );
 }
 
 /// Refuses what is one process's work.

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use fs4::FileExt;
 use serde::{Deserialize, Serialize};
 
 use super::device::Gpu;
@@ -143,6 +145,17 @@ impl Tuning {
         }
     }
 
+    /// Waits for other processes that measure for the same file; `None` where it cannot be told whether there are some. The turn
+    /// ends with what is returned.
+    fn turn(&self) -> Option<File> {
+        let mut name = self.file.file_name()?.to_os_string();
+        name.push(".lock");
+        std::fs::create_dir_all(self.file.parent()?).ok()?;
+        let lock = File::create(self.file.with_file_name(name)).ok()?;
+        FileExt::lock(&lock).ok()?;
+        Some(lock)
+    }
+
     /// Knows what is `kept` now, and adds it to the file, whatever others have added to that meanwhile.
     fn add(&self, kept: &Kept) -> Result<()> {
         *self.known() = Some(kept.clone());
@@ -229,6 +242,20 @@ impl Choices {
             .sum()
     }
 
+    /// What another process has put into the file for `site` since it was read.
+    fn measured_by_others<F: Family>(
+        &self,
+        tuning: &Tuning,
+        family: &F,
+        site: &F::Site,
+    ) -> Option<String> {
+        let there = read(&tuning.file, &self.kept).ok()??;
+        let choice = there.choices.get(&site.to_string())?;
+        let mut candidates = family.candidates(site).into_iter();
+        let known = candidates.any(|candidate| candidate.to_string() == *choice);
+        known.then(|| choice.clone())
+    }
+
     /// Measures what no earlier run did for `sites`, and keeps it. `progress` hears how many candidates are measured, and of
     /// how many; its error ends it.
     pub(crate) fn measure<F: Family>(
@@ -240,7 +267,20 @@ impl Choices {
         let Some(tuning) = self.tuning.clone().filter(Tuning::measures) else {
             return Ok(Measured::default());
         };
-        let missing = self.missing(family, sites);
+        let mut missing = self.missing(family, sites);
+        // Processes that measure at once would take each other's time, and might choose differently.
+        let _turn = match missing.is_empty() {
+            true => None,
+            false => tuning.turn(),
+        };
+        for site in std::mem::take(&mut missing) {
+            match self.measured_by_others(&tuning, family, &site) {
+                Some(choice) => {
+                    self.kept.choices.insert(site.to_string(), choice);
+                }
+                None => missing.push(site),
+            }
+        }
         let candidates = missing.iter().map(|site| family.candidates(site));
         let candidates: Vec<Vec<F::Choice>> = candidates.collect();
         let of = candidates.iter().map(Vec::len).sum();

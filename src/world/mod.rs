@@ -9,8 +9,11 @@ mod post;
 mod threads;
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, Sub};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 
@@ -21,7 +24,41 @@ use threads::Threads;
 
 /// All ranks of a job, as one of them sees it. Clones are the same rank.
 #[derive(Clone)]
-pub struct World(Arc<dyn Post>);
+pub struct World {
+    post: Arc<dyn Post>,
+    carried: Arc<Carried>,
+}
+
+/// What was handed to and fro on this rank so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Traffic {
+    /// Bytes to other ranks.
+    pub sent: u64,
+    /// Bytes from other ranks.
+    pub received: u64,
+    /// Seconds of waiting for other ranks.
+    pub waited: f64,
+}
+
+impl Sub for Traffic {
+    type Output = Self;
+
+    /// What has come since `before`.
+    fn sub(self, before: Self) -> Self {
+        Traffic {
+            sent: self.sent - before.sent,
+            received: self.received - before.received,
+            waited: self.waited - before.waited,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Carried {
+    sent: AtomicU64,
+    received: AtomicU64,
+    nanoseconds: AtomicU64,
+}
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,17 +88,20 @@ impl World {
 
     /// The ranks that `post` reaches.
     pub fn of(post: Arc<dyn Post>) -> Self {
-        World(post)
+        World {
+            post,
+            carried: Arc::default(),
+        }
     }
 
     /// This process's number.
     pub fn rank(&self) -> usize {
-        self.0.rank()
+        self.post.rank()
     }
 
     /// How many ranks there are.
     pub fn size(&self) -> usize {
-        self.0.hosts().len()
+        self.post.hosts().len()
     }
 
     /// Whether there is one alone.
@@ -76,12 +116,12 @@ impl World {
 
     /// A rank with its host, for people.
     pub fn name(&self, rank: usize) -> String {
-        name(rank, self.0.hosts())
+        name(rank, self.post.hosts())
     }
 
     /// The number of this rank among those on its host, and how many these are.
     pub fn local(&self) -> (usize, usize) {
-        let (hosts, rank) = (self.0.hosts(), self.rank());
+        let (hosts, rank) = (self.post.hosts(), self.rank());
         let on = |ranks: &[String]| ranks.iter().filter(|host| **host == hosts[rank]).count();
         (on(&hosts[..rank]), on(hosts))
     }
@@ -100,7 +140,9 @@ impl World {
     /// # Errors
     /// [`Error::Rank`] where it is known to be gone.
     pub fn send(&self, to: usize, message: Vec<u8>) -> Result<()> {
-        self.0.send(to, message)
+        let bytes = message.len() as u64;
+        self.carried.sent.fetch_add(bytes, Relaxed);
+        self.post.send(to, message)
     }
 
     /// The next message of rank `from`.
@@ -108,7 +150,26 @@ impl World {
     /// # Errors
     /// [`Error::Rank`] where that one is gone.
     pub fn receive(&self, from: usize) -> Result<Vec<u8>> {
-        self.0.receive(from)
+        let start = Instant::now();
+        let message = self.post.receive(from)?;
+        let (bytes, time) = (message.len() as u64, start.elapsed().as_nanos() as u64);
+        self.carried.received.fetch_add(bytes, Relaxed);
+        self.carried.nanoseconds.fetch_add(time, Relaxed);
+        Ok(message)
+    }
+
+    /// What this rank has handed to others and had of them so far.
+    pub fn traffic(&self) -> Traffic {
+        let Carried {
+            sent,
+            received,
+            nanoseconds,
+        } = &*self.carried;
+        Traffic {
+            sent: sent.load(Relaxed),
+            received: received.load(Relaxed),
+            waited: nanoseconds.load(Relaxed) as f64 / 1e9,
+        }
     }
 
     /// What rank 0 says to all, handed on from rank to rank: the others give `None`.

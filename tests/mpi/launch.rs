@@ -5,6 +5,8 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use image::{Rgb, RgbImage};
@@ -85,19 +87,41 @@ pub fn ended(command: &mut Command) -> Said {
     wait(command.spawn().expect("it starts"), LIMIT)
 }
 
+/// What a process says, while it says it.
+struct Heard(Arc<Mutex<Vec<u8>>>, JoinHandle<()>);
+
+impl Heard {
+    fn of(stream: Option<impl Read + Send + 'static>) -> Self {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let all = heard.clone();
+        let reader = spawn(move || {
+            let (Some(mut stream), mut some) = (stream, [0; 4096]) else {
+                return;
+            };
+            while let Ok(count @ 1..) = stream.read(&mut some) {
+                all.lock().expect("nobody panics").extend(&some[..count]);
+            }
+        });
+        Heard(heard, reader)
+    }
+
+    /// All of it. A daemon that mpirun has lost may hold the stream open: the rest is not waited for long.
+    fn all(self) -> String {
+        let ended = Instant::now() + Duration::from_secs(2);
+        while !self.1.is_finished() && Instant::now() < ended {
+            sleep(Duration::from_millis(10));
+        }
+        let all = self.0.lock().expect("nobody panics");
+        String::from_utf8_lossy(&all).into_owned()
+    }
+}
+
 /// Waits for it to end, which it does within `limit`.
 pub fn wait(mut child: Child, limit: Duration) -> Said {
-    let read = |stream: Option<Box<dyn Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(mut stream) = stream {
-                let _ = stream.read_to_end(&mut bytes);
-            }
-            String::from_utf8_lossy(&bytes).into_owned()
-        })
-    };
-    let out = read(child.stdout.take().map(|out| Box::new(out) as _));
-    let err = read(child.stderr.take().map(|err| Box::new(err) as _));
+    let (out, err) = (
+        Heard::of(child.stdout.take()),
+        Heard::of(child.stderr.take()),
+    );
     let start = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().expect("it is a child") {
@@ -105,16 +129,14 @@ pub fn wait(mut child: Child, limit: Duration) -> Said {
         }
         if start.elapsed() > limit {
             let _ = child.kill();
-            let err = err.join().unwrap_or_default();
-            panic!("it did not end within {limit:?}: {err}");
+            panic!("it did not end within {limit:?}: {}", err.all());
         }
-        std::thread::sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(20));
     };
-    let text = |read: std::thread::JoinHandle<String>| read.join().unwrap_or_default();
     Said {
         status,
-        out: text(out),
-        err: text(err),
+        out: out.all(),
+        err: err.all(),
     }
 }
 

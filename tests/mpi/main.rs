@@ -2,5 +2,10 @@
 //! the feature `mpi` and an MPI (`make setup-mpi`); `make test-mpi` runs it.
 
 mod answers;
+#[cfg(target_os = "linux")]
+mod hosts;
+#[cfg(target_os = "linux")]
+mod kills;
 mod launch;
+mod refused;
 mod runs;

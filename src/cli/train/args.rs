@@ -198,10 +198,10 @@ impl TrainArgs {
         self.augment.variants(plan)
     }
 
-    /// Where what the frozen layers make is kept; `folder` is for a file of what does not fit.
-    pub(in crate::cli) fn room(&self, folder: &Path) -> Option<Room> {
+    /// Where what the frozen layers make is kept; `folder` is for a file of what does not fit, and so many ranks share the memory.
+    pub(in crate::cli) fn room(&self, folder: &Path, ranks: usize) -> Option<Room> {
         (self.cache == Cache::Auto).then(|| Room {
-            bytes: self.cache_memory.saturating_mul(1 << 20),
+            bytes: self.cache_memory.saturating_mul(1 << 20) / ranks as u64,
             folder: folder.to_path_buf(),
         })
     }

@@ -19,7 +19,7 @@ use crate::cli::open_device;
 use crate::cli::store::Needs;
 use crate::cli::terminal::note;
 use crate::cli::values::BatchSize;
-use crate::cli::world::world;
+use crate::cli::world::{said_by_leader, world};
 
 /// A request whose parts are known to go together.
 pub(in crate::cli) struct Checked {
@@ -119,7 +119,9 @@ impl Checked {
         let data = Data::read(request, dataset, &base, shelf.as_ref(), images)?;
         if args.batch_size == BatchSize::Auto {
             let (side, images) = (base.transform.size, data.split.train.len());
-            plan.batch_size = largest_batch(base.arch, &start, side, images, gpu.memory());
+            let fits = largest_batch(base.arch, &start, side, images, gpu.memory());
+            // A step is the same on all ranks: what fits rank 0's device.
+            plan.batch_size = said_by_leader(fits)?;
             note!("batch    {} images, as many as fit", plan.batch_size);
         }
         args.check_length(&plan, data.split.train.len())?;

@@ -1,6 +1,7 @@
 //! The frozen layers of a run: the base loaded, and what it makes of the images taken from where it is kept, or computed.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use goldfish::Result;
 use goldfish::train::{Frozen, Prefix};
@@ -12,7 +13,7 @@ use crate::cli::progress::Progress;
 use crate::cli::stop::go_on;
 use crate::cli::store;
 use crate::cli::terminal::note;
-use crate::cli::world::world;
+use crate::cli::world::{tell_traffic, world};
 
 /// Loads the base, and with the cache on runs its frozen layers over all images of which no other run has kept it.
 pub(super) fn prefix(
@@ -30,7 +31,7 @@ pub(super) fn prefix(
     let images = &data.images;
     let args = request.settings;
     let world = world();
-    let room = args.room(&room_folder(request));
+    let room = args.room(&room_folder(request), world.local().1);
     let same = |frozen: &Frozen| {
         frozen.keeps() == room.is_some() && frozen.suits(base.arch, start, images)
     };
@@ -72,6 +73,7 @@ pub(super) fn prefix(
     }
     let total = images.lasting().len() as u64;
     let mut progress = Progress::from(known as u64, "frozen", "images", total);
+    let (before, begun) = (world.traffic(), Instant::now());
     // Where no step has parts to share, rank 0 takes them all, and it alone needs what they start from.
     let for_all = checked.plan.shares_steps(data.split.train.len());
     prefix.fill_for(images, for_all, |done| {
@@ -84,6 +86,7 @@ pub(super) fn prefix(
         note!("frozen   nothing is left to compute, {kept} kept");
     } else {
         progress.finish(&format!(", {kept} kept"));
+        tell_traffic(before, begun.elapsed().as_secs_f64());
     }
     if let Some(shelf) = prefix.shelf() {
         store::tell(shelf, known);
