@@ -68,7 +68,9 @@ fn shown(
     };
     let on = &on;
     thread::scope(|scope| {
-        let ranks = World::threads(ranks).into_iter();
+        // They stay until all have ended, as processes do.
+        let worlds = World::threads(ranks);
+        let ranks = worlds.iter().cloned();
         let ranks: Vec<_> = ranks.map(|world| scope.spawn(move || on(world))).collect();
         let ended = ranks.into_iter().map(|rank| rank.join());
         let (mut all, ended): (Vec<_>, Vec<_>) =
