@@ -62,8 +62,7 @@ pub(super) fn answers_by(
 ) -> Result<()> {
     let side = images.transform().size;
     let network = Network::after(prefix, side, false);
-    // What one device takes at once another may not, and shares are of whole batches.
-    let at_once = world.least(network.base.batch(side).min(network.most))?;
+    let at_once = network.base.batch(side).min(network.most);
     let own = &which[world.share(world.rank(), which.len(), at_once)];
     let order = own.chunks(at_once).map(<[usize]>::to_vec).collect();
     let factors = adapter.frozen();

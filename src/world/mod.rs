@@ -214,20 +214,6 @@ impl World {
         from.collect()
     }
 
-    /// The least of the numbers that the ranks give, for all.
-    ///
-    /// # Errors
-    /// As [`World::receive`].
-    pub fn least(&self, own: usize) -> Result<usize> {
-        let all = self.gather((own as u64).to_le_bytes().to_vec())?;
-        let mut numbers = all.iter().enumerate().map(|(rank, bytes)| {
-            let bytes = bytes.as_slice().try_into();
-            let number = bytes.map_err(|_| self.garbled(rank))?;
-            Ok(u64::from_le_bytes(number) as usize)
-        });
-        numbers.try_fold(own, |least, number: Result<usize>| Ok(least.min(number?)))
-    }
-
     /// That a message of `rank` is none that this program sends.
     pub fn garbled(&self, rank: usize) -> Error {
         Error::Rank {

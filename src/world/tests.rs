@@ -32,12 +32,6 @@ fn every_rank_hears_the_leader_and_each_other() {
 }
 
 #[test]
-fn the_least_is_the_same_for_all() {
-    let least = on(3, |world| world.least([5, 2, 9][world.rank()]));
-    assert!(least.into_iter().all(|least| least.is_ok_and(|n| n == 2)));
-}
-
-#[test]
 fn shares_are_all_there_is_and_even() {
     for size in [1, 2, 3, 4, 7] {
         let world = &World::threads(size)[0];
