@@ -9,6 +9,7 @@ use goldfish::Error;
 use goldfish::data::doctor::{Checks, Examined, Fault, Severity, doctor};
 use goldfish::data::{Classes, Dataset, Labels, resize};
 use goldfish::random::Stream;
+use goldfish::world::World;
 use image::{ImageBuffer, Rgb, RgbImage};
 use libtest_mimic::Trial;
 use predicates::str::contains;
@@ -29,6 +30,10 @@ pub fn trials() -> Vec<Trial> {
             options,
         ),
         trial("doctor::it_can_be_stopped", stopped),
+        trial(
+            "doctor::ranks_find_together_what_one_process_finds",
+            together,
+        ),
         trial("doctor::it_says_what_is_wrong_and_what_to_do", said),
         trial("doctor::warnings_count_where_they_are_to", strict),
         #[cfg(unix)]
@@ -66,6 +71,7 @@ fn checks<'a>(data: &'a Path, validation: Option<&'a Path>) -> Checks<'a> {
         labels: Labels::Auto(Classes::imagenet()),
         exif: false,
         size: 224,
+        world: None,
     }
 }
 
@@ -473,6 +479,37 @@ fn stopped() {
         &AtomicBool::new(true),
     );
     assert!(matches!(stopped, Err(Error::Interrupted { .. })));
+}
+
+fn together() {
+    let folder = tempfile::tempdir().expect("a folder");
+    plant(folder.path());
+    let (data, validation) = (folder.path().join("data"), folder.path().join("val"));
+    fs::remove_file(data.join("alpha/huge.png")).expect("it was planted");
+    let alone = examined(&checks(&data, Some(&validation)));
+    for size in 2..=4 {
+        let mut ranks: Vec<Examined> = std::thread::scope(|scope| {
+            let ranks = World::threads(size).into_iter().map(|world| {
+                let (data, validation) = (&data, &validation);
+                scope.spawn(move || {
+                    let checks = Checks {
+                        world: Some(&world),
+                        ..checks(data, Some(validation))
+                    };
+                    examined(&checks)
+                })
+            });
+            let ranks: Vec<_> = ranks.collect();
+            let ended = ranks.into_iter().map(|rank| rank.join());
+            ended.map(|ended| ended.expect("no rank panics")).collect()
+        });
+        let led = ranks.split_off(1);
+        let found = &ranks[0];
+        assert_eq!(found.findings, alone.findings, "{size} ranks");
+        assert_eq!(found.classes, alone.classes);
+        assert_eq!(found.validation, alone.validation);
+        assert!(led.iter().all(|rank| rank.findings.is_empty()));
+    }
 }
 
 fn said() {

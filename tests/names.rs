@@ -112,6 +112,7 @@ fn examined() {
         labels: Labels::Own,
         exif: false,
         size: 32,
+        world: None,
     };
     let found = doctor(&checks, |_, _| (), &AtomicBool::new(false))
         .expect("it goes on")

@@ -1,6 +1,5 @@
 //! Ranks that are threads of one process: whatever their number, a run comes to the same bits, and every image is answered once.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -309,15 +308,14 @@ fn fails() {
         })?;
         Ok::<usize, Error>(answered)
     });
-    let names: BTreeMap<bool, usize> = ended.iter().fold(BTreeMap::new(), |mut counts, ended| {
-        *counts.entry(ended.is_ok()).or_default() += 1;
-        counts
-    });
-    assert_eq!(names, BTreeMap::from([(false, 1), (true, 2)]));
-    let error = ended
-        .into_iter()
-        .find_map(Result::err)
-        .expect("rank 0 waits");
-    assert!(matches!(error, Error::Rank { .. }), "{error}");
-    assert!(error.to_string().starts_with("rank 2 on "), "{error}");
+    // Rank 1 may have done its part before.
+    for (rank, ended) in ended.into_iter().enumerate().take(2) {
+        match ended {
+            Err(error @ Error::Rank { .. }) => {
+                assert!(error.to_string().starts_with("rank 2 on "), "{error}");
+            }
+            Err(error) => panic!("{error}"),
+            Ok(_) => assert_eq!(rank, 1),
+        }
+    }
 }

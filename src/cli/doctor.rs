@@ -15,6 +15,7 @@ use super::base::check_size;
 use super::progress::Progress;
 use super::terminal::{json, plain};
 use super::train::ClassesArg;
+use super::world::world;
 use words::words;
 
 #[derive(ClapArgs)]
@@ -66,12 +67,14 @@ pub fn run(args: Args) -> Result<()> {
         (ClassesArg::Own, true) => Labels::OwnBehindImageNet,
         (ClassesArg::Own, false) => Labels::Own,
     };
+    let world = world();
     let checks = Checks {
         data: &args.data,
         validation: args.val.as_deref(),
         labels,
         exif: args.exif,
         size: args.image_size,
+        world: Some(&world),
     };
     let progress = Mutex::new(None);
     let report = |done: usize, total: usize| {
@@ -84,6 +87,9 @@ pub fn run(args: Args) -> Result<()> {
     let examined = doctor(&checks, report, super::stop_on_ctrl_c())?;
     if let Ok(Some(progress)) = progress.into_inner() {
         progress.finish(" examined");
+    }
+    if !world.leads() {
+        return Ok(());
     }
     match args.json {
         true => super::print(&json(&Report::new(&checks, &examined)))?,

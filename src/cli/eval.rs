@@ -15,11 +15,13 @@ use goldfish::train::{Prefix, Room, predict};
 use goldfish::{Error, Result};
 
 use super::adapters::AdapterArgs;
+use super::alike::same_network;
 use super::base::{BaseArgs, BaseReport};
 use super::images::{Bad, open_images, tell};
 use super::output::Output;
 use super::progress::Progress;
 use super::terminal::json;
+use super::world::world;
 use against::{Against, Kind};
 use judged::Judged;
 use show::Report;
@@ -84,6 +86,12 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     let gpu = super::open_device(device, args.base.precision)?;
     let base = args.base.resolve()?;
     let (adapter, classes) = args.adapters.answering(&gpu, &base)?;
+    let how = Loading {
+        ranks: adapter.ranks(),
+        headless: adapter.head.is_some(),
+        ..Loading::default()
+    };
+    same_network(&gpu, &base, &adapter, &how)?;
     let dataset = Dataset::open(&args.data, &Labels::Of(classes))?;
     tell(&dataset.left_out);
     let paths: Vec<PathBuf> = dataset.items.iter().map(|item| item.path.clone()).collect();
@@ -99,16 +107,13 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         .filter(|item| !left_out.contains(&item.path));
     let labels: Vec<usize> = kept.map(|item| item.label as usize).collect();
     let classes = &dataset.classes;
-    let how = Loading {
-        ranks: adapter.ranks(),
-        headless: adapter.head.is_some(),
-        ..Loading::default()
-    };
     let kind = args.compare_base.then(|| Kind::of(&adapter));
     // What the frozen layers make of a picture is the same without the adapter.
     let twice = matches!(kind, Some(Kind::Same | Kind::First(_)));
     let room = twice.then(|| Room::of(args.base.memory()));
-    let mut prefix = Prefix::new(base.load(&gpu, how)?, &adapter, &images, room);
+    // Each rank answers its share of the pictures, and rank 0 hears all.
+    let world = world();
+    let mut prefix = Prefix::new(base.load(&gpu, how)?, &adapter, &images, room).among(&world);
     let after = verdicts(&mut prefix, &images, &labels, &adapter, "eval", None)?;
     let before = match kind {
         Some(Kind::Same) => Some(Adapter::default()),
@@ -126,6 +131,9 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         }
         None => vec![None; labels.len()],
     };
+    if !world.leads() {
+        return Ok(());
+    }
     let mut evaluation = Evaluation::default();
     let mut judged = Vec::new();
     for (image, (&label, verdict)) in labels.iter().zip(after).enumerate() {
@@ -160,7 +168,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
 }
 
 /// What the base with `adapter` says of every picture; with `first`, of those whose class is among the first so many, which
-/// are then all that it chooses from.
+/// are then all that it chooses from. A rank that is led hears nothing.
 fn verdicts(
     prefix: &mut Prefix,
     images: &std::sync::Arc<ImageStore>,
@@ -171,8 +179,11 @@ fn verdicts(
 ) -> Result<Vec<Option<Verdict>>> {
     let mut progress = Progress::new(label, "images", images.len() as u64);
     let mut verdicts = Vec::new();
+    // While this rank answers its share, which it hears first, the others are as far.
+    let ranks = prefix.world().size();
     predict(prefix, images, adapter, |image, logits| {
-        progress.one();
+        let done = (verdicts.len() + 1) * ranks;
+        progress.set(done.min(images.len()) as u64, "");
         let logits = &logits[..first.unwrap_or(logits.len())];
         let known = labels[image] < logits.len();
         verdicts.push(known.then(|| Verdict::new(logits, labels[image])));

@@ -4,10 +4,11 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goldfish::data::{ImageStore, Known, LeftOut, Opening, Origin, Skipped, images_below};
+use goldfish::data::{
+    ImageStore, Known, LeftOut, Opening, Origin, Skipped, images_below, names_digest,
+};
 use goldfish::{Error, Result};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::base::{Base, BaseArgs};
 use super::progress::Progress;
@@ -18,7 +19,7 @@ use super::world::world;
 /// What names stdin.
 pub const STDIN: &str = "-";
 
-/// Files as given, folders as the images below them, and what stdin holds.
+/// Files as given, folders as the images below them, and what stdin holds: on all ranks the same.
 pub fn gather(given: &[PathBuf]) -> Result<Vec<Origin>> {
     let mut origins = Vec::new();
     let mut left_out = LeftOut::default();
@@ -39,10 +40,12 @@ pub fn gather(given: &[PathBuf]) -> Result<Vec<Origin>> {
         }
     }
     tell(&left_out);
+    let names = origins.iter().map(Origin::name);
+    world().same("image files", &names_digest(names))?;
     Ok(origins)
 }
 
-/// The image that stdin holds, which is one: there is no end between two.
+/// The image that stdin holds, which is one: there is no end between two. Rank 0 has it, and hands it to the others.
 fn stdin(before: &[Origin]) -> Result<Origin> {
     let name = Path::new(STDIN);
     if before
@@ -53,13 +56,21 @@ fn stdin(before: &[Origin]) -> Result<Origin> {
             "- is given twice, and stdin holds one image".into(),
         ));
     }
+    let world = world();
+    if !world.leads() {
+        return Ok(Origin::Bytes(name.into(), world.broadcast(None)?.into()));
+    }
     if std::io::stdin().is_terminal() {
         return Err(Error::Usage(
             "- is an image from stdin, and stdin is a terminal: pipe one into it, or name a file (./- where it is called so)"
                 .into(),
         ));
     }
-    Origin::read(name, std::io::stdin().lock())
+    let origin = Origin::read(name, std::io::stdin().lock())?;
+    if let (Origin::Bytes(_, bytes), false) = (&origin, world.is_alone()) {
+        world.broadcast(Some(bytes.to_vec()))?;
+    }
+    Ok(origin)
 }
 
 /// Says on stderr what was passed over.
@@ -97,12 +108,8 @@ pub fn open_images(
     let progress = std::sync::Mutex::new(Progress::new("images", "images", paths.len() as u64));
     let world = world();
     // Each rank reads its share of them.
-    let mut names = Sha256::new();
-    for path in paths {
-        names.update(path.as_os_str().as_encoded_bytes());
-        names.update([0]);
-    }
-    world.same("image files", &names.finalize())?;
+    let names = paths.iter().map(PathBuf::as_path);
+    world.same("image files", &names_digest(names))?;
     let how = Opening {
         transform: base.transform,
         exif: args.exif,

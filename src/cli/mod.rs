@@ -3,6 +3,7 @@
 mod adapters;
 mod adopt;
 mod advice;
+mod alike;
 mod base;
 mod bench;
 mod cache;

@@ -1,28 +1,32 @@
 //! `goldfish predict`: what images show, by the base or with an adapter.
 
 mod features;
+mod relay;
 mod show;
 mod sort;
 mod stream;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use goldfish::Result;
-use goldfish::data::{Origin, top};
+use goldfish::data::{ImageStore, Origin, top};
 use goldfish::nn::Loading;
 use goldfish::train::{Prefix, predict};
 
 use super::adapters::AdapterArgs;
+use super::alike::same_network;
 use super::base::{BaseArgs, BaseReport};
 use super::images::gather;
 use super::output::Output;
 use super::stop::go_on;
 use super::terminal::is_left;
+use super::world::world;
 use features::Wanted;
 use show::{Format, Printer};
 use sort::{Sorter, Way};
-use stream::Stream;
+use stream::{Put, Shown, Stream};
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -90,6 +94,7 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         headless: adapter.head.is_some(),
         ..Loading::default()
     };
+    same_network(&gpu, &base, &adapter, &how)?;
     let stream = Stream::new(&args.base, base.transform, origins);
     if let (Some(layer), Some(path)) = (&args.features, path) {
         // What is wrong with the layer is said before the weights are loaded, which takes a while.
@@ -98,14 +103,14 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
         return features::write(&network, &adapter, &layer, stream, path);
     }
     let mut sorter = match &args.sort_into {
-        Some(folder) => {
+        Some(folder) if world().leads() => {
             let way = match args.sort_by {
                 SortBy::Link => Way::Link,
                 SortBy::Copy => Way::Copy,
             };
             Some(Sorter::new(folder, way, &classes, &args.images)?)
         }
-        None => None,
+        _ => None,
     };
     let format = if args.json { Format::Json } else { args.format };
     let network = base.load(&gpu, how)?;
@@ -114,27 +119,30 @@ pub fn run(mut args: Args, device: Option<String>) -> Result<()> {
     super::stop_on_ctrl_c();
     let mut done = 0;
     let show = || {
-        stream.each("predict", |group| {
-            let (images, progress) = (&group.images, group.progress);
-            progress.aside(|| printer.skipped(&group.skipped))?;
+        let length = adapter.classes(base.arch);
+        let compute = |images: &Arc<ImageStore>, put: &mut Put| {
             let mut prefix = Prefix::new(network.clone(), &adapter, images, None);
-            predict(&mut prefix, images, &adapter, |image, logits| {
-                go_on(done)?;
-                done += 1;
-                let path = images.path(image);
-                let predictions = top(logits, args.top as usize, &classes);
-                let sorted = match (&mut sorter, predictions.first()) {
-                    (Some(sorter), Some(first)) => Some(sorter.put(path, first.index)?),
-                    _ => None,
-                };
-                progress.one();
-                let shown = progress.aside(|| printer.image(path, predictions, sorted.as_deref()));
-                match shown {
-                    // With nobody left to read, the files are sorted all the same.
-                    Err(e) if is_left(&e) && sorter.is_some() => Ok(()),
-                    shown => shown,
-                }
-            })
+            predict(&mut prefix, images, &adapter, put)
+        };
+        stream.each("predict", length, compute, |progress, shown| {
+            let (path, logits) = match shown {
+                Shown::LeftOut(bad) => return progress.aside(|| printer.skipped(bad)),
+                Shown::Answer(path, logits) => (path, logits),
+            };
+            go_on(done)?;
+            done += 1;
+            let predictions = top(logits, args.top as usize, &classes);
+            let sorted = match (&mut sorter, predictions.first()) {
+                (Some(sorter), Some(first)) => Some(sorter.put(path, first.index)?),
+                _ => None,
+            };
+            progress.one();
+            let shown = progress.aside(|| printer.image(path, predictions, sorted.as_deref()));
+            match shown {
+                // With nobody left to read, the files are sorted all the same.
+                Err(e) if is_left(&e) && sorter.is_some() => Ok(()),
+                shown => shown,
+            }
         })?;
         printer.end()
     };

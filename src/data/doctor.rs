@@ -5,21 +5,21 @@ mod checks;
 mod fault;
 mod folder;
 mod picture;
+mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use rayon::prelude::*;
+use std::sync::atomic::AtomicBool;
 
 use super::dataset::Dataset;
 use super::duplicates::{Alike, Likeness, Print, groups};
-use crate::error::{Error, Result};
+use crate::error::Result;
 pub use checks::Checks;
 use fault::Findings;
 pub use fault::{Fault, Finding, Place, Severity};
 use folder::Folder;
-use picture::{Seen, examine};
+use picture::Seen;
+use sharing::examine_all;
 
 /// A class folder to train with, and how many of its pictures can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +60,12 @@ struct Item<'a> {
     validates: bool,
 }
 
-/// Examines a dataset. `progress` hears how many pictures of how many were read; where `stop` is raised the rest is left.
+/// Examines a dataset. `progress` hears how many pictures of how many were read; where `stop` is raised the rest is left. On
+/// several ranks rank 0 alone is told what was found, and the others give nothing.
 ///
 /// # Errors
-/// [`Error::Io`] where a dataset's own folder cannot be listed; [`Error::Interrupted`] where it was stopped.
+/// [`Error::Io`] where a dataset's own folder cannot be listed; [`Error::Interrupted`] where it was stopped; [`Error::Rank`] where
+/// another rank does not find the same files, or is gone.
 pub fn doctor(
     checks: &Checks,
     progress: impl Fn(usize, usize) + Sync,
@@ -96,24 +98,14 @@ pub fn doctor(
             }));
         }
     }
-    let done = AtomicUsize::new(0);
-    let looked: Vec<Option<_>> = items
-        .par_iter()
-        .map(|item| {
-            let looked = (!stop.load(Ordering::Relaxed)).then(|| examine(item.path, checks));
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1, items.len());
-            looked
-        })
-        .collect();
+    let Some(looked) = examine_all(&items, checks, progress, stop)? else {
+        return Ok(Examined::default());
+    };
     let mut readable = [&training, validation.as_ref().unwrap_or(&training)]
         .map(|folder| vec![0; folder.classes.len()]);
     let (mut kept, mut prints) = (Vec::new(), Vec::new());
     let mut grey = BTreeMap::<usize, [usize; 2]>::new();
-    for (item, looked) in items.iter().zip(looked) {
-        let Some((seen, faults)) = looked else {
-            let step = done.load(Ordering::Relaxed) as u64;
-            return Err(Error::Interrupted { step });
-        };
+    for (item, (seen, faults)) in items.iter().zip(looked) {
         for (fault, says) in faults {
             findings.add(fault, item.path, says);
         }

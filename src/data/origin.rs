@@ -56,6 +56,16 @@ impl Origin {
     }
 }
 
+/// A digest of what files are called, in their order.
+pub fn names_digest<'a>(names: impl IntoIterator<Item = &'a Path>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for name in names {
+        hash.update(name.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().into()
+}
+
 /// The SHA-256 of a file's bytes: whatever it is called and wherever it lies, the same image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash(pub [u8; 32]);

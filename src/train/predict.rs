@@ -62,7 +62,8 @@ pub(super) fn answers_by(
 ) -> Result<()> {
     let side = images.transform().size;
     let network = Network::after(prefix, side, false);
-    let at_once = network.base.batch(side).min(network.most);
+    // Devices may differ, and all cut alike.
+    let at_once = world.least(network.base.batch(side).min(network.most))?;
     let own = &which[world.share(world.rank(), which.len(), at_once)];
     let order = own.chunks(at_once).map(<[usize]>::to_vec).collect();
     let factors = adapter.frozen();

@@ -38,13 +38,8 @@ impl Prefix {
             .map(|(_, &i)| i)
             .collect();
         let mut done = lasting.len() - order.len();
-        // As many at once as rank 0 takes: devices may differ.
-        let at_once = self.base().batch(images.transform().size) as u64;
-        let at_once = world.broadcast(world.leads().then(|| at_once.to_le_bytes().to_vec()))?;
-        let at_once = at_once
-            .first_chunk()
-            .map_or(1, |bytes| u64::from_le_bytes(*bytes));
-        let at_once = at_once.max(1) as usize;
+        // Devices may differ, and all cut alike.
+        let at_once = world.least(self.base().batch(images.transform().size))?;
         let batches = |rank: usize| order[world.share(rank, order.len(), at_once)].chunks(at_once);
         let rounds = (0..world.size()).map(|rank| batches(rank).len()).max();
         let own = batches(world.rank()).map(<[usize]>::to_vec).collect();

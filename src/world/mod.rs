@@ -217,8 +217,19 @@ impl World {
         from.collect()
     }
 
+    /// The least of the numbers that ranks give, and at least 1.
+    ///
+    /// # Errors
+    /// As [`World::receive`].
+    pub fn least(&self, number: usize) -> Result<usize> {
+        let all = self.gather((number as u64).to_le_bytes().to_vec())?;
+        let numbers = all.iter().filter_map(|bytes| bytes.first_chunk());
+        let least = numbers.map(|bytes| u64::from_le_bytes(*bytes)).min();
+        Ok(least.map_or(1, |least| least.max(1)) as usize)
+    }
+
     /// That a message of `rank` is none that this program sends.
-    pub(crate) fn garbled(&self, rank: usize) -> Error {
+    pub fn garbled(&self, rank: usize) -> Error {
         Error::Rank {
             rank: self.name(rank),
             problem: format!(

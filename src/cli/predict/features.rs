@@ -1,15 +1,18 @@
 //! `--features LAYER`: embeddings instead of predictions.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use goldfish::data::ImageStore;
 use goldfish::formats::write_features;
 use goldfish::nn::{Adapter, Arch, Vgg};
 use goldfish::train::embed;
 use goldfish::{Error, Result};
 
-use super::stream::Stream;
+use super::stream::{Put, Shown, Stream};
 use crate::cli::stop::go_on;
 use crate::cli::terminal::plain_path;
+use crate::cli::world::world;
 
 /// The name of what the convolutions make of an image: the mean over 7x7 that the classifier takes.
 const POOLED: &str = "avgpool";
@@ -52,19 +55,24 @@ pub fn write(
     path: &Path,
 ) -> Result<()> {
     let length = network.row_len(layer.next, stream.side());
+    let compute =
+        |images: &Arc<ImageStore>, put: &mut Put| embed(network, images, adapter, layer.next, put);
+    if !world().leads() {
+        return stream.each("features", length, compute, |_, _| Ok(()));
+    }
     let names = stream.names();
     // What was written so far goes with the error: nothing is left behind.
     crate::cli::stop_on_ctrl_c();
     let mut step = 0;
     let images = write_features(path, &layer.name, length, &names, |put| {
-        stream.each("features", |group| {
-            let (images, progress) = (&group.images, group.progress);
-            embed(network, images, adapter, layer.next, |image, row| {
+        stream.each("features", length, compute, |progress, shown| match shown {
+            Shown::LeftOut(_) => Ok(()),
+            Shown::Answer(path, row) => {
                 go_on(step)?;
                 step += 1;
                 progress.one();
-                put(&images.path(image).to_string_lossy(), row)
-            })
+                put(&path.to_string_lossy(), row)
+            }
         })
     })?;
     let numbers = if length == 1 { "number" } else { "numbers" };

@@ -93,17 +93,18 @@ impl Printer {
         }
     }
 
-    /// Images that could not be read.
-    pub fn skipped(&mut self, skipped: &[Skipped]) -> Result<()> {
-        for bad in skipped.iter().map(Bad::from) {
-            match self.format {
-                Format::Jsonl => write(&json_line(&bad))?,
-                Format::Json => self.report.skipped.push(bad),
-                // They stand on stderr.
-                Format::Table | Format::Csv => {}
+    /// An image that could not be read.
+    pub fn skipped(&mut self, skipped: &Skipped) -> Result<()> {
+        let bad = Bad::from(skipped);
+        match self.format {
+            Format::Jsonl => write(&json_line(&bad)),
+            Format::Json => {
+                self.report.skipped.push(bad);
+                Ok(())
             }
+            // It stands on stderr.
+            Format::Table | Format::Csv => Ok(()),
         }
-        Ok(())
     }
 
     /// There are no more.

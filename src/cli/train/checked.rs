@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use goldfish::data::{Classes, Dataset, Labels};
 use goldfish::formats::adapter;
-use goldfish::nn::{Adapter, Arch, Head, Identity, Loading, rounding};
+use goldfish::nn::{Adapter, Arch, Head, Identity, Loading};
 use goldfish::train::store::Shelf;
-use goldfish::train::{MadeOn, Plan, Run, largest_batch};
+use goldfish::train::{Plan, Run, largest_batch};
 use goldfish::{Error, Gpu, Precision, Result};
 
 use super::args::{Cache, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
 use super::shared::{SWEEP, Shared};
+use crate::cli::alike::tell_devices;
 use crate::cli::base::Base;
 use crate::cli::open_device;
 use crate::cli::store::Needs;
@@ -160,18 +161,7 @@ impl Checked {
             "adapter to start from",
             self.start.fingerprint()?.as_bytes(),
         )?;
-        let how = base.loading(&self.gpu, self.how.clone());
-        let made_on = MadeOn::new(self.gpu.info(), rounding(&self.gpu, base.arch, &how)?);
-        let all = world.gather(format!("{made_on:?}").into())?;
-        if let Some(other) = all.iter().position(|one| *one != all[0]) {
-            note!(
-                "notice   {} computes on another device than {}, or by kernels that were measured otherwise (--tune off takes the \
-                 same): the bytes may depend on how many ranks there are",
-                world.name(other),
-                world.name(0)
-            );
-        }
-        Ok(())
+        tell_devices(&self.gpu, base, &self.how)
     }
 }
 

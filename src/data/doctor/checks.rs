@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::data::dataset::Labels;
+use crate::world::World;
 
 /// What is to be examined, and how it is to be trained on.
 #[derive(Clone, Debug)]
@@ -17,4 +18,6 @@ pub struct Checks<'a> {
     pub exif: bool,
     /// Side of the crop.
     pub size: usize,
+    /// With whom the pictures are shared: each rank reads its part of them.
+    pub world: Option<&'a World>,
 }

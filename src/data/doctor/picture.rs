@@ -1,6 +1,6 @@
 //! One picture: read once, and what is to be said of it.
 
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -26,14 +26,18 @@ pub(super) struct Seen {
     pub(super) grey: bool,
 }
 
-/// Reads the picture at `path`: what is kept of it, where it can be read, and its faults.
-pub(super) fn examine(path: &Path, checks: &Checks) -> (Option<Seen>, Vec<(Fault, String)>) {
+/// A picture: what is kept of it, where it can be read, and its faults.
+pub(super) type Looked = (Option<Seen>, Vec<(Fault, String)>);
+
+/// Reads the picture at `path`.
+pub(super) fn examine(path: &Path, checks: &Checks) -> Looked {
     let bytes = match content(path) {
         Ok(bytes) => bytes,
         Err(error) => return (None, vec![(Fault::Unreadable, error.problem())]),
     };
     // Decoders are other people's, and this is where a file that breaks one is to be named.
-    let looked = catch_unwind(|| look(path, &bytes, checks));
+    // What looks changes nothing that is seen afterwards.
+    let looked = catch_unwind(AssertUnwindSafe(|| look(path, &bytes, checks)));
     let broke = || Err(Error::data(path, "the decoder failed on it"));
     match looked.unwrap_or_else(|_| broke()) {
         Ok((seen, faults)) => (Some(seen), faults),

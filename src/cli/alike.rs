@@ -1,0 +1,42 @@
+//! Ranks that answer together have the same network, or nothing is computed.
+
+use goldfish::nn::{Adapter, Loading, rounding};
+use goldfish::train::MadeOn;
+use goldfish::{Gpu, Result};
+
+use super::base::Base;
+use super::terminal::note;
+use super::world::world;
+
+/// Refuses ranks whose weights, settings or adapters, which may be none, differ; devices that do are told of.
+pub fn same_network(gpu: &Gpu, base: &Base, adapter: &Adapter, how: &Loading) -> Result<()> {
+    let world = world();
+    if world.is_alone() {
+        return Ok(());
+    }
+    world.same("weights", base.identity()?.to_string().as_bytes())?;
+    let settings = format!(
+        "{:?} {:?} {}",
+        base.transform, base.precision, base.arch.name
+    );
+    world.same("settings", settings.as_bytes())?;
+    world.same("adapter", adapter.fingerprint()?.as_bytes())?;
+    tell_devices(gpu, base, how)
+}
+
+/// Says where ranks compute by other kernels than rank 0 does.
+pub fn tell_devices(gpu: &Gpu, base: &Base, how: &Loading) -> Result<()> {
+    let world = world();
+    let how = base.loading(gpu, how.clone());
+    let made_on = MadeOn::new(gpu.info(), rounding(gpu, base.arch, &how)?);
+    let all = world.gather(format!("{made_on:?}").into())?;
+    if let Some(other) = all.iter().position(|one| *one != all[0]) {
+        note!(
+            "notice   {} computes on another device than {}, or by kernels that were measured otherwise (--tune off takes the \
+             same): the bytes may depend on how many ranks there are",
+            world.name(other),
+            world.name(0)
+        );
+    }
+    Ok(())
+}
