@@ -98,7 +98,8 @@ pub fn doctor(
             }));
         }
     }
-    let Some(looked) = examine_all(&items, checks, progress, stop)? else {
+    let paths: Vec<&Path> = items.iter().map(|item| item.path).collect();
+    let Some(looked) = examine_all(&paths, checks, progress, stop)? else {
         return Ok(Examined::default());
     };
     let mut readable = [&training, validation.as_ref().unwrap_or(&training)]

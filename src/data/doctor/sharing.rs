@@ -1,10 +1,10 @@
 //! The pictures of a dataset, examined by all ranks of a job: each reads its share, and rank 0 hears of all.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::Item;
 use super::checks::Checks;
 use super::fault::Fault;
 use super::picture::{Looked, Seen, examine};
@@ -21,23 +21,20 @@ const AT_ONCE: usize = 16;
 /// # Errors
 /// [`Error::Interrupted`] where it was stopped; [`Error::Rank`] where the ranks do not find the same files, or one is gone.
 pub(super) fn examine_all(
-    items: &[Item],
+    items: &[&Path],
     checks: &Checks,
     progress: impl Fn(usize, usize) + Sync,
     stop: &AtomicBool,
 ) -> Result<Option<Vec<Looked>>> {
     let alone = World::alone();
     let world = checks.world.unwrap_or(&alone);
-    world.same(
-        "pictures",
-        &names_digest(items.iter().map(|item| item.path)),
-    )?;
+    world.same("pictures", &names_digest(items.iter().copied()))?;
     let own = world.share(world.rank(), items.len(), 1);
     let done = AtomicUsize::new(0);
     // Others are as far as this one is.
     let far = |done: usize| done * items.len() / own.len().max(1);
-    let examine = |item: &Item| {
-        let looked = (!stop.load(Ordering::Relaxed)).then(|| examine(item.path, checks));
+    let examine = |path: &&Path| {
+        let looked = (!stop.load(Ordering::Relaxed)).then(|| examine(path, checks));
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         progress(far(done), items.len());
         looked.ok_or(())
