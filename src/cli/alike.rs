@@ -21,16 +21,17 @@ pub fn same_network(gpu: &Gpu, base: &Base, adapter: &Adapter, how: &Loading) ->
     );
     world.same("settings", settings.as_bytes())?;
     world.same("adapter", adapter.fingerprint()?.as_bytes())?;
-    tell_devices(gpu, base, how)
+    devices_are(gpu, base, how).map(drop)
 }
 
-/// Says where ranks compute by other kernels than rank 0 does.
-pub fn tell_devices(gpu: &Gpu, base: &Base, how: &Loading) -> Result<()> {
+/// Whether all ranks compute by the same kernels as rank 0 does; says so where they do not.
+pub fn devices_are(gpu: &Gpu, base: &Base, how: &Loading) -> Result<bool> {
     let world = world();
     let how = base.loading(gpu, how.clone());
     let made_on = MadeOn::new(gpu.info(), rounding(gpu, base.arch, &how)?);
     let all = world.gather(format!("{made_on:?}").into())?;
-    if let Some(other) = all.iter().position(|one| *one != all[0]) {
+    let other = all.iter().position(|one| *one != all[0]);
+    if let Some(other) = other {
         note!(
             "notice   {} computes on another device than {}, or by kernels that were measured otherwise (--tune off takes the \
              same): the bytes may depend on how many ranks there are",
@@ -38,5 +39,5 @@ pub fn tell_devices(gpu: &Gpu, base: &Base, how: &Loading) -> Result<()> {
             world.name(0)
         );
     }
-    Ok(())
+    Ok(other.is_none())
 }

@@ -12,7 +12,7 @@ use goldfish::{Error, Gpu, Precision, Result};
 use super::args::{Cache, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
 use super::shared::{SWEEP, Shared};
-use crate::cli::alike::tell_devices;
+use crate::cli::alike::devices_are;
 use crate::cli::base::Base;
 use crate::cli::open_device;
 use crate::cli::store::Needs;
@@ -124,7 +124,7 @@ impl Checked {
             note!("batch    {} images, as many as fit", plan.batch_size);
         }
         args.check_length(&plan, data.split.train.len())?;
-        let checked = Checked {
+        let mut checked = Checked {
             plan,
             gpu,
             base,
@@ -134,17 +134,20 @@ impl Checked {
             start,
             data,
         };
-        checked.same()?;
+        if !checked.same()? {
+            // What other devices make is not kept as this one's.
+            checked.shelf = None;
+        }
         Ok((run, checked))
     }
 }
 
 impl Checked {
-    /// Refuses ranks that do not have the same of everything; devices that are not the same are told of.
-    fn same(&self) -> Result<()> {
+    /// Refuses ranks that do not have the same of everything; whether they have the same devices, which is told of.
+    fn same(&self) -> Result<bool> {
         let world = world();
         if world.is_alone() {
-            return Ok(());
+            return Ok(true);
         }
         let (plan, base) = (&self.plan, &self.base);
         world.same("weights", self.identity.to_string().as_bytes())?;
@@ -161,7 +164,7 @@ impl Checked {
             "adapter to start from",
             self.start.fingerprint()?.as_bytes(),
         )?;
-        tell_devices(&self.gpu, base, &self.how)
+        devices_are(&self.gpu, base, &self.how)
     }
 }
 
