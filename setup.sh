@@ -2,7 +2,13 @@
 # Makes sure that Linux has a Vulkan driver: installs Mesa's software one where there is none at all. `sh setup.sh mpi` makes sure
 # of an MPI to build with, and of libclang, by which the crate mpi reads its headers: Open MPI's where there is none.
 set -eu
-[ "$(uname -s)" = Linux ] || exit 0
+if [ "$(uname -s)" != Linux ]; then
+    if [ "${1:-}" = mpi ] && ! command -v mpirun >/dev/null; then
+        echo "No MPI was found. Install Open MPI or MPICH with its headers, and libclang (Homebrew: open-mpi, llvm)." >&2
+        exit 1
+    fi
+    exit 0
+fi
 
 # install WHY PACKAGE...
 install() {
@@ -15,13 +21,19 @@ install() {
 }
 
 if [ "${1:-}" = mpi ]; then
-    clang=$(find /usr/lib /usr/local/lib "${LIBCLANG_PATH:-/nonexistent}" -name 'libclang*.so*' 2>/dev/null | head -n 1)
-    command -v mpicc >/dev/null && command -v mpirun >/dev/null && [ -n "$clang" ] && exit 0
+    lacking=
+    command -v mpicc >/dev/null && command -v mpirun >/dev/null || lacking="libopenmpi-dev openmpi-bin"
+    clang=$(find /usr/lib /usr/local/lib "${LIBCLANG_PATH:-/nonexistent}" \
+        \( -name 'libclang.so*' -o -name 'libclang-[0-9]*.so*' \) 2>/dev/null | head -n 1)
+    [ -n "$clang" ] || lacking="$lacking libclang-dev"
+    # The tests of several ranks end some of them.
+    command -v pkill >/dev/null || lacking="$lacking procps"
+    [ -n "$lacking" ] || exit 0
     if ! command -v apt-get >/dev/null; then
         echo "No MPI, or no libclang, was found. Install your distribution's Open MPI or MPICH with its headers, and libclang." >&2
         exit 1
     fi
-    install "No MPI to build with was found: installing Open MPI and libclang" "libopenmpi-dev openmpi-bin libclang-dev"
+    install "Something that MPI is built or tested with was not found" "$lacking"
     exit 0
 fi
 

@@ -488,20 +488,12 @@ fn together() {
     fs::remove_file(data.join("alpha/huge.png")).expect("it was planted");
     let alone = examined(&checks(&data, Some(&validation)));
     for size in 2..=4 {
-        let mut ranks: Vec<Examined> = std::thread::scope(|scope| {
-            let ranks = World::threads(size).into_iter().map(|world| {
-                let (data, validation) = (&data, &validation);
-                scope.spawn(move || {
-                    let checks = Checks {
-                        world: Some(&world),
-                        ..checks(data, Some(validation))
-                    };
-                    examined(&checks)
-                })
-            });
-            let ranks: Vec<_> = ranks.collect();
-            let ended = ranks.into_iter().map(|rank| rank.join());
-            ended.map(|ended| ended.expect("no rank panics")).collect()
+        let mut ranks = World::on_threads(size, |world| {
+            let checks = Checks {
+                world: Some(&world),
+                ..checks(&data, Some(&validation))
+            };
+            examined(&checks)
         });
         let led = ranks.split_off(1);
         let found = &ranks[0];

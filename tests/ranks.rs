@@ -1,11 +1,5 @@
 //! Ranks that are threads of one process: whatever their number, a run comes to the same bits, and every image is answered once.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::thread;
-
 use goldfish::data::{ImageStore, Opening, Origin, Transform};
 use goldfish::nn::arch::VGG19_TINY;
 use goldfish::nn::lora::Init;
@@ -14,8 +8,12 @@ use goldfish::train::{
     EpochRecord, Plan, Prefix, Room, Split, StepRecord, Task, Watch, predict, serve, train,
 };
 use goldfish::world::World;
-use goldfish::{Error, Gpu, Result};
+use goldfish::{Error, Gpu, GpuOptions, Result};
 use libtest_mimic::Trial;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::support::{adapter, gpu, gpu_trial, pictures, trial};
 
@@ -34,19 +32,6 @@ pub fn trials() -> Vec<Trial> {
 }
 
 const SIZE: usize = 32;
-
-/// What `work` gives on each of so many ranks.
-fn on<T: Send>(ranks: usize, work: impl Fn(World) -> T + Sync) -> Vec<T> {
-    let work = &work;
-    thread::scope(|scope| {
-        let worlds = World::threads(ranks).into_iter();
-        let ranks: Vec<_> = worlds
-            .map(|world| scope.spawn(move || work(world)))
-            .collect();
-        let ended = ranks.into_iter().map(|rank| rank.join());
-        ended.map(|ended| ended.expect("no rank panics")).collect()
-    })
-}
 
 fn files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
     let sizes: Vec<(u32, u32)> = (0..11).map(|n| (33 + 7 * n, 40 + 3 * (n % 4))).collect();
@@ -80,7 +65,7 @@ fn reading() {
     let contents = |images: &ImageStore| -> Vec<_> { (0..11).map(|i| images.content(i)).collect() };
     let (whole, _) = open(&files, &World::alone(), false).expect("images");
     for ranks in [2, 3, 16] {
-        for found in on(ranks, |world| open(&files, &world, false)) {
+        for found in World::on_threads(ranks, |world| open(&files, &world, false)) {
             let (images, _) = found.expect("images");
             assert_eq!(contents(&images), contents(&whole));
             let pixels = |images: &ImageStore| images.batch(&[0, 4, 10]).expect("a batch").pixels();
@@ -98,10 +83,10 @@ fn bad_file() {
         .to_string();
     let (_, skipped) = open(&files, &World::alone(), true).expect("the others");
     for ranks in [2, 5] {
-        for found in on(ranks, |world| open(&files, &world, false)) {
+        for found in World::on_threads(ranks, |world| open(&files, &world, false)) {
             assert_eq!(found.expect_err("it is bad").to_string(), said);
         }
-        for found in on(ranks, |world| open(&files, &world, true)) {
+        for found in World::on_threads(ranks, |world| open(&files, &world, true)) {
             let (images, left_out) = found.expect("the others");
             assert_eq!((images.len(), &left_out), (10, &skipped));
             assert_eq!(images.path(7), files[8]);
@@ -119,13 +104,13 @@ fn without_mpi() {
         let said = String::from_utf8_lossy(&said.stdout).to_lowercase();
         assert!(!said.contains("mpi") && !said.contains("clang"), "{said}");
     }
-    for name in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
+    for name in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"] {
         let said = Command::new(program).arg("devices").env(name, "2").output();
         let said = said.expect("it runs");
         assert_eq!(said.status.code(), Some(2));
         let error = String::from_utf8_lossy(&said.stderr);
         assert!(
-            error.starts_with("error: 2 processes were started by an MPI launcher"),
+            error.starts_with("error: 2 processes were started by a launcher"),
             "{error}"
         );
         assert!(error.contains("--features mpi"), "{error}");
@@ -161,8 +146,14 @@ type Came = (Vec<u32>, Vec<String>, Vec<u32>, usize);
 
 /// A run of `targets` on the ranks of a world; of ranks that are led nothing.
 fn run(world: &World, files: &[PathBuf], targets: &str, plan: Plan, kept: bool) -> Option<Came> {
-    // A device of its own, as another process has.
-    let gpu = Gpu::new().expect("a device");
+    // A device of its own, as another process has. Its bindings hold so few planes of a layer that larger parts of `features.0` go
+    // through in groups.
+    let portable = targets == "features.0";
+    let gpu = Gpu::open(&GpuOptions {
+        max_binding: portable.then_some(100 << 10),
+        ..GpuOptions::default()
+    });
+    let gpu = gpu.expect("a device");
     let (images, _) = open(files, world, false).expect("images");
     let labels = [1, 1, 7, 1, 7, 999, 999, 3, 3, 7, 1];
     let split = Split {
@@ -173,9 +164,14 @@ fn run(world: &World, files: &[PathBuf], targets: &str, plan: Plan, kept: bool) 
     let how = Loading {
         ranks: start.ranks(),
         trained: true,
+        portable,
         ..Loading::default()
     };
     let base = Vgg::load(&gpu, VGG19_TINY, &Source::Random(2), &how, |_| Ok(()));
+    if portable {
+        let most = base.as_ref().expect("a network").max_batch(0, SIZE);
+        assert!((1..8).contains(&most), "{most} images at a time");
+    }
     let room = kept.then(|| Room::of(1 << 30));
     let prefix = Prefix::new(base.expect("a network"), &start, &images, room);
     let mut prefix = prefix.among(world);
@@ -217,6 +213,12 @@ fn same_bits() {
         dropout: 0.25,
         ..Plan::TUTORIAL
     };
+    let groups = Plan {
+        epochs: 7,
+        batch_size: 9,
+        micro_batch: Some(8),
+        ..plan
+    };
     let whole = Plan {
         micro_batch: None,
         ..plan
@@ -226,12 +228,14 @@ fn same_bits() {
         ("classifier", plan, true),
         ("features.28,classifier.6", plan, true),
         ("features.28", plan, false),
+        ("features.0", groups, true),
         ("classifier.0", whole, true),
     ] {
         let (losses, scores, bits, _) =
             run(&World::alone(), &files, targets, plan, kept).expect("one rank leads");
         for ranks in [2, 3, 4] {
-            let mut came = on(ranks, |world| run(&world, &files, targets, plan, kept));
+            let mut came =
+                World::on_threads(ranks, |world| run(&world, &files, targets, plan, kept));
             let led = came.split_off(1);
             assert!(led.into_iter().all(|came| came.is_none()));
             let came = came.pop().flatten().expect("rank 0 leads");
@@ -276,7 +280,7 @@ fn answers() {
     let alone = said(&World::alone());
     assert_eq!(alone.len(), 11);
     for ranks in [2, 3, 4] {
-        let mut all = on(ranks, |world| said(&world)).into_iter();
+        let mut all = World::on_threads(ranks, |world| said(&world)).into_iter();
         assert!(all.next().as_ref() == Some(&alone), "{ranks} ranks");
         assert!(all.all(|others| others.is_empty()));
     }
@@ -296,7 +300,7 @@ fn fails() {
         Vgg::load(gpu, VGG19_TINY, &Source::Random(2), &how, |_| Ok(())).expect("a network")
     };
     // The last rank leaves before it has answered.
-    let ended = on(3, |world| {
+    let ended = World::on_threads(3, |world| {
         if world.rank() == 2 {
             return Ok(0);
         }

@@ -33,7 +33,7 @@ pub fn devices_are(gpu: &Gpu, base: &Base, how: &Loading) -> Result<bool> {
     let other = all.iter().position(|one| *one != all[0]);
     if let Some(other) = other {
         note!(
-            "notice   {} computes on another device than {}, or by kernels that were measured otherwise (--tune off takes the \
+            "notice   {} computes on another device than {}, or by kernels that were measured otherwise (--tune=off takes the \
              same): the bytes may depend on how many ranks there are",
             world.name(other),
             world.name(0)

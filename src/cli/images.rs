@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use goldfish::data::{
-    ImageStore, Known, LeftOut, Opening, Origin, Skipped, images_below, names_digest,
+    ImageStore, Known, LeftOut, Opening, Origin, Skipped, files_digest, images_below,
 };
 use goldfish::{Error, Result};
 use serde::Serialize;
@@ -41,7 +41,7 @@ pub fn gather(given: &[PathBuf]) -> Result<Vec<Origin>> {
     }
     tell(&left_out);
     let names = origins.iter().map(Origin::name);
-    world().same("image files", &names_digest(names))?;
+    world().same("image files", &files_digest(names))?;
     Ok(origins)
 }
 
@@ -109,7 +109,7 @@ pub fn open_images(
     let world = world();
     // Each rank reads its share of them.
     let names = paths.iter().map(PathBuf::as_path);
-    world.same("image files", &names_digest(names))?;
+    world.same("image files", &files_digest(names))?;
     let how = Opening {
         transform: base.transform,
         exif: args.exif,

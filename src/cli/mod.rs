@@ -42,6 +42,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use config::Which;
+use goldfish::world::LOST;
 use goldfish::{Error, Result};
 use stop::stop_on_ctrl_c;
 use terminal::{note, open_device, open_device_with, print};
@@ -119,8 +120,10 @@ pub fn main() -> ExitCode {
     let mut program = sweep::several(Cli::command());
     program.build();
     if let Err(error) = world::join() {
+        let code = exit_code(&error);
+        world::fail(&error, &error.to_string(), code);
         note!("error: {error}");
-        return exit_code(&error).into();
+        return code.into();
     }
     let matches = match program.clone().try_get_matches() {
         Ok(matches) => matches,
@@ -168,7 +171,6 @@ pub fn main() -> ExitCode {
 /// for all.
 fn configured(program: &clap::Command, matches: &ArgMatches) -> Result<Option<Vec<OsString>>> {
     let world = world::world();
-    world::same_words(std::env::args_os())?;
     let mut words = None;
     if world.leads() {
         words = match sweep::configured(program, matches)? {
@@ -279,7 +281,7 @@ fn exit_code(error: &Error) -> u8 {
         Error::Shape { .. } | Error::Data { .. } | Error::Io { .. } => 3,
         Error::Device { .. } | Error::Memory(_) | Error::Kernel { .. } => 4,
         Error::NonFinite { .. } => 5,
-        Error::Rank { .. } => 6,
+        Error::Rank { .. } => LOST,
         Error::Interrupted { .. } => stop::INTERRUPTED,
     }
 }

@@ -226,7 +226,7 @@ pub fn run(args: Args, device: Option<String>) -> Result<()> {
             let whole = whole(run, &settings, args.settings.plan().epochs);
             nothing = whole.then(|| whole::nothing_left(run, &settings));
         }
-        if world::said_by_leader(usize::from(nothing.is_some()))? == 1 {
+        if world::world().leaders(usize::from(nothing.is_some()))? == 1 {
             return super::print(&nothing.unwrap_or_default());
         }
     }

@@ -17,15 +17,30 @@ pub fn world() -> World {
     WORLD.get_or_init(World::alone).clone()
 }
 
-/// Joins the ranks that a launcher has started with this one.
+/// Joins the ranks that a launcher has started with this one; all of them were given the same words.
 pub fn join() -> Result<()> {
-    let world = mpi::join()?;
+    let (world, joined) = mpi::join()?;
     if !world.leads() {
         terminal::silence();
         stop::led();
     }
+    let size = world.size();
     let _ = WORLD.set(world);
-    Ok(())
+    joined?;
+    match launched() {
+        Some(started) if size == 1 => Err(alone_among(started)),
+        _ => same_words(std::env::args_os()),
+    }
+}
+
+/// How many processes a launcher says that it has started, where they are several.
+fn launched() -> Option<usize> {
+    const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
+    let sizes = SIZES.iter().filter_map(|name| {
+        let size = std::env::var(name).ok()?.parse().ok()?;
+        Some(size).filter(|&size: &usize| size > 1)
+    });
+    sizes.max()
 }
 
 /// Ends this rank's part of a job that went well.
@@ -40,17 +55,6 @@ pub fn fail(error: &Error, said: &str, code: u8) {
         Error::Rank { rank, problem } => mpi::fail(Some(rank), problem, code),
         _ => mpi::fail(None, said, code),
     }
-}
-
-/// The number that rank 0 has found, on all ranks.
-pub fn said_by_leader(found: usize) -> Result<usize> {
-    let world = world();
-    let said = world.broadcast(world.leads().then(|| (found as u64).to_le_bytes().to_vec()))?;
-    // Another message is that of another version, which was refused.
-    let said = said
-        .first_chunk()
-        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    Ok(said as usize)
 }
 
 /// Says what this rank, of several, has handed over since `before`, and how much of `seconds` it waited for the others.
@@ -87,7 +91,7 @@ pub fn one_alone(what: &str) -> Result<()> {
 }
 
 /// Refuses ranks that were asked for different things; each may have a device of its own.
-pub fn same_words(words: impl Iterator<Item = std::ffi::OsString>) -> Result<()> {
+fn same_words(words: impl Iterator<Item = std::ffi::OsString>) -> Result<()> {
     let mut digest = Sha256::new();
     digest.update(env!("CARGO_PKG_VERSION"));
     let mut words = words.skip(1);
@@ -121,6 +125,22 @@ pub fn device(asked: Option<String>) -> Option<String> {
 }
 
 #[cfg(feature = "mpi")]
+fn alone_among(started: usize) -> Error {
+    Error::Usage(format!(
+        "{started} processes were started, and they do not find one another: each would do all of the work. The launcher must be of the \
+         MPI that goldfish was built with (Slurm: srun --mpi=pmix); or leave it out"
+    ))
+}
+
+#[cfg(not(feature = "mpi"))]
+fn alone_among(started: usize) -> Error {
+    Error::Usage(format!(
+        "{started} processes were started by a launcher, and this goldfish was built without MPI: each would do all of the work. Build \
+         one that has it (cargo install --path . --features mpi), or leave the launcher out"
+    ))
+}
+
+#[cfg(feature = "mpi")]
 mod mpi {
     use std::sync::{Arc, OnceLock};
     use std::time::Duration;
@@ -134,7 +154,7 @@ mod mpi {
     /// Seconds of silence after which a rank is lost.
     const RANK_TIMEOUT: &str = "GOLDFISH_RANK_TIMEOUT";
     /// What launchers tell the processes that they start.
-    const TOLD: [&str; 5] = [
+    const LAUNCHERS: [&str; 5] = [
         "OMPI_COMM_WORLD_SIZE",
         "PMIX_RANK",
         "PMI_RANK",
@@ -144,27 +164,34 @@ mod mpi {
 
     static JOINED: OnceLock<Arc<Mpi>> = OnceLock::new();
 
-    pub(super) fn join() -> Result<World> {
-        if TOLD.iter().all(|name| std::env::var_os(name).is_none()) {
-            return Ok(World::alone());
+    /// The ranks, and what is wrong all the same.
+    pub(super) fn join() -> Result<(World, Result<()>)> {
+        if LAUNCHERS
+            .iter()
+            .all(|name| std::env::var_os(name).is_none())
+        {
+            return Ok((World::alone(), Ok(())));
         }
-        let silence = match std::env::var(RANK_TIMEOUT) {
-            Ok(text) => match text.parse() {
-                Ok(seconds @ 2..=86_400) => Duration::from_secs(seconds),
-                _ => {
-                    return Err(Error::Usage(format!(
-                        "{RANK_TIMEOUT}={} is no number of seconds from 2 to 86400",
-                        plain(&text)
-                    )));
-                }
-            },
-            Err(_) => SILENCE,
-        };
+        let silence = silence();
         let tell = |failure: &Failure| say(format_args!("error: {failure}"));
-        let mpi = Mpi::join(silence, tell)?;
+        let mpi = Mpi::join(*silence.as_ref().unwrap_or(&SILENCE), tell)?;
         let world = World::of(mpi.clone());
         let _ = JOINED.set(mpi);
-        Ok(world)
+        Ok((world, silence.map(drop)))
+    }
+
+    fn silence() -> Result<Duration> {
+        let Some(text) = std::env::var_os(RANK_TIMEOUT) else {
+            return Ok(SILENCE);
+        };
+        let text = text.to_string_lossy();
+        match text.parse() {
+            Ok(seconds @ 2..=86_400) => Ok(Duration::from_secs(seconds)),
+            _ => Err(Error::Usage(format!(
+                "{RANK_TIMEOUT}={} is no number of seconds from 2 to 86400",
+                plain(&text)
+            ))),
+        }
     }
 
     pub(super) fn close() {
@@ -175,7 +202,9 @@ mod mpi {
 
     pub(super) fn fail(rank: Option<&str>, said: &str, code: u8) {
         if let Some(mpi) = JOINED.get() {
-            mpi.fail(rank.map(str::to_string), said.into(), code);
+            if !mpi.fail(rank.map(str::to_string), said.into(), code) {
+                say(format_args!("error: {said}"));
+            }
             stop::end_at_once(code);
         }
     }
@@ -183,24 +212,11 @@ mod mpi {
 
 #[cfg(not(feature = "mpi"))]
 mod mpi {
+    use goldfish::Result;
     use goldfish::world::World;
-    use goldfish::{Error, Result};
 
-    /// What launchers tell the processes that they start: how many there are.
-    const TOLD: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
-
-    pub(super) fn join() -> Result<World> {
-        let several = TOLD.iter().find_map(|name| {
-            let size: usize = std::env::var(name).ok()?.parse().ok()?;
-            (size > 1).then_some(size)
-        });
-        match several {
-            None => Ok(World::alone()),
-            Some(size) => Err(Error::Usage(format!(
-                "{size} processes were started by an MPI launcher, and this goldfish was built without MPI: each would do all of the \
-                 work. Build one that has it (cargo install --path . --features mpi), or leave the launcher out"
-            ))),
-        }
+    pub(super) fn join() -> Result<(World, Result<()>)> {
+        Ok((World::alone(), Ok(())))
     }
 
     pub(super) fn close() {}

@@ -36,7 +36,7 @@ pub use evaluation::{Category, Evaluation, Figures, Matrix, Taken};
 pub(crate) use image::TRANSFORM_VERSION;
 pub use image::{Decoded, Transform, decode, decode_bytes, is_image};
 pub use names::is_shown;
-pub use origin::{ContentHash, Origin, names_digest};
+pub use origin::{ContentHash, Origin, files_digest};
 pub use resize::{Region, resize};
 pub use score::{Score, Tally, Verdict};
 pub use split::{folds, split};

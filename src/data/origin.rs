@@ -56,12 +56,13 @@ impl Origin {
     }
 }
 
-/// A digest of what files are called, in their order.
-pub fn names_digest<'a>(names: impl IntoIterator<Item = &'a Path>) -> [u8; 32] {
+/// A digest of what files are called and how long they are, in their order; of what is no file on this machine its name counts.
+pub fn files_digest<'a>(files: impl IntoIterator<Item = &'a Path>) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for name in names {
-        hash.update(name.as_os_str().as_encoded_bytes());
-        hash.update([0]);
+    for file in files {
+        hash.update(file.as_os_str().as_encoded_bytes());
+        let length = file.metadata().map_or(u64::MAX, |about| about.len());
+        hash.update([&[0][..], &length.to_le_bytes()].concat());
     }
     hash.finalize().into()
 }

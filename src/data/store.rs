@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::duplicates::Print;
 use super::image::{Decoded, Transform, decode_bytes};
@@ -48,6 +49,34 @@ pub struct Opening<'a> {
     pub known: Option<&'a Known<'a>>,
     /// With whom the files are shared: each rank reads its part of them, and hears what the others found.
     pub world: Option<&'a World>,
+}
+
+/// Why a rank could not read a file, as it tells the others.
+#[derive(Serialize, Deserialize)]
+struct Unread {
+    problem: String,
+    /// Whether it is the system that refused it: then which rank it was matters.
+    refused: bool,
+    /// Whether to leave it out would help.
+    leave_out: bool,
+}
+
+impl Unread {
+    fn new(error: Error) -> Self {
+        Unread {
+            refused: matches!(error, Error::Io { .. }),
+            leave_out: error.remedy() == Some(Remedy::LeaveOut),
+            problem: error.problem(),
+        }
+    }
+
+    fn error(self, path: &Path, rank: &str) -> Error {
+        let problem = match self.refused {
+            true => format!("{} (on {rank})", self.problem),
+            false => self.problem,
+        };
+        Error::data(path, problem).with(self.leave_out.then_some(Remedy::LeaveOut))
+    }
 }
 
 /// Says whether an image of this content is known to be readable.
@@ -202,8 +231,8 @@ impl ImageStore {
             })
             .collect();
         let read = match how.world {
-            Some(world) => store.exchange(world, read?)?,
-            None => read?,
+            Some(world) if !world.is_alone() => store.exchange(world, read?)?,
+            _ => read?,
         };
         let mut skipped = Vec::new();
         let mut kept = Vec::new();
@@ -234,42 +263,49 @@ impl ImageStore {
     /// file holds is known from then on, whoever has read it.
     fn exchange(&self, world: &World, read: Vec<Result<()>>) -> Result<Vec<Result<()>>> {
         let own = world.share(world.rank(), self.len(), 1);
+        // Of a file that cannot be read it says nothing.
+        let unread = ContentHash::of(&[]);
         let mut contents = Vec::new();
         if let Some(all) = &self.contents {
             for content in &all[own] {
-                // Of one that cannot be read it says nothing.
-                let unread = ContentHash::of(&[]);
                 contents.extend_from_slice(&content.get().unwrap_or(&unread).0);
             }
         }
-        let problem = |read: Result<()>| read.err().map(Error::problem);
-        let problems: Vec<Option<String>> = read.into_iter().map(problem).collect();
+        let problems: Vec<(usize, Unread)> = read
+            .into_iter()
+            .enumerate()
+            .filter_map(|(at, read)| Some((at, Unread::new(read.err()?))))
+            .collect();
         let problems = serde_json::to_vec(&problems).expect("text becomes JSON");
         let contents = world.gather(contents)?;
         let problems = world.gather(problems)?;
         let mut found = Vec::with_capacity(self.len());
         for (rank, (contents, problems)) in contents.iter().zip(problems).enumerate() {
             let share = world.share(rank, self.len(), 1);
-            let problems: Vec<Option<String>> =
+            let problems: Vec<(usize, Unread)> =
                 serde_json::from_slice(&problems).map_err(|_| world.garbled(rank))?;
-            if problems.len() != share.len() {
-                return Err(world.garbled(rank));
-            }
-            let mut contents = contents.chunks_exact(size_of::<ContentHash>());
-            for (index, problem) in share.zip(problems) {
-                if let Some(all) = &self.contents {
-                    let content = contents.next().ok_or_else(|| world.garbled(rank))?;
-                    let content = content.try_into().map_err(|_| world.garbled(rank))?;
-                    if problem.is_none() {
-                        let _ = all[index].set(ContentHash(content));
+            let mut problems = problems.into_iter().peekable();
+            if let Some(all) = &self.contents {
+                let (contents, []) = contents.as_chunks() else {
+                    return Err(world.garbled(rank));
+                };
+                if contents.len() != share.len() {
+                    return Err(world.garbled(rank));
+                }
+                for (index, content) in share.clone().zip(contents) {
+                    if *content != unread.0 {
+                        let _ = all[index].set(ContentHash(*content));
                     }
                 }
-                found.push(match problem {
+            }
+            for (at, index) in share.enumerate() {
+                found.push(match problems.next_if(|(bad, _)| *bad == at) {
                     None => Ok(()),
-                    Some(problem) => {
-                        Err(Error::data(self.path(index), problem).with(Remedy::LeaveOut))
-                    }
+                    Some((_, unread)) => Err(unread.error(self.path(index), &world.name(rank))),
                 });
+            }
+            if problems.next().is_some() {
+                return Err(world.garbled(rank));
             }
         }
         Ok(found)
@@ -380,7 +416,7 @@ impl ImageStore {
         let _ = self.prints[image].set(Box::new(print));
     }
 
-    /// Has the prints of those `which` lack one made by all ranks, each of the files that it has read; rank 0, whose `which` counts,
+    /// Has the prints of those `which` lack one made by all ranks, each of its share of the images; rank 0, whose `which` counts,
     /// is given all.
     ///
     /// # Errors

@@ -147,8 +147,10 @@ impl Crew {
             let told = serde_json::from_slice(&world.receive(rank)?);
             let told: Vec<Vec<u32>> = told.map_err(|_| world.garbled(rank))?;
             let told = told.into_iter().map(|words| {
-                let words = words.into_iter().map(f32::from_bits).collect();
-                vec![Term::Here(words)]
+                let terms = words
+                    .into_iter()
+                    .map(|word| Term::Here(vec![f32::from_bits(word)]));
+                terms.collect::<Vec<_>>()
             });
             of_ranks.push(told.collect::<Vec<_>>().into_iter());
         }
@@ -329,7 +331,13 @@ impl Server<'_> {
                     )?;
                     self.hear()?
                 }
-                Order::Step { epoch, index, .. } => self.steps(prefix, epoch, index, order)?,
+                Order::Step { epoch, index, .. } => {
+                    let next = self.steps(prefix, epoch, index, order)?;
+                    // A step that there is none of is nobody's order.
+                    (next != order)
+                        .then_some(next)
+                        .ok_or_else(|| self.world.garbled(0))?
+                }
             };
         }
     }

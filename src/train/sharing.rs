@@ -5,11 +5,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::cache::Cache;
+use super::frozen::Frozen;
 use super::normalize::Sent;
 use super::prefix::{AHEAD, Prefix};
 use crate::data::{Batch, ImageStore};
 use crate::error::Result;
 use crate::gpu::Readback;
+use crate::world::World;
+
+/// Batches of a rank that rank 0, which alone is sent them, has not kept yet, at most.
+const UNTAKEN: usize = 2;
 
 impl Prefix {
     /// Fills what is kept on every rank, or where not `for_all` on rank 0, in rounds of a batch a rank: while they exchange
@@ -25,18 +30,10 @@ impl Prefix {
         };
         let world = self.world().clone();
         let lasting = images.lasting();
-        let lacks = lasting
-            .iter()
-            .map(|&image| u8::from(self.frozen.lacks_row(image)));
-        let lacks = world.gather(lacks.collect())?;
-        // What rank 0 lacks, or where all need it any.
-        let asking = if for_all { &lacks[..] } else { &lacks[..1] };
-        let lacking = |at: usize| asking.iter().any(|lacks| lacks.get(at) == Some(&1));
-        let order = lasting.iter().enumerate();
-        let order: Vec<usize> = order
-            .filter(|(at, _)| lacking(*at))
-            .map(|(_, &i)| i)
-            .collect();
+        let own = lasting.iter().map(|&image| self.frozen.lacks_row(image));
+        let lacks = self.lacked(own.collect(), for_all)?;
+        let order = lasting.iter().zip(lacks);
+        let order: Vec<usize> = order.filter(|(_, lacks)| *lacks).map(|(&i, _)| i).collect();
         let mut done = lasting.len() - order.len();
         // Devices may differ, and all cut alike.
         let at_once = world.least(self.base().batch(images.transform().size))?;
@@ -46,6 +43,7 @@ impl Prefix {
 
         let mut coming: VecDeque<(Batch, Readback)> = VecDeque::new();
         let mut own = images.batches(own).into_iter();
+        let mut sent = 0;
         for round in 0..rounds.unwrap_or(0) {
             while coming.len() <= AHEAD
                 && let Some(batch) = own.next()
@@ -56,6 +54,13 @@ impl Prefix {
             }
             if let Some((batch, reading)) = coming.pop_front() {
                 let numbers = reading.wait()?;
+                if !for_all && !world.leads() {
+                    // Rank 0 keeps them as fast as it can, and no faster are they sent.
+                    if sent >= UNTAKEN {
+                        world.receive(0)?;
+                    }
+                    sent += 1;
+                }
                 let to = if for_all { 0..world.size() } else { 0..1 };
                 for to in to.filter(|&to| to != world.rank()) {
                     world.send(to, bytemuck::cast_slice(&numbers).to_vec())?;
@@ -76,12 +81,57 @@ impl Prefix {
                         return Err(world.garbled(rank));
                     }
                     self.frozen.accept(images, batch, &numbers)?;
+                    if !for_all {
+                        world.send(rank, Vec::new())?;
+                    }
                 }
                 done += batch.len();
             }
             progress(done.min(lasting.len()))?;
         }
+        for _ in 0..sent.min(UNTAKEN) {
+            world.receive(0)?;
+        }
         Ok(())
+    }
+
+    /// Which images rows are asked for: those that rank 0 lacks, or where `for_all` any rank; `own` are those that this one lacks.
+    fn lacked(&self, own: Vec<bool>, for_all: bool) -> Result<Vec<bool>> {
+        let world = self.world();
+        let bits = |lacks: &[bool]| -> Vec<u8> {
+            let bytes = lacks.chunks(8).map(|eight| {
+                let bits = eight.iter().enumerate();
+                bits.fold(0, |byte, (at, &lacks)| byte | (u8::from(lacks) << at))
+            });
+            bytes.collect()
+        };
+        let all = match for_all {
+            true => world.gather(bits(&own))?,
+            false => vec![world.broadcast(world.leads().then(|| bits(&own)))?],
+        };
+        let mut lacked = vec![false; own.len()];
+        for (rank, bits) in all.iter().enumerate() {
+            if bits.len() != own.len().div_ceil(8) {
+                return Err(world.garbled(rank));
+            }
+            for (at, lacked) in lacked.iter_mut().enumerate() {
+                *lacked |= bits[at / 8] >> (at % 8) & 1 == 1;
+            }
+        }
+        Ok(lacked)
+    }
+
+    /// Whether the frozen layers will be asked for rows on this rank: what any of those lacks that rows are for.
+    ///
+    /// # Errors
+    /// As [`World::receive`](crate::world::World::receive).
+    pub fn asked(frozen: &Frozen, world: &World, for_all: bool) -> Result<bool> {
+        let lacks = vec![u8::from(!frozen.complete())];
+        let all = match for_all {
+            true => world.gather(lacks)?,
+            false => vec![world.broadcast(world.leads().then_some(lacks))?],
+        };
+        Ok(all.iter().any(|lacks| lacks.first() != Some(&0)))
     }
 
     /// What the frozen layers make of a batch, and its products where the lowest adapted layer has some: on its way to the host.

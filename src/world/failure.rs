@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// What a job exits with that has lost a rank, or whose ranks do not go together.
+pub const LOST: u8 = 6;
+
 /// What ends a job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {

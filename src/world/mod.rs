@@ -14,12 +14,13 @@ use std::ops::{Range, Sub};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
 use failure::name;
 
-pub use failure::Failure;
+pub use failure::{Failure, LOST};
 #[cfg(feature = "mpi")]
 pub use mpi::{Mpi, SILENCE};
 pub use post::Post;
@@ -87,6 +88,20 @@ impl World {
     pub fn threads(size: usize) -> Vec<Self> {
         let all = Threads::of(size).into_iter();
         all.map(|post| World::of(Arc::new(post))).collect()
+    }
+
+    /// What `work` gives on each of so many such ranks.
+    ///
+    /// # Panics
+    /// Where one of them does.
+    pub fn on_threads<T: Send>(size: usize, work: impl Fn(World) -> T + Sync) -> Vec<T> {
+        let work = &work;
+        thread::scope(|scope| {
+            let ranks = World::threads(size).into_iter();
+            let ranks: Vec<_> = ranks.map(|rank| scope.spawn(move || work(rank))).collect();
+            let ended = ranks.into_iter().map(|rank| rank.join());
+            ended.map(|ended| ended.expect("no rank panics")).collect()
+        })
     }
 
     /// The ranks that `post` reaches.
@@ -223,9 +238,25 @@ impl World {
     /// As [`World::receive`].
     pub fn least(&self, number: usize) -> Result<usize> {
         let all = self.gather((number as u64).to_le_bytes().to_vec())?;
-        let numbers = all.iter().filter_map(|bytes| bytes.first_chunk());
-        let least = numbers.map(|bytes| u64::from_le_bytes(*bytes)).min();
-        Ok(least.map_or(1, |least| least.max(1)) as usize)
+        let numbers = all.iter().enumerate();
+        let numbers = numbers.map(|(rank, bytes)| self.number(rank, bytes));
+        let numbers = numbers.collect::<Result<Vec<usize>>>()?;
+        Ok(numbers.into_iter().min().map_or(1, |least| least.max(1)))
+    }
+
+    /// The number that rank 0 gives.
+    ///
+    /// # Errors
+    /// As [`World::receive`].
+    pub fn leaders(&self, number: usize) -> Result<usize> {
+        let own = self.leads().then(|| (number as u64).to_le_bytes().to_vec());
+        self.number(0, &self.broadcast(own)?)
+    }
+
+    /// The number that `rank` has sent.
+    fn number(&self, rank: usize, bytes: &[u8]) -> Result<usize> {
+        let bytes = bytes.try_into().map_err(|_| self.garbled(rank))?;
+        Ok(u64::from_le_bytes(bytes) as usize)
     }
 
     /// That a message of `rank` is none that this program sends.

@@ -5,7 +5,8 @@
 mod flight;
 mod office;
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,12 +14,14 @@ use std::time::Duration;
 use super::failure::{Failure, name};
 use super::post::Post;
 use crate::error::{Error, Result};
-use office::{Letter, Office};
+use office::{Letter, Office, Place};
 
 /// A rank that is not heard of for so long is taken to be lost.
 pub const SILENCE: Duration = Duration::from_secs(30);
 /// How long a job that fails has to end by MPI's own means.
-const LAST: Duration = Duration::from_secs(20);
+const TO_END: Duration = Duration::from_secs(20);
+/// How often one who waits looks whether there is anything to wait for.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// This process's place among those that a launcher (mpirun, srun) has started.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Mpi {
     letters: Sender<Letter>,
     /// From each rank.
     boxes: Vec<Mutex<Receiver<Vec<u8>>>>,
+    /// Whether each has done its part.
+    ended: Arc<Vec<AtomicBool>>,
     office: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -52,27 +57,35 @@ impl Mpi {
         let office = thread::Builder::new().name("mpi".into()).spawn(begin);
         let office = office.map_err(|e| Error::device(format!("no thread for MPI: {e}")))?;
         let gone = |_| Error::device("MPI could not be started: its thread ended");
-        let (rank, hosts, boxes) = begun.recv().map_err(gone)??;
+        let Place {
+            rank,
+            hosts,
+            boxes,
+            ended,
+        } = begun.recv().map_err(gone)??;
         Ok(Arc::new(Mpi {
             rank,
             hosts,
             letters,
             boxes: boxes.into_iter().map(Mutex::new).collect(),
+            ended,
             office: Mutex::new(Some(office)),
         }))
     }
 
     /// Ends the job on all ranks with what `rank`, which is this one where nothing is said, has found: rank 0 tells. Returns where
-    /// MPI has not ended this process in time.
-    pub fn fail(&self, rank: Option<String>, problem: String, code: u8) {
+    /// MPI has not ended this process in time: whether it had been told.
+    pub fn fail(&self, rank: Option<String>, problem: String, code: u8) -> bool {
         let failure = Failure {
             rank: rank.unwrap_or_else(|| name(self.rank, &self.hosts)),
             problem,
             code,
         };
-        if self.letters.send(Letter::Fail(failure)).is_ok() {
-            thread::sleep(LAST);
+        let told = self.letters.send(Letter::Fail(failure)).is_ok();
+        if told {
+            thread::sleep(TO_END);
         }
+        told
     }
 
     /// Ends this rank's part, once all others have ended theirs.
@@ -103,7 +116,24 @@ impl Post for Mpi {
 
     fn receive(&self, from: usize) -> Result<Vec<u8>> {
         let messages = self.boxes[from].lock().map_err(|_| self.over())?;
-        messages.recv().map_err(|_| self.over())
+        loop {
+            let ended = self.ended[from].load(Ordering::Relaxed);
+            match messages.recv_timeout(LOOK) {
+                Ok(message) => return Ok(message),
+                Err(RecvTimeoutError::Timeout) if !ended => {}
+                // It was seen to have ended before the wait, and all that it has sent had come by then.
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(Error::Rank {
+                        rank: name(from, &self.hosts),
+                        problem: format!(
+                            "has ended before {} had all that it needs of it: start all ranks alike",
+                            name(self.rank, &self.hosts)
+                        ),
+                    });
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.over()),
+            }
+        }
     }
 }
 
@@ -111,7 +141,7 @@ impl Mpi {
     fn over(&self) -> Error {
         Error::Rank {
             rank: name(self.rank, &self.hosts),
-            problem: "the job is over".into(),
+            problem: "MPI's thread has ended, and with it the job".into(),
         }
     }
 }

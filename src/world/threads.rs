@@ -58,7 +58,9 @@ impl Post for Threads {
     }
 
     fn send(&self, to: usize, message: Vec<u8>) -> Result<()> {
-        self.to[to].send(message).map_err(|_| self.gone(to))
+        // One that has ended takes no more, as with MPI.
+        let _ = self.to[to].send(message);
+        Ok(())
     }
 
     fn receive(&self, from: usize) -> Result<Vec<u8>> {

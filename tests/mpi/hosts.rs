@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::launch::{PROGRAM, TINY, alone, at_home, ended, pictures, run_files, wait};
+use super::launch::{
+    LIMIT, PROGRAM, TINY, alone, at_home, ended, is_put_down, pictures, run_files, wait,
+};
 
 /// Two namespaces with a cable between them, which go with this.
 struct Hosts {
@@ -68,7 +70,7 @@ impl Hosts {
             .args(["--mca", "oob_tcp_if_include", "10.77.91.0/24"])
             .args(["--mca", "btl_tcp_if_include", "10.77.91.0/24"])
             // mpirun itself, too, is to see that the other host is gone.
-            .args(["--mca", "oob_tcp_keepalive_time", "2"])
+            .args(["--mca", "oob_tcp_keepalive_time", "8"])
             .args(["--mca", "oob_tcp_keepalive_intvl", "1"])
             .args(["--mca", "oob_tcp_keepalive_probes", "2"])
             .args(["--host", "10.77.91.1:2,10.77.91.2:2", "-n", "4"])
@@ -129,7 +131,11 @@ fn two_hosts_come_to_the_same_bytes_and_a_cut_link_ends_them() {
         .run(at, &words("cut", "100000"))
         .spawn()
         .expect("it starts");
-    sleep(Duration::from_secs(4));
+    let (run, start) = (at.join("cut"), Instant::now());
+    while !is_put_down(&run) {
+        assert!(start.elapsed() < LIMIT, "nothing is put down");
+        sleep(Duration::from_millis(20));
+    }
     hosts.cut();
     let said = wait(child, Duration::from_secs(40));
     let line = said.error(6);
@@ -139,6 +145,5 @@ fn two_hosts_come_to_the_same_bytes_and_a_cut_link_ends_them() {
         "{line}"
     );
     // What was put down before is there to go on from.
-    let state = at.join("cut/state");
-    assert!(fs::read_dir(state).is_ok_and(|states| states.count() > 0));
+    assert!(is_put_down(&run));
 }

@@ -173,3 +173,10 @@ pub fn run_files(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     });
     there.collect()
 }
+
+/// Whether the run in `folder` has a state to go on from.
+pub fn is_put_down(folder: &Path) -> bool {
+    let states = fs::read_dir(folder.join("state"));
+    let mut states = states.into_iter().flatten().flatten();
+    states.any(|state| state.file_name().to_string_lossy().starts_with("step-"))
+}

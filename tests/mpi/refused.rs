@@ -35,7 +35,7 @@ fn what_is_wrong_everywhere_is_said_once() {
         (
             &[&base[..], &["--micro-batch", "9"]].concat(),
             2,
-            "--micro-batch 9 is more than go through at once, 5",
+            "--micro-batch 9 is more than a batch has, 5",
         ),
         (
             &["sweep", "data"],
@@ -103,6 +103,15 @@ fn ranks_that_were_given_different_things_are_refused() {
         line.contains("has not the same command line as rank 0 on "),
         "{line}"
     );
+    // Nor are words that one of them does not know.
+    for words in [&["train", "data", "--nope"][..], &["--help"]] {
+        let said = ended(&mut each(at, &other, words));
+        let line = said.error(6);
+        assert!(
+            line.contains("has not the same command line as rank 0 on "),
+            "{line}"
+        );
+    }
     // A device of its own is each rank's right.
     let device = [&["--device", "0"], &words[..]].concat();
     let said = ended(&mut each(at, &words, &device)).ok();
@@ -186,4 +195,53 @@ fn a_run_that_was_begun_alone_goes_on_on_ranks() {
     // And there is nothing left to do.
     ended(&mut on(2, at, &["train", "--resume", "run"])).ok();
     assert!(files("whole") == files("run"));
+}
+
+#[test]
+fn ranks_may_have_caches_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    pictures(at, "data", 10);
+    let words = |to, more: &[&'static str]| {
+        let words = ["train", "data", "-o", to, "--epochs", "2", "--overwrite"];
+        [&words[..], &TINY, more].concat()
+    };
+    for more in [&["--micro-batch", "2"][..], &[]] {
+        ended(&mut alone(at, &words("alone", more))).ok();
+        let expected = super::launch::run_files(&at.join("alone"));
+        // Nothing is kept anywhere; by rank 0 alone, which is the one that keeps; by the others alone.
+        for kept in ["none", "$r", "$r", "$((2 - r))", "$((2 - r))"] {
+            let script = format!(
+                "r=$OMPI_COMM_WORLD_RANK; export GOLDFISH_CACHE=$PWD/cache-{kept}; exec \"$@\""
+            );
+            let mut job = Command::new("mpirun");
+            job.args(["-n", "3", "sh", "-c", &script, "sh", PROGRAM])
+                .args(words("run", more));
+            at_home(&mut job, at);
+            let said = ended(&mut job).ok();
+            let found = super::launch::run_files(&at.join("run"));
+            assert!(found == expected, "{kept}: {}", said.err);
+        }
+    }
+}
+
+#[test]
+fn what_one_rank_may_not_read_is_told_with_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    pictures(at, "data", 9);
+    // Rank 1, which reads those in the middle, finds a folder where a picture is.
+    pictures(at, "elsewhere/data", 9);
+    let gone = at.join("elsewhere/data/b/4.png");
+    fs::remove_file(&gone).expect("removed");
+    std::os::unix::fs::symlink("4.png", &gone).expect("a link to itself");
+    let changed = "test \"$OMPI_COMM_WORLD_RANK\" = 0 || cd elsewhere; exec \"$@\"";
+    let words = [&["train", "data", "-o", "run", "--epochs", "1"], &TINY[..]].concat();
+    let mut job = Command::new("mpirun");
+    job.args(["-n", "2", "sh", "-c", changed, "sh", PROGRAM])
+        .args(words);
+    at_home(&mut job, at);
+    let said = ended(&mut job);
+    assert!(!said.status.success());
+    assert!(said.err.contains("rank 1 on "), "{}", said.err);
 }

@@ -18,7 +18,7 @@ use crate::cli::open_device;
 use crate::cli::store::Needs;
 use crate::cli::terminal::note;
 use crate::cli::values::BatchSize;
-use crate::cli::world::{said_by_leader, world};
+use crate::cli::world::world;
 
 /// A request whose parts are known to go together.
 pub(in crate::cli) struct Checked {
@@ -120,7 +120,7 @@ impl Checked {
             let (side, images) = (base.transform.size, data.split.train.len());
             let fits = largest_batch(base.arch, &start, side, images, gpu.memory());
             // A step is the same on all ranks: what fits rank 0's device.
-            plan.batch_size = said_by_leader(fits)?;
+            plan.batch_size = world.leaders(fits)?;
             note!("batch    {} images, as many as fit", plan.batch_size);
         }
         args.check_length(&plan, data.split.train.len())?;

@@ -342,7 +342,9 @@ fn of_its_length<'a>() -> Vec<Idle<Counted<'a>>> {
             why: |of| {
                 let (part, batch) = (of.plan.micro_batch?, of.plan.batch_size);
                 (part > batch).then(|| {
-                    format!("{part} is more than go through at once, {batch}: lower it, or take a larger batch")
+                    format!(
+                        "{part} is more than a batch has, {batch}: lower it, or take a larger batch"
+                    )
                 })
             },
         },

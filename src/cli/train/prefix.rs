@@ -64,7 +64,14 @@ pub(super) fn prefix(
         true => frozen,
         false => frozen.without_shelf(),
     };
-    let network = base.load(gpu, frozen.spare(checked.how.clone()))?;
+    // Where no step has parts to share, rank 0 takes them all, and it alone needs what they start from.
+    let for_all = checked.plan.shares_steps(data.split.train.len());
+    // What another rank lacks is computed by all.
+    let how = match Prefix::asked(&frozen, &world, for_all)? {
+        true => checked.how.clone(),
+        false => frozen.spare(checked.how.clone()),
+    };
+    let network = base.load(gpu, how)?;
     let mut prefix = Prefix::over(network, frozen).among(&world);
     args.augment
         .tell(&checked.plan, &prefix, data.split.train.len())?;
@@ -74,8 +81,6 @@ pub(super) fn prefix(
     let total = images.lasting().len() as u64;
     let mut progress = Progress::from(known as u64, "frozen", "images", total);
     let (before, begun) = (world.traffic(), Instant::now());
-    // Where no step has parts to share, rank 0 takes them all, and it alone needs what they start from.
-    let for_all = checked.plan.shares_steps(data.split.train.len());
     prefix.fill_for(images, for_all, |done| {
         progress.set(done as u64, "");
         go_on(0)

@@ -9,7 +9,7 @@ use super::checks::Checks;
 use super::fault::Fault;
 use super::picture::{Looked, Seen, examine};
 use crate::data::duplicates::Print;
-use crate::data::origin::names_digest;
+use crate::data::origin::files_digest;
 use crate::error::{Error, Result};
 use crate::world::World;
 
@@ -28,7 +28,7 @@ pub(super) fn examine_all(
 ) -> Result<Option<Vec<Looked>>> {
     let alone = World::alone();
     let world = checks.world.unwrap_or(&alone);
-    world.same("pictures", &names_digest(items.iter().copied()))?;
+    world.same("pictures", &files_digest(items.iter().copied()))?;
     let own = world.share(world.rank(), items.len(), 1);
     let done = AtomicUsize::new(0);
     // Others are as far as this one is.

@@ -10,25 +10,29 @@ use mpi::traits::Destination;
 pub(super) struct Flight {
     /// Taken while it is asked after.
     request: Option<Request<'static, [u8], StaticScope>>,
-    /// The bytes, which were leaked to be there for as long as MPI wants them.
+    /// The bytes, which stay there for as long as MPI wants them.
     bytes: *mut [u8],
 }
 
 impl Flight {
     /// Sends `bytes`.
     pub(super) fn out(to: &Process, tag: Tag, bytes: Vec<u8>) -> Self {
-        let bytes: &'static mut [u8] = Box::leak(bytes.into_boxed_slice());
-        let place: *mut [u8] = bytes;
+        let place = Box::into_raw(bytes.into_boxed_slice());
+        // SAFETY: it was a box a moment ago, and is made one again by `landed` alone, once this reference is given back.
+        #[allow(unsafe_code)]
+        let bytes: &'static [u8] = unsafe { &*place };
         Flight {
-            request: Some(to.immediate_send_with_tag(StaticScope, &*bytes, tag)),
+            request: Some(to.immediate_send_with_tag(StaticScope, bytes, tag)),
             bytes: place,
         }
     }
 
     /// Receives `message`, which has so many bytes.
     pub(super) fn into(message: Message, length: usize) -> Self {
-        let bytes: &'static mut [u8] = Box::leak(vec![0; length].into_boxed_slice());
-        let place: *mut [u8] = bytes;
+        let place = Box::into_raw(vec![0; length].into_boxed_slice());
+        // SAFETY: as in `out`, and nobody else reads or writes there meanwhile.
+        #[allow(unsafe_code)]
+        let bytes: &'static mut [u8] = unsafe { &mut *place };
         Flight {
             request: Some(message.immediate_matched_receive_into(StaticScope, bytes)),
             bytes: place,
@@ -42,7 +46,7 @@ impl Flight {
         };
         match request.test() {
             Ok(_) => {
-                // SAFETY: they were leaked from a box in `out` or `into`, MPI has given its reference back with the request, and
+                // SAFETY: they come from a box in `out` or `into`, MPI has given its reference back with the request, and
                 // this is the one place that takes them, since `self` is used up.
                 #[allow(unsafe_code)]
                 let bytes = unsafe { Box::from_raw(self.bytes) };

@@ -1,6 +1,8 @@
 //! The thread that calls MPI.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -9,12 +11,12 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Source};
 use mpi::{Tag, Threading};
 
-use super::super::failure::{Failure, name};
+use super::super::failure::{Failure, LOST, name};
 use super::flight::Flight;
 use crate::error::{Error, Result};
 
-/// The last piece of a message.
-const LAST: Tag = 1;
+/// The last piece of a message, or all of it.
+const END: Tag = 1;
 /// One that others follow.
 const PIECE: Tag = 2;
 /// A rank lives.
@@ -26,16 +28,16 @@ const DONE: Tag = 5;
 /// All have.
 const CLOSE: Tag = 6;
 
-/// Bytes of a piece: MPI counts them in 32 bits.
-const MOST: usize = 64 << 20;
+/// Bytes of a piece: MPI counts them in 32 bits, and what comes behind a piece waits for it.
+const MOST: usize = 8 << 20;
 /// Bytes of a host's name that are exchanged.
 const NAME: usize = 256;
 /// How often a rank says that it lives.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long rank 0, told of another's failure, may take to say that it has failed itself: of what all find, it speaks.
-const OWN_WORD: Duration = Duration::from_millis(500);
+const OWN_WORD: Duration = Duration::from_secs(2);
 /// How long a rank that has told rank 0 waits to be ended.
-const TOLD: Duration = Duration::from_secs(5);
+const FOR_RANK_0: Duration = Duration::from_secs(5);
 /// Between two looks, at least and at most.
 const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_micros(200)];
 
@@ -46,8 +48,15 @@ pub(super) enum Letter {
     Close,
 }
 
-/// This rank, the hosts of all, and a box for what comes of each.
-pub(super) type Place = (usize, Vec<String>, Vec<Receiver<Vec<u8>>>);
+/// Where this rank stands.
+pub(super) struct Place {
+    pub(super) rank: usize,
+    pub(super) hosts: Vec<String>,
+    /// For what comes of each rank.
+    pub(super) boxes: Vec<Receiver<Vec<u8>>>,
+    /// Whether each has done its part: nothing more comes of it.
+    pub(super) ended: Arc<Vec<AtomicBool>>,
+}
 
 /// How far the job is from its end.
 enum End {
@@ -61,7 +70,6 @@ enum End {
 }
 
 pub(super) struct Office {
-    // Goes last: with it MPI ends.
     world: SimpleCommunicator,
     rank: usize,
     hosts: Vec<String>,
@@ -78,9 +86,12 @@ pub(super) struct Office {
     /// When this thread last looked: it may have been stopped with the whole process.
     turned: Instant,
     done: Vec<bool>,
+    /// The same, for those who wait at the boxes.
+    ended: Arc<Vec<AtomicBool>>,
     silence: Duration,
     end: End,
     tell: Box<dyn Fn(&Failure) + Send>,
+    // Goes last: with it MPI ends.
     universe: Universe,
 }
 
@@ -116,6 +127,8 @@ impl Office {
         let hosts: Vec<String> = hosts.collect();
         let (boxes, received) = (0..size).map(|_| channel()).unzip();
         let now = Instant::now();
+        let ended: Arc<Vec<AtomicBool>> =
+            Arc::new((0..size).map(|_| AtomicBool::new(false)).collect());
         let office = Office {
             world,
             rank,
@@ -129,12 +142,19 @@ impl Office {
             beaten: now,
             turned: now,
             done: vec![false; size],
+            ended: ended.clone(),
             silence,
             end: End::NotYet,
             tell,
             universe,
         };
-        Ok((office, (rank, hosts, received)))
+        let place = Place {
+            rank,
+            hosts,
+            boxes: received,
+            ended,
+        };
+        Ok((office, place))
     }
 
     /// Carries letters until the job is over.
@@ -186,7 +206,7 @@ impl Office {
                     self.post(to, PIECE, rest);
                     rest = after;
                 }
-                self.post(to, LAST, rest);
+                self.post(to, END, rest);
             }
             Letter::Fail(failure) => self.fail(failure),
             Letter::Close => {
@@ -222,7 +242,7 @@ impl Office {
         }
         let told = serde_json::to_vec(&failure);
         self.post(0, FAIL, told.expect("text becomes JSON"));
-        self.end = End::Failing(failure, Instant::now() + TOLD);
+        self.end = End::Failing(failure, Instant::now() + FOR_RANK_0);
     }
 
     /// Says what is wrong, and ends all.
@@ -239,6 +259,7 @@ impl Office {
             let from = status.source_rank() as usize;
             let flight = Flight::into(message, length);
             self.coming[from].push_back((status.tag(), flight));
+            self.heard[from] = Instant::now();
             moved = true;
         }
         for from in 0..self.coming.len() {
@@ -262,9 +283,15 @@ impl Office {
     /// Takes what has come of a rank; whether there was anything, or is on its way.
     fn hear(&mut self, from: usize) -> bool {
         let mut moved = false;
+        // Beats count by having come, whatever is still on its way before them.
+        let coming = std::mem::take(&mut self.coming[from]).into_iter();
+        let coming = coming.filter_map(|(tag, flight)| match tag {
+            BEAT => Some((tag, flight.landed().err()?)),
+            _ => Some((tag, flight)),
+        });
+        self.coming[from] = coming.collect();
         while let Some((tag, flight)) = self.coming[from].pop_front() {
             moved = true;
-            self.heard[from] = Instant::now();
             let bytes = match flight.landed() {
                 Ok(bytes) => bytes,
                 Err(flight) => {
@@ -272,9 +299,10 @@ impl Office {
                     break;
                 }
             };
+            self.heard[from] = Instant::now();
             match tag {
                 PIECE => self.pieces[from].extend(bytes),
-                LAST => {
+                END => {
                     let message = match self.pieces[from].is_empty() {
                         true => bytes,
                         false => {
@@ -288,6 +316,7 @@ impl Office {
                 FAIL => self.failed(from, &bytes),
                 DONE => {
                     self.done[from] = true;
+                    self.ended[from].store(true, Ordering::Relaxed);
                     self.close();
                 }
                 CLOSE => self.end = End::Closing,
@@ -302,7 +331,7 @@ impl Office {
         let unknown = |_| Failure {
             rank: self.name(from),
             problem: "failed".into(),
-            code: 6,
+            code: LOST,
         };
         let failure = serde_json::from_slice(told).unwrap_or_else(unknown);
         if !matches!(self.end, End::Failing(..)) {
@@ -345,11 +374,17 @@ impl Office {
                     self.name(lost),
                     self.silence.as_secs()
                 ),
-                code: 6,
+                code: LOST,
             };
-            match (self.rank, lost) {
-                (0, _) | (_, 0) => self.abort(&failure),
-                _ => self.fail(failure),
+            // The first of those that are there tells; where that is not rank 0, the others give it time.
+            let there = |&rank: &usize| {
+                rank == self.rank || now.duration_since(self.heard[rank]) < self.silence / 2
+            };
+            let first = (0..self.hosts.len()).find(there);
+            match (first == Some(self.rank), lost) {
+                (true, _) => self.abort(&failure),
+                (false, 0) => self.end = End::Failing(failure, now + FOR_RANK_0),
+                (false, _) => self.fail(failure),
             }
         }
     }

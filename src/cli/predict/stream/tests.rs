@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
 
 use image::RgbImage;
 
@@ -66,18 +65,9 @@ fn shown(
         });
         (shown, ended)
     };
-    let on = &on;
-    thread::scope(|scope| {
-        // They stay until all have ended, as processes do.
-        let worlds = World::threads(ranks);
-        let ranks = worlds.iter().cloned();
-        let ranks: Vec<_> = ranks.map(|world| scope.spawn(move || on(world))).collect();
-        let ended = ranks.into_iter().map(|rank| rank.join());
-        let (mut all, ended): (Vec<_>, Vec<_>) =
-            ended.map(|ended| ended.expect("no rank panics")).unzip();
-        assert!(all[1..].iter().all(Vec::is_empty));
-        (all.swap_remove(0), ended)
-    })
+    let (mut all, ended): (Vec<_>, Vec<_>) = World::on_threads(ranks, on).into_iter().unzip();
+    assert!(all[1..].iter().all(Vec::is_empty));
+    (all.swap_remove(0), ended)
 }
 
 #[test]
