@@ -70,7 +70,7 @@ impl Hosts {
             .args(["--mca", "oob_tcp_if_include", "10.77.91.0/24"])
             .args(["--mca", "btl_tcp_if_include", "10.77.91.0/24"])
             // mpirun itself, too, is to see that the other host is gone.
-            .args(["--mca", "oob_tcp_keepalive_time", "8"])
+            .args(["--mca", "oob_tcp_keepalive_time", "2"])
             .args(["--mca", "oob_tcp_keepalive_intvl", "1"])
             .args(["--mca", "oob_tcp_keepalive_probes", "2"])
             .args(["--host", "10.77.91.1:2,10.77.91.2:2", "-n", "4"])
@@ -138,12 +138,14 @@ fn two_hosts_come_to_the_same_bytes_and_a_cut_link_ends_them() {
     }
     hosts.cut();
     let said = wait(child, Duration::from_secs(40));
-    let line = said.error(6);
-    assert!(line.contains("has not been heard of for 3 s"), "{line}");
-    assert!(
-        line.contains("the network between the two is cut"),
-        "{line}"
-    );
+    // Whoever finds it first: a rank, or mpirun.
+    let rank = said
+        .err
+        .contains("has not been heard of for 3 s: it has died, or the network between");
+    let launcher = said
+        .err
+        .contains("ORTE has lost communication with a remote daemon");
+    assert!(!said.status.success() && (rank || launcher), "{}", said.err);
     // What was put down before is there to go on from.
     assert!(is_put_down(&run));
 }
