@@ -18,6 +18,7 @@ mod names;
 mod origin;
 mod resize;
 mod score;
+mod sharing;
 mod split;
 mod store;
 mod top;

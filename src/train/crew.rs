@@ -1,16 +1,13 @@
 //! The steps of a run on several ranks. Rank 0 has the optimiser and the books: it says which step comes, and with which factors.
 //! Every rank computes the gradients of its parts of the step's images. Each adds up one stretch of all parts' gradients, in
 //! the order of the images, and rank 0 has the sums. What is added to what, and in which order, does not depend on how many ranks
-//! there are, nor do the bits.
+//! there are, nor do the bits. What the other ranks do is in [`led`](super::led).
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::predict::answers_by;
-use super::prefix::Prefix;
-use super::step::{Cut, Network, Step, Term};
-use super::task::Task;
+use super::step::{Step, Term};
 use crate::autograd::Gradient;
 use crate::error::Result;
 use crate::nn::Adapter;
@@ -22,7 +19,7 @@ const TRIED: usize = 3;
 
 /// What rank 0 has the others do; but for the last, factors follow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-enum Order {
+pub(super) enum Order {
     /// Their parts of the step of this number, which is the `index`-th of its epoch.
     Step {
         number: u64,
@@ -206,16 +203,21 @@ pub(super) fn own_parts(
 }
 
 /// What comes of an exchange on one rank.
-struct Exchanged {
+pub(super) struct Exchanged {
     /// This rank's stretch of the sum of all gradients.
-    sums: Vec<f32>,
+    pub(super) sums: Vec<f32>,
     /// The loss of each of this rank's parts, in terms to add.
-    losses: Vec<Vec<Term>>,
+    pub(super) losses: Vec<Vec<Term>>,
 }
 
 /// Hands every rank its stretch of the gradients of this one's parts of a step, `own`, which are as long as `factors`, and adds
 /// up this one's stretch of all `parts`.
-fn exchange(world: &World, factors: &[Tensor], parts: usize, own: Vec<Step>) -> Result<Exchanged> {
+pub(super) fn exchange(
+    world: &World,
+    factors: &[Tensor],
+    parts: usize,
+    own: Vec<Step>,
+) -> Result<Exchanged> {
     let (rank, size) = (world.rank(), world.size());
     let (mut gradients, mut losses) = (Vec::new(), Vec::new());
     for step in own {
@@ -263,7 +265,7 @@ fn exchange(world: &World, factors: &[Tensor], parts: usize, own: Vec<Step>) -> 
 }
 
 /// Tensors of the shapes of `others` with these numbers; `None` where they are too few.
-fn like(others: &[Tensor], numbers: &[f32]) -> Option<Vec<Result<Tensor>>> {
+pub(super) fn like(others: &[Tensor], numbers: &[f32]) -> Option<Vec<Result<Tensor>>> {
     let mut rest = numbers;
     let made = others.iter().map(|other| {
         let (values, after) = rest.split_at_checked(other.shape().len())?;
@@ -282,141 +284,6 @@ fn own_parts_of(rank: usize, size: usize, parts: usize) -> usize {
     (rank..parts).step_by(size).count()
 }
 
-/// Does what rank 0 orders, until it orders nothing more. `start` has the modules of the adapter that is trained.
-///
-/// # Errors
-/// What the device or an image file reported, and [`Error::Rank`](crate::Error::Rank) where another rank is gone.
-pub fn serve(prefix: &mut Prefix, task: Task, start: &Adapter) -> Result<()> {
-    if !task.plan.shares_steps(task.split.train.len()) {
-        return Ok(());
-    }
-    let world = prefix.world().clone();
-    let served = Server {
-        world: world.clone(),
-        network: Network::after(prefix, task.images.transform().size, task.plan.checkpoint),
-        weights: task.class_weights(start.classes(prefix.base().arch())),
-        task,
-        start,
-    }
-    .run(prefix);
-    prefix.leave_world();
-    served
-}
-
-/// A rank that is led.
-struct Server<'a> {
-    world: World,
-    network: Network,
-    weights: Option<Vec<f32>>,
-    task: Task<'a>,
-    start: &'a Adapter,
-}
-
-impl Server<'_> {
-    fn run(&self, prefix: &mut Prefix) -> Result<()> {
-        let mut order = self.hear()?;
-        loop {
-            order = match order {
-                Order::End => return Ok(()),
-                Order::Look => {
-                    let adapter = self.factors()?;
-                    let which = &self.task.split.validation;
-                    answers_by(
-                        &self.world,
-                        prefix,
-                        self.task.images,
-                        which,
-                        &adapter,
-                        |_, _| Ok(()),
-                    )?;
-                    self.hear()?
-                }
-                Order::Step { epoch, index, .. } => {
-                    let next = self.steps(prefix, epoch, index, order)?;
-                    // A step that there is none of is nobody's order.
-                    (next != order)
-                        .then_some(next)
-                        .ok_or_else(|| self.world.garbled(0))?
-                }
-            };
-        }
-    }
-
-    fn hear(&self) -> Result<Order> {
-        let said = self.world.broadcast(None)?;
-        serde_json::from_slice(&said).map_err(|_| self.world.garbled(0))
-    }
-
-    /// The adapter with the factors that rank 0 says.
-    fn factors(&self) -> Result<Adapter> {
-        let said = numbers(&self.world.broadcast(None)?);
-        let factors = like(&self.start.trained(), &said).ok_or_else(|| self.world.garbled(0))?;
-        Ok(self
-            .start
-            .with(&factors.into_iter().collect::<Result<Vec<_>>>()?))
-    }
-
-    /// Takes this rank's parts of the steps of `epoch` from the `index`-th on, of which `order` is the first, as long as one
-    /// follows the other; what is ordered then.
-    fn steps(
-        &self,
-        prefix: &mut Prefix,
-        epoch: usize,
-        index: usize,
-        mut order: Order,
-    ) -> Result<Order> {
-        let Task { images, plan, .. } = self.task;
-        let steps = self.task.steps(epoch, index);
-        let mine = |step: &Vec<usize>| {
-            let parts: Vec<Vec<usize>> = plan.parts(step).map(<[usize]>::to_vec).collect();
-            own_parts(&self.world, parts.len() > 1, parts.len())
-                .map(|part| parts[part].clone())
-                .collect::<Vec<_>>()
-        };
-        let mut inputs = prefix.inputs(images, steps.iter().flat_map(mine).collect());
-        for (at, step) in steps.iter().enumerate() {
-            let Order::Step {
-                number,
-                epoch: of,
-                index: which,
-            } = order
-            else {
-                return Ok(order);
-            };
-            if (of, which) != (epoch, index + at) {
-                return Ok(order);
-            }
-            let adapter = self.factors()?;
-            let cut = Cut::new(self.task, self.weights.as_deref(), step, number)?;
-            let mut own = Vec::new();
-            for part in own_parts(&self.world, cut.parts() > 1, cut.parts()) {
-                let Some(input) = inputs.next() else {
-                    break;
-                };
-                own.push(
-                    self.network
-                        .step(&input?, &adapter, &cut.asked(part, None))?,
-                );
-            }
-            let factors = adapter.trained();
-            let Exchanged { sums, losses } = exchange(&self.world, &factors, cut.parts(), own)?;
-            self.world.send(0, bytes(&sums))?;
-            let mut told: Vec<Vec<u32>> = Vec::new();
-            for terms in losses {
-                let mut words = Vec::new();
-                for term in terms {
-                    words.extend(term.wait()?.first().map(|word| word.to_bits()));
-                }
-                told.push(words);
-            }
-            let told = serde_json::to_vec(&told).expect("numbers become JSON");
-            self.world.send(0, told)?;
-            order = self.hear()?;
-        }
-        Ok(order)
-    }
-}
-
 /// The numbers of some tensors, one after the other, which come to the host together.
 fn read(tensors: &[Tensor]) -> Result<Vec<f32>> {
     let mut coming = Vec::new();
@@ -433,11 +300,11 @@ fn read(tensors: &[Tensor]) -> Result<Vec<f32>> {
     Ok(all)
 }
 
-fn bytes(numbers: &[f32]) -> Vec<u8> {
+pub(super) fn bytes(numbers: &[f32]) -> Vec<u8> {
     bytemuck::cast_slice(numbers).to_vec()
 }
 
-fn numbers(bytes: &[u8]) -> Vec<f32> {
+pub(super) fn numbers(bytes: &[u8]) -> Vec<f32> {
     let words = bytes.chunks_exact(size_of::<f32>());
     words
         .map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))
