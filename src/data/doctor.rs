@@ -64,8 +64,8 @@ struct Item<'a> {
 /// several ranks rank 0 alone is told what was found, and the others give nothing.
 ///
 /// # Errors
-/// [`Error::Io`] where a dataset's own folder cannot be listed; [`Error::Interrupted`] where it was stopped; [`Error::Rank`] where
-/// another rank does not find the same files, or is gone.
+/// [`Error::Io`](crate::Error::Io) where a dataset's own folder cannot be listed; [`Error::Interrupted`](crate::Error::Interrupted)
+/// where it was stopped; [`Error::Rank`](crate::Error::Rank) where another rank does not find the same files, or is gone.
 pub fn doctor(
     checks: &Checks,
     progress: impl Fn(usize, usize) + Sync,
