@@ -426,8 +426,16 @@ fn filled_up() {
         cd \"$folder\"
         \"$@\" &
         until ls \"$disk\"/run/state/step-* >/dev/null 2>&1; do sleep 0.01; done
-        # Between two writes: the half-written file of one that fails would leave its room to the next.
-        while kill -STOP $! && test \"$(find \"$disk/run\" -name '.goldfish-*' -o -name 'step-*' | wc -l)\" != 2; do
+        # Between two writes: the half-written file of one that fails would leave its room to the next. A signal is sent
+        # before all threads have stopped.
+        stopped() {
+            for thread in /proc/$1/task/*/status; do
+                grep -q '^State:.T' \"$thread\" || return 1
+            done
+        }
+        while kill -STOP $!; do
+            until stopped $!; do sleep 0.01; done
+            test \"$(find \"$disk/run\" -name '.goldfish-*' -o -name 'step-*' | wc -l)\" != 2 || break
             kill -CONT $!
             sleep 0.01
         done
@@ -439,23 +447,32 @@ fn filled_up() {
         ls \"$disk\"/run/state
         \"$GOLDFISH\" train --resume \"$disk/run\" --epochs 401";
     for (taken, code) in [("no", 0), ("yes", 3)] {
-        let folder = dataset();
-        let place = folder.path().join("disk");
-        fs::create_dir(&place).expect("a folder");
-        let run = place.join("run");
-        let mut words = words(run.to_str().expect("text"), &["--save-every", "1"]);
-        words[5] = "400";
-        let here = folder.path().to_str().expect("text");
-        let program = env!("CARGO_BIN_EXE_goldfish");
-        let more = [&[here, taken, program], &words[..]].concat();
-        let mut command = mounted(&place, script, &more);
-        let output = command.env("GOLDFISH", program).output().expect("it runs");
-        let (said, listed) = (said(&output), String::from_utf8_lossy(&output.stdout));
-        assert!(said.contains("could not be put down here"), "{said}");
-        assert_eq!(output.status.code(), Some(code), "{taken}: {said}");
-        assert_eq!(listed.contains("step-"), taken == "no", "{listed}");
-        let told = said.contains("cannot be resumed. `goldfish train DATA --init-adapter");
-        assert_eq!(told, taken == "yes", "{said}");
+        // Once in a long while a file was half written all the same, and left room enough.
+        let mut tries = 3;
+        loop {
+            tries -= 1;
+            let folder = dataset();
+            let place = folder.path().join("disk");
+            fs::create_dir(&place).expect("a folder");
+            let run = place.join("run");
+            let mut words = words(run.to_str().expect("text"), &["--save-every", "1"]);
+            words[5] = "400";
+            let here = folder.path().to_str().expect("text");
+            let program = env!("CARGO_BIN_EXE_goldfish");
+            let more = [&[here, taken, program], &words[..]].concat();
+            let mut command = mounted(&place, script, &more);
+            let output = command.env("GOLDFISH", program).output().expect("it runs");
+            let (said, listed) = (said(&output), String::from_utf8_lossy(&output.stdout));
+            assert!(said.contains("could not be put down here"), "{said}");
+            let told = said.contains("cannot be resumed. `goldfish train DATA --init-adapter");
+            if taken == "yes" && !told && output.status.success() && tries > 0 {
+                continue;
+            }
+            assert_eq!(output.status.code(), Some(code), "{taken}: {said}");
+            assert_eq!(listed.contains("step-"), taken == "no", "{listed}");
+            assert_eq!(told, taken == "yes", "{said}");
+            break;
+        }
     }
 }
 
