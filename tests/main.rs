@@ -36,7 +36,6 @@ mod parity;
 mod peft;
 mod pictures;
 mod portable;
-
 mod pth;
 #[cfg(unix)]
 mod quiet;

@@ -8,11 +8,12 @@ use super::base::Base;
 use super::terminal::note;
 use super::world::world;
 
-/// Refuses ranks whose weights, settings or adapters, which may be none, differ; devices that do are told of.
-pub fn same_network(gpu: &Gpu, base: &Base, adapter: &Adapter, how: &Loading) -> Result<()> {
+/// Refuses ranks whose weights, settings or adapters, which may be none, differ; whether they compute by the same kernels, which
+/// is told of where they do not.
+pub fn same_network(gpu: &Gpu, base: &Base, adapter: &Adapter, how: &Loading) -> Result<bool> {
     let world = world();
     if world.is_alone() {
-        return Ok(());
+        return Ok(true);
     }
     world.same("weights", base.identity()?.to_string().as_bytes())?;
     let settings = format!(
@@ -21,12 +22,6 @@ pub fn same_network(gpu: &Gpu, base: &Base, adapter: &Adapter, how: &Loading) ->
     );
     world.same("settings", settings.as_bytes())?;
     world.same("adapter", adapter.fingerprint()?.as_bytes())?;
-    devices_are(gpu, base, how).map(drop)
-}
-
-/// Whether all ranks compute by the same kernels as rank 0 does; says so where they do not.
-pub fn devices_are(gpu: &Gpu, base: &Base, how: &Loading) -> Result<bool> {
-    let world = world();
     let how = base.loading(gpu, how.clone());
     let made_on = MadeOn::new(gpu.info(), rounding(gpu, base.arch, &how)?);
     let all = world.gather(format!("{made_on:?}").into())?;

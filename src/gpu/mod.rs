@@ -23,6 +23,7 @@ mod tile;
 mod transfer;
 mod trips;
 pub(crate) mod tune;
+mod turn;
 mod twin;
 mod unroll;
 mod warmer;

@@ -4,18 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use fs4::{FileExt, TryLockError};
 use serde::{Deserialize, Serialize};
 
 use super::device::Gpu;
 use super::kernel::Kernel;
 use super::shaders;
+use super::turn::turn;
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::random::Stream;
@@ -31,9 +30,6 @@ const RUN: f64 = 2e-3;
 const REPEATS: f64 = 64.0;
 /// Seconds of a single piece of work that may be waiting and not the work, by the clock.
 const WAIT: f64 = 2e-4;
-/// How long another process may measure before this one does not wait for it, and between two looks at whether it does.
-const PATIENCE: Duration = Duration::from_secs(300);
-const LOOK: Duration = Duration::from_millis(100);
 /// Random numbers of a measurement, over and over: what they are is nothing to its time, and making them is.
 const NOISE: usize = 1 << 16;
 /// The largest file that is read: some 100 choices have 8 KiB.
@@ -146,34 +142,6 @@ impl Tuning {
             Some(_) => fresh,
             None => known.clone(),
         }
-    }
-
-    /// Waits for other processes that measure for the same file, as long as `go_on` lets it and [`PATIENCE`] lasts; `None` where it
-    /// cannot be told whether there are some. The turn ends with what is returned.
-    fn turn(&self, mut go_on: impl FnMut() -> Result<()>) -> Result<Option<File>> {
-        let Some(lock) = self.lock() else {
-            return Ok(None);
-        };
-        let start = Instant::now();
-        while let Err(TryLockError::WouldBlock) = FileExt::try_lock(&lock) {
-            if start.elapsed() > PATIENCE {
-                let file = self.file.display();
-                tracing::warn!(
-                    "{file}: another process has been measuring for long; this one measures beside it"
-                );
-                return Ok(None);
-            }
-            go_on()?;
-            std::thread::sleep(LOOK);
-        }
-        Ok(Some(lock))
-    }
-
-    fn lock(&self) -> Option<File> {
-        let mut name = self.file.file_name()?.to_os_string();
-        name.push(".lock");
-        std::fs::create_dir_all(self.file.parent()?).ok()?;
-        File::create(self.file.with_file_name(name)).ok()
     }
 
     /// Knows what is `kept` now, and adds it to the file, whatever others have added to that meanwhile.
@@ -291,7 +259,7 @@ impl Choices {
         // Processes that measure at once would take each other's time, and might choose differently.
         let _turn = match missing.is_empty() {
             true => None,
-            false => tuning.turn(|| progress(0, self.left(family, sites)))?,
+            false => turn(&tuning.file, || progress(0, self.left(family, sites)))?,
         };
         for site in std::mem::take(&mut missing) {
             match self.measured_by_others(&tuning, family, &site) {

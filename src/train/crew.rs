@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::plan::Plan;
 use super::step::{Step, Term};
 use crate::autograd::Gradient;
 use crate::error::Result;
@@ -16,6 +17,9 @@ use crate::world::World;
 
 /// Steps that are timed each way, the first of which counts for nothing: kernels are compiled in it.
 const TRIED: usize = 3;
+
+/// Numbers that are added up at once: 32 MiB of each part, which every device binds.
+const AT_ONCE: usize = 8 << 20;
 
 /// What rank 0 has the others do; but for the last, factors follow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,7 +52,7 @@ enum Way {
 pub(super) struct Crew {
     world: World,
     /// Whether the others wait for orders.
-    shares: bool,
+    leads: bool,
     way: Way,
     /// Whether a step is begun and not put together: the others wait for its rest.
     amid: bool,
@@ -60,7 +64,7 @@ impl Crew {
         let shares = shares && !world.is_alone();
         Crew {
             world: world.clone(),
-            shares,
+            leads: shares,
             way: match shares {
                 true => Way::Trying([Vec::new(), Vec::new()]),
                 false => Way::One,
@@ -70,7 +74,7 @@ impl Crew {
     }
 
     /// Whether the next step is taken by all, where it has so many parts.
-    pub(super) fn shares(&self, parts: usize) -> bool {
+    pub(super) fn shares_step_of(&self, parts: usize) -> bool {
         parts > 1
             && match &self.way {
                 Way::One => false,
@@ -171,7 +175,7 @@ impl Crew {
 
     /// Lets the others go. Where a step ended half way they wait for it, and it is the whole job that ends.
     pub(super) fn end(&self) -> Result<()> {
-        match self.shares && !self.amid {
+        match self.leads && !self.amid {
             true => self.say(Order::End, None),
             false => Ok(()),
         }
@@ -200,6 +204,21 @@ pub(super) fn own_parts(
         (false, false) => (parts, 1),
     };
     (first..parts).step_by(every)
+}
+
+/// The images of this rank's parts of some steps, part by part; whether a step of so many parts is `shared`.
+pub(super) fn own_images(
+    world: &World,
+    plan: Plan,
+    steps: &[Vec<usize>],
+    shared: impl Fn(usize) -> bool,
+) -> Vec<Vec<usize>> {
+    let own = steps.iter().flat_map(|step| {
+        let parts: Vec<&[usize]> = plan.parts(step).collect();
+        let own = own_parts(world, shared(parts.len()), parts.len());
+        own.map(|part| parts[part].to_vec()).collect::<Vec<_>>()
+    });
+    own.collect()
 }
 
 /// What comes of an exchange on one rank.
@@ -246,22 +265,25 @@ pub(super) fn exchange(
         }
         of_ranks.push(all);
     }
-    let mut sum: Option<Tensor> = None;
-    // On the device, as a step that one rank takes adds its parts up.
-    for part in (0..parts).filter(|_| !range.is_empty()) {
-        let first = part / size * range.len();
-        let values = &of_ranks[part % size][first..first + range.len()];
-        let next = Tensor::from_slice(factors[0].gpu(), [range.len()], values)?;
-        sum = Some(match sum {
-            Some(sum) => sum.plus(&next)?,
-            None => next,
-        });
+    let mut sums = Vec::with_capacity(range.len());
+    for start in (0..range.len()).step_by(AT_ONCE) {
+        let some = AT_ONCE.min(range.len() - start);
+        let mut sum: Option<Tensor> = None;
+        // On the device, as a step that one rank takes adds its parts up.
+        for part in 0..parts {
+            let first = part / size * range.len() + start;
+            let values = &of_ranks[part % size][first..first + some];
+            let next = Tensor::from_slice(factors[0].gpu(), [some], values)?;
+            sum = Some(match sum {
+                Some(sum) => sum.plus(&next)?,
+                None => next,
+            });
+        }
+        if let Some(sum) = sum {
+            sums.extend(sum.to_vec()?);
+        }
     }
-    let sums = sum.as_ref().map(Tensor::to_vec).transpose()?;
-    Ok(Exchanged {
-        sums: sums.unwrap_or_default(),
-        losses,
-    })
+    Ok(Exchanged { sums, losses })
 }
 
 /// Tensors of the shapes of `others` with these numbers; `None` where they are too few.

@@ -1,6 +1,6 @@
 //! The steps of a run on a rank that is led: what rank 0's [`crew`](super::crew) orders is done, until it orders nothing more.
 
-use super::crew::{Exchanged, Order, bytes, exchange, like, numbers, own_parts};
+use super::crew::{Exchanged, Order, bytes, exchange, like, numbers, own_images, own_parts};
 use super::predict::answers_by;
 use super::prefix::Prefix;
 use super::step::{Cut, Network};
@@ -94,13 +94,8 @@ impl Server<'_> {
     ) -> Result<Order> {
         let Task { images, plan, .. } = self.task;
         let steps = self.task.steps(epoch, index);
-        let mine = |step: &Vec<usize>| {
-            let parts: Vec<Vec<usize>> = plan.parts(step).map(<[usize]>::to_vec).collect();
-            own_parts(&self.world, parts.len() > 1, parts.len())
-                .map(|part| parts[part].clone())
-                .collect::<Vec<_>>()
-        };
-        let mut inputs = prefix.inputs(images, steps.iter().flat_map(mine).collect());
+        let own = own_images(&self.world, plan, &steps, |parts| parts > 1);
+        let mut inputs = prefix.inputs(images, own);
         for (at, step) in steps.iter().enumerate() {
             let Order::Step {
                 number,

@@ -24,7 +24,7 @@ use crate::world::World;
 pub struct Prefix {
     below: Below,
     pub(super) frozen: Frozen,
-    world: World,
+    pub(super) world: World,
 }
 
 /// Batches that the device has while those before them are kept: while it works on one, the host takes in the one before.
@@ -104,24 +104,6 @@ impl Prefix {
             frozen,
             world: World::alone(),
         }
-    }
-
-    /// The same on a rank of `world`, whose ranks share the images: each of them is to do as this one does.
-    pub fn among(self, world: &World) -> Self {
-        Prefix {
-            world: world.clone(),
-            ..self
-        }
-    }
-
-    /// The ranks that share the images.
-    pub fn world(&self) -> &World {
-        &self.world
-    }
-
-    /// Shares nothing from here on.
-    pub(super) fn leave_world(&mut self) {
-        self.world = World::alone();
     }
 
     /// What is kept, for another run on the same images whose adapter has the same lowest layer.

@@ -17,6 +17,22 @@ use crate::world::World;
 const UNTAKEN: usize = 2;
 
 impl Prefix {
+    /// The same on a rank of `world`, whose ranks share the images: each of them is to do as this one does.
+    pub fn among(mut self, world: &World) -> Self {
+        self.world = world.clone();
+        self
+    }
+
+    /// The ranks that share the images.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Shares nothing from here on.
+    pub(super) fn leave_world(&mut self) {
+        self.world = World::alone();
+    }
+
     /// Fills what is kept on every rank, or where not `for_all` on rank 0, in rounds of a batch a rank: while they exchange
     /// those of one round their devices work on the next. `progress` hears how many images are done.
     pub(super) fn fill_together(

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::crew::{Crew, own_parts};
+use super::crew::{Crew, own_images, own_parts};
 use super::ledger::{Ledger, Pending, Seen};
 use super::plan::Plan;
 use super::predict::answers_by;
@@ -153,12 +153,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
             ..
         } = self.task;
         let (leader, crew) = (self.crew.world().clone(), &mut self.crew);
-        let own = |step: &Vec<usize>| {
-            let parts: Vec<&[usize]> = plan.parts(step).collect();
-            let own = own_parts(&leader, crew.shares(parts.len()), parts.len());
-            own.map(|part| parts[part].to_vec()).collect::<Vec<_>>()
-        };
-        let own: Vec<Vec<usize>> = steps.iter().flat_map(own).collect();
+        let own = own_images(&leader, plan, steps, |parts| crew.shares_step_of(parts));
         let mut inputs = self.prefix.inputs(images, own);
         let mut left = steps.len() + after;
         for step in steps {
@@ -172,7 +167,7 @@ impl<'a, W: Watch> Trainer<'a, W> {
             } = self;
             let number = optimizer.steps();
             let cut = Cut::new(self.task, weights.as_deref(), step, number)?;
-            let (parts, shared) = (cut.parts(), crew.shares(cut.parts()));
+            let (parts, shared) = (cut.parts(), crew.shares_step_of(cut.parts()));
             let started = Instant::now();
             let stopped = || stop.load(Ordering::Relaxed);
             if shared && !stopped() {

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::launch::{
-    LIMIT, PROGRAM, TINY, alone, at_home, ended, is_put_down, pictures, run_files, wait,
+    LIMIT, PROGRAM, alone, at_home, ended, is_put_down, pictures, run_files, train, wait,
 };
 
 /// Two namespaces with a cable between them, which go with this.
@@ -105,24 +105,15 @@ fn two_hosts_come_to_the_same_bytes_and_a_cut_link_ends_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
     pictures(at, "data", 20);
-    let words = |to: &'static str, epochs: &'static str| {
-        let words = [
-            "train",
-            "data",
-            "-o",
-            to,
-            "--epochs",
-            epochs,
-            "--batch-size",
-            "8",
-        ];
-        [
-            &words[..],
-            &TINY,
-            &["--micro-batch", "2", "--save-every", "1"],
-        ]
-        .concat()
-    };
+    let more = [
+        "--batch-size",
+        "8",
+        "--micro-batch",
+        "2",
+        "--save-every",
+        "1",
+    ];
+    let words = |to, epochs| train(to, epochs, &more);
     ended(&mut alone(at, &words("alone", "3"))).ok();
     ended(&mut hosts.run(at, &words("both", "3"))).ok();
     assert!(run_files(&at.join("alone")) == run_files(&at.join("both")));

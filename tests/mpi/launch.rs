@@ -50,6 +50,12 @@ impl Said {
     }
 }
 
+/// `train data -o TO` on the small base for so many epochs, and more.
+pub fn train<'a>(to: &'a str, epochs: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let words = ["train", "data", "-o", to, "--epochs", epochs];
+    [&words[..], &TINY, more].concat()
+}
+
 /// `goldfish` in `folder`, alone.
 pub fn alone(folder: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::launch::{PROGRAM, TINY, alone, at_home, ended, on, pictures};
+use super::launch::{PROGRAM, TINY, alone, at_home, ended, on, pictures, train};
 
 /// Two ranks, each with words of its own.
 fn each(folder: &std::path::Path, one: &[&str], other: &[&str]) -> Command {
@@ -163,19 +163,8 @@ fn a_run_that_was_begun_alone_goes_on_on_ranks() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
     pictures(at, "data", 10);
-    let words = |to, epochs| {
-        let words = [
-            "train",
-            "data",
-            "-o",
-            to,
-            "--epochs",
-            epochs,
-            "--micro-batch",
-            "2",
-        ];
-        [&words[..], &TINY, &["--val-split", "0.3"]].concat()
-    };
+    let more = ["--micro-batch", "2", "--val-split", "0.3"];
+    let words = |to, epochs| train(to, epochs, &more);
     ended(&mut alone(at, &words("whole", "6"))).ok();
     ended(&mut alone(at, &words("run", "2"))).ok();
     ended(&mut on(

@@ -12,7 +12,7 @@ use goldfish::{Error, Gpu, Precision, Result};
 use super::args::{Cache, HeadArg, Request, TrainArgs};
 use super::data::{Data, labelled};
 use super::shared::{SWEEP, Shared};
-use crate::cli::alike::devices_are;
+use crate::cli::alike::same_network;
 use crate::cli::base::Base;
 use crate::cli::open_device;
 use crate::cli::store::Needs;
@@ -37,9 +37,8 @@ pub(in crate::cli) struct Checked {
 
 impl Checked {
     /// Options, folder, weights, device, room on the disk, and then the images: the costliest last, and nothing is touched
-    /// that is there.
-    /// What the runs of a sweep have in common is taken from `before`.
-    /// What the run needs, and the folder that is its own; rank 0 alone has that.
+    /// that is there. What the runs of a sweep have in common is taken from `before`. The folder that is the run's own comes
+    /// beside; rank 0 alone has that.
     pub(super) fn new(
         request: &Request,
         before: Option<&mut Shared>,
@@ -140,31 +139,17 @@ impl Checked {
         }
         Ok((run, checked))
     }
-}
 
-impl Checked {
     /// Refuses ranks that do not have the same of everything; whether they have the same devices, which is told of.
     fn same(&self) -> Result<bool> {
         let world = world();
         if world.is_alone() {
             return Ok(true);
         }
-        let (plan, base) = (&self.plan, &self.base);
-        world.same("weights", self.identity.to_string().as_bytes())?;
-        let settings = format!(
-            "{plan:?} {:?} {:?} {:?} {}",
-            base.transform,
-            base.precision,
-            self.data.images.variants(),
-            base.arch.name
-        );
+        let settings = format!("{:?} {:?}", self.plan, self.data.images.variants());
         world.same("settings", settings.as_bytes())?;
         world.same("images", &self.data.listing()?.digest())?;
-        world.same(
-            "adapter to start from",
-            self.start.fingerprint()?.as_bytes(),
-        )?;
-        devices_are(&self.gpu, base, &self.how)
+        same_network(&self.gpu, &self.base, &self.start, &self.how)
     }
 }
 
